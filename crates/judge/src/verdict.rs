@@ -1,0 +1,185 @@
+//! What comes out of the judge.
+
+use crate::series::{Axis, Repair};
+
+/// A closed interval; 95 % unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// The answer for one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Leak, no leak, or inconclusive.
+    pub outcome: Outcome,
+    /// The growth that was measured; `None` if there were too few readings to measure any.
+    pub estimate: Option<Growth>,
+    /// P(leak), 0 to 1.
+    pub leak_probability: f64,
+    /// One-sided evidence against "does not grow", before any correction for several series; 1 where not tested.
+    pub p_value: f64,
+    /// The shape that describes the series best.
+    pub pattern: Pattern,
+    /// Smallest rate this series could have detected, in the unit of the axis.
+    pub detectable: Option<f64>,
+    /// The rate below which growth is not called a leak, in the unit of the axis.
+    pub floor: f64,
+    /// What the error rate of this verdict really rests on.
+    pub guarantee: Guarantee,
+    /// What was mended before judging.
+    pub repairs: Vec<Repair>,
+}
+
+/// Leak, no leak, or inconclusive: the only three answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Memory grows with the axis, beyond the floor.
+    Leak,
+    /// Growth is bounded below the floor: an equivalence statement, never "not significant".
+    NoLeak(Bound),
+    /// The data cannot settle it.
+    Inconclusive {
+        /// Why.
+        reason: Reason,
+        /// What would settle it.
+        more: More,
+    },
+}
+
+/// An upper bound of the growth rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// Growth is below this, in the unit of the axis, with 97.5 % confidence.
+    pub rate: f64,
+}
+
+/// Why a verdict is inconclusive.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Fewer readings than a rate needs.
+    TooFewReadings {
+        /// Readings there are.
+        have: usize,
+        /// Readings needed.
+        need: usize,
+    },
+    /// The interval of the rate reaches across the floor.
+    Noise,
+    /// It still grows, but ever more slowly: a cache that fills, or a leak.
+    StillFilling,
+    /// Warm-up had not settled and the growth decelerates.
+    WarmingUp,
+    /// Too few steps to tell a rare leak from one-time growth.
+    FewSteps,
+    /// Models of a leak and of a healthy program explain the data about equally well.
+    Ambiguous,
+    /// Growth follows time and not operations: the zero-operation rounds grow too.
+    GrowsWhileIdle,
+}
+
+/// How much more of the same would settle an inconclusive verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct More {
+    /// Further operations (operations axis).
+    pub operations: Option<u64>,
+    /// Further seconds (time axis).
+    pub seconds: Option<f64>,
+}
+
+/// Measured growth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Growth {
+    /// Growth per operation or per second, by the axis.
+    pub rate: f64,
+    /// 95 % interval of `rate`.
+    pub interval: Interval,
+    /// What `rate` is per.
+    pub per: Axis,
+    /// Growth per second over the same stretch, if times are known.
+    pub per_second: Option<f64>,
+    /// Growth per operation over the same stretch, if operations are known.
+    pub per_operation: Option<f64>,
+    /// Where the growth began; `None` = since the start.
+    pub onset: Option<Onset>,
+    /// The level it tends to, if it does.
+    pub plateau: Option<Plateau>,
+    /// Until the limit is met.
+    pub time_to_limit: Option<TimeToLimit>,
+    /// Growth of the second half over that of the first: 1 is linear, below 1 slows down.
+    pub acceleration: f64,
+    /// Share of the increments that point the way of the growth, 0 to 1.
+    pub consistency: f64,
+}
+
+/// Where growth began.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Onset {
+    /// Nanoseconds since the run's start.
+    pub t_ns: u64,
+    /// Operations done by then, if known.
+    pub operations: Option<f64>,
+}
+
+/// A level that is not exceeded any more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plateau {
+    /// The level, in the unit of the series.
+    pub level: f64,
+    /// Nanoseconds since the run's start at which it was reached.
+    pub t_ns: u64,
+}
+
+/// Seconds until the limit is met, at the stated operation rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeToLimit {
+    /// The limit, in bytes.
+    pub limit: f64,
+    /// Seconds from the last reading.
+    pub seconds: f64,
+    /// 95 % interval; `high` is infinite if the interval of the rate reaches zero.
+    pub interval: Interval,
+    /// Operations per second it is meant at; `None` on the time axis.
+    pub at_rate: Option<f64>,
+}
+
+/// The shape of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Pattern {
+    /// A leak at a constant rate.
+    Linear,
+    /// A leak that accelerates.
+    Exponential,
+    /// A leak in regular steps, as a doubling container makes.
+    Stepped,
+    /// A leak in rare, irregular steps.
+    Sporadic,
+    /// A leak under a sawtooth, or (healthy) a sawtooth alone.
+    Cyclic,
+    /// Healthy: rose and stays.
+    Plateau,
+    /// Healthy: no trend.
+    Flat,
+    /// Healthy: follows the load.
+    Load,
+    /// Healthy: falls.
+    Declining,
+}
+
+/// What the verdict's error rate rests on. Printed with every verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guarantee {
+    /// Probability of a false leak verdict, if the conditions below hold.
+    pub alpha: f64,
+    /// The condition: memory is stationary after so many warm-up operations.
+    pub warm_up_operations: u64,
+    /// Looks the alpha is spread over.
+    pub looks: u32,
+    /// Independent readings the verdict rests on, after correction for autocorrelation.
+    pub effective_readings: f64,
+}

@@ -1,0 +1,168 @@
+//! What runtimes can be asked, and what they answer.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Metric, Ns, RuntimeInfo, Verdict};
+
+/// What an isolate can and cannot answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The runtime.
+    pub runtime: RuntimeInfo,
+    /// Operations of the protocol it answers.
+    pub operations: Vec<String>,
+    /// What it cannot answer, and why.
+    pub gaps: Vec<Gap>,
+}
+
+/// Something that could not be observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// What.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A point in a run that a runtime is told about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mark {
+    /// A round starts.
+    RoundStart(u32),
+    /// A round ended.
+    RoundEnd(u32),
+}
+
+/// Live bytes after a forced collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collected {
+    /// When the readings were taken.
+    pub at: Ns,
+    /// Readings after the collection; always holds [`Metric::LIVE_BYTES`].
+    pub values: Vec<(Metric, f64)>,
+    /// Collections it took until two readings agreed.
+    pub passes: u32,
+    /// Whether two readings did agree.
+    pub settled: bool,
+    /// Time the isolate spent on it, in nanoseconds.
+    pub pause_ns: u64,
+}
+
+impl Collected {
+    /// One of the readings.
+    pub fn get(&self, metric: &Metric) -> Option<f64> {
+        self.values
+            .iter()
+            .find(|(m, _)| m == metric)
+            .map(|&(_, v)| v)
+    }
+}
+
+/// What a census counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scope {
+    /// What can be counted cheaply after a collection: listeners by emitter, timers, active resources.
+    Resources,
+}
+
+/// How a figure was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Method {
+    /// Counted, every one.
+    Exact,
+    /// Sampled and scaled up.
+    Sampled,
+    /// Estimated.
+    Estimated,
+}
+
+/// Live count and bytes by kind, at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Census {
+    /// When.
+    pub at: Ns,
+    /// How it was obtained.
+    pub method: Method,
+    /// One row per kind, sorted by family and kind.
+    pub rows: Vec<CensusRow>,
+    /// Time the isolate spent on it, in nanoseconds.
+    pub pause_ns: u64,
+}
+
+/// One kind in a census.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CensusRow {
+    /// `listeners`, `timers`, `resources`, `descriptors`.
+    pub family: String,
+    /// The kind within its family: `Server:request`, `Timeout`, `TCPSocketWrap`.
+    pub kind: String,
+    /// How many live.
+    pub count: u64,
+    /// Their bytes, if known.
+    pub bytes: Option<u64>,
+}
+
+/// A moment at which evidence may be captured, all of them after the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Window {
+    /// The collected state after the last judged round.
+    Baseline,
+    /// N operations later.
+    PlusN,
+    /// 2N operations later.
+    Plus2N,
+    /// After idling and collecting.
+    Final,
+}
+
+impl Window {
+    /// All windows in the order in which they come.
+    pub const ALL: [Self; 4] = [Self::Baseline, Self::PlusN, Self::Plus2N, Self::Final];
+}
+
+/// Evidence an explainer wants captured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EvidenceRequest {
+    /// Count live kinds.
+    Census(Scope),
+}
+
+/// Where the bytes of evidence go.
+pub trait Sink {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// If they cannot be kept, or make no sense; the capture then ends.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// The receipt of captured evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// When it was complete.
+    pub at: Ns,
+    /// Bytes that went into the sink.
+    pub bytes: u64,
+}
+
+/// What an explainer knows: verdicts, operations, and counts at the windows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Facts {
+    /// Verdicts by metric name.
+    pub verdicts: Vec<(Metric, Verdict)>,
+    /// Operations completed at each window that was reached.
+    pub operations: Vec<(Window, u64)>,
+    /// Censuses at each window.
+    pub censuses: Vec<(Window, Census)>,
+}

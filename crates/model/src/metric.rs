@@ -1,0 +1,116 @@
+//! Names of what is measured, with their units and their part in the verdict.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A named quantity. The fixed ones are constants; counted kinds make their own with [`Metric::counted`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metric(Cow<'static, str>);
+
+/// The unit of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// A number of things.
+    Count,
+    /// Seconds.
+    Seconds,
+}
+
+/// What a metric is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Part {
+    /// Its verdict counts.
+    Judged,
+    /// Its growth raises the run to inconclusive: "growth outside the heap".
+    Guard,
+    /// Shown, never judged.
+    Context,
+}
+
+impl Metric {
+    /// Heap used + external after a forced collection: the headline of a driven run with a probe.
+    pub const LIVE_BYTES: Self = Self(Cow::Borrowed("live_bytes"));
+    /// Bytes the runtime's heap says it uses.
+    pub const HEAP_USED: Self = Self(Cow::Borrowed("heap_used"));
+    /// Bytes the runtime's heap has reserved.
+    pub const HEAP_TOTAL: Self = Self(Cow::Borrowed("heap_total"));
+    /// Off-heap bytes owned by heap objects, array buffers included.
+    pub const EXTERNAL: Self = Self(Cow::Borrowed("external"));
+    /// Bytes in array buffers (a part of `external`).
+    pub const ARRAY_BUFFERS: Self = Self(Cow::Borrowed("array_buffers"));
+    /// Heap used right after a collection the runtime made by itself.
+    pub const HEAP_USED_AFTER_GC: Self = Self(Cow::Borrowed("heap_used_after_gc"));
+    /// Resident set size.
+    pub const RSS: Self = Self(Cow::Borrowed("rss"));
+    /// Resident anonymous pages: what a leak can grow.
+    pub const RSS_ANON: Self = Self(Cow::Borrowed("rss_anon"));
+    /// Resident pages of mapped files.
+    pub const RSS_FILE: Self = Self(Cow::Borrowed("rss_file"));
+    /// Resident shared memory.
+    pub const RSS_SHMEM: Self = Self(Cow::Borrowed("rss_shmem"));
+    /// Largest resident set so far.
+    pub const RSS_PEAK: Self = Self(Cow::Borrowed("rss_peak"));
+    /// Swapped-out bytes.
+    pub const SWAP: Self = Self(Cow::Borrowed("swap"));
+    /// `RssAnon` less the runtime's own heap and external: growth nobody inside the runtime can see.
+    pub const OUTSIDE_HEAP: Self = Self(Cow::Borrowed("outside_heap"));
+    /// Threads.
+    pub const THREADS: Self = Self(Cow::Borrowed("threads"));
+    /// Open descriptors.
+    pub const DESCRIPTORS: Self = Self(Cow::Borrowed("descriptors"));
+    /// CPU time used, user and system.
+    pub const CPU_SECONDS: Self = Self(Cow::Borrowed("cpu_seconds"));
+    /// Minor page faults.
+    pub const MINOR_FAULTS: Self = Self(Cow::Borrowed("minor_faults"));
+    /// Major page faults.
+    pub const MAJOR_FAULTS: Self = Self(Cow::Borrowed("major_faults"));
+    /// Operations completed.
+    pub const OPERATIONS: Self = Self(Cow::Borrowed("operations"));
+
+    /// A counted kind within a family: `listeners` of `Server:request`, `descriptors` of `socket`.
+    pub fn counted(family: &str, kind: &str) -> Self {
+        Self(Cow::Owned(format!("{family}/{kind}")))
+    }
+
+    /// A metric by its name, as read from a file.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self(Cow::Owned(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Family and kind of a counted metric.
+    pub fn as_counted(&self) -> Option<(&str, &str)> {
+        self.0.split_once('/')
+    }
+
+    /// The unit. Names that are not ours count things unless they say bytes.
+    pub fn unit(&self) -> Unit {
+        match self.0.as_ref() {
+            "cpu_seconds" => Unit::Seconds,
+            "threads" | "descriptors" | "minor_faults" | "major_faults" | "operations" => {
+                Unit::Count
+            }
+            name if name.contains('/') => Unit::Count,
+            _ => Unit::Bytes,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,225 @@
+//! The verdict on the wire. The judge's own types stay free of serde; this is their published form.
+
+use plimsoll_judge as judge;
+use serde::{Deserialize, Serialize};
+
+/// Schema name of a verdict alone (`plimsoll analyze --json`).
+pub const VERDICT_SCHEMA: &str = "plimsoll.verdict/1";
+
+/// Leak, no leak, or inconclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Memory grows beyond the floor.
+    Leak,
+    /// Growth is bounded below the floor.
+    NoLeak,
+    /// The data cannot settle it.
+    Inconclusive,
+}
+
+impl Outcome {
+    /// The word for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::NoLeak => "no leak",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// The answer for one series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Why it is inconclusive, or what bounds it, in a sentence without a full stop.
+    pub reason: String,
+    /// What would settle an inconclusive verdict: further operations.
+    pub more_operations: Option<u64>,
+    /// What would settle an inconclusive verdict: further seconds.
+    pub more_seconds: Option<f64>,
+    /// P(leak), 0 to 1.
+    pub leak_probability: f64,
+    /// `linear`, `exponential`, `stepped`, `sporadic`, `cyclic`, `plateau`, `flat`, `load`, `declining`.
+    pub pattern: String,
+    /// Measured growth.
+    pub growth: Option<Growth>,
+    /// Upper bound of the growth rate where the outcome is no leak.
+    pub bound: Option<f64>,
+    /// Smallest rate that could have been detected.
+    pub detectable: Option<f64>,
+    /// Rate below which growth is not called a leak.
+    pub floor: f64,
+    /// Probability of a false leak verdict that the guarantee promises.
+    pub alpha: f64,
+    /// Warm-up operations on which the guarantee is conditional.
+    pub warm_up_operations: u64,
+    /// What was mended before judging, a phrase each.
+    pub repairs: Vec<String>,
+}
+
+/// Measured growth on the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Growth per operation or per second.
+    pub rate: f64,
+    /// 95 % interval of the rate.
+    pub interval: Interval,
+    /// `operation` or `second`.
+    pub per: String,
+    /// Growth per second.
+    pub per_second: Option<f64>,
+    /// Growth per operation.
+    pub per_operation: Option<f64>,
+    /// Seconds since the run's start at which growth began; absent = since the start.
+    pub onset_s: Option<f64>,
+    /// Level it tends to.
+    pub plateau: Option<f64>,
+    /// Until the limit is met.
+    pub time_to_limit: Option<TimeToLimit>,
+    /// Growth of the second half over that of the first.
+    pub acceleration: f64,
+    /// Share of increments that point the way of the growth.
+    pub consistency: f64,
+}
+
+/// A closed 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Seconds until a limit is met.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TimeToLimit {
+    /// The limit, in bytes.
+    pub limit: f64,
+    /// Seconds from the last reading.
+    pub seconds: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end; absent if the growth may be zero.
+    pub high: Option<f64>,
+    /// Operations per second it is meant at.
+    pub at_rate: Option<f64>,
+}
+
+impl From<judge::Interval> for Interval {
+    fn from(i: judge::Interval) -> Self {
+        Self {
+            low: i.low,
+            high: i.high,
+        }
+    }
+}
+
+impl From<&judge::Growth> for Growth {
+    fn from(g: &judge::Growth) -> Self {
+        Self {
+            rate: g.rate,
+            interval: g.interval.into(),
+            per: match g.per {
+                judge::Axis::Operations => "operation",
+                judge::Axis::Time => "second",
+            }
+            .to_owned(),
+            per_second: g.per_second,
+            per_operation: g.per_operation,
+            onset_s: g.onset.map(|o| o.t_ns as f64 / 1e9),
+            plateau: g.plateau.map(|p| p.level),
+            time_to_limit: g.time_to_limit.as_ref().map(|t| TimeToLimit {
+                limit: t.limit,
+                seconds: t.seconds,
+                low: t.interval.low,
+                high: t.interval.high.is_finite().then_some(t.interval.high),
+                at_rate: t.at_rate,
+            }),
+            acceleration: g.acceleration,
+            consistency: g.consistency,
+        }
+    }
+}
+
+impl From<&judge::Verdict> for Verdict {
+    fn from(v: &judge::Verdict) -> Self {
+        let (outcome, reason, bound, more) = match &v.outcome {
+            judge::Outcome::Leak => (Outcome::Leak, String::new(), None, judge::More::default()),
+            judge::Outcome::NoLeak(b) => (
+                Outcome::NoLeak,
+                String::new(),
+                Some(b.rate),
+                judge::More::default(),
+            ),
+            judge::Outcome::Inconclusive { reason, more } => {
+                (Outcome::Inconclusive, reason_text(reason), None, *more)
+            }
+        };
+        Self {
+            outcome,
+            reason,
+            more_operations: more.operations,
+            more_seconds: more.seconds,
+            leak_probability: v.leak_probability,
+            pattern: pattern_text(v.pattern).to_owned(),
+            growth: v.estimate.as_ref().map(Growth::from),
+            bound,
+            detectable: v.detectable,
+            floor: v.floor,
+            alpha: v.guarantee.alpha,
+            warm_up_operations: v.guarantee.warm_up_operations,
+            repairs: v.repairs.iter().map(repair_text).collect(),
+        }
+    }
+}
+
+fn reason_text(reason: &judge::Reason) -> String {
+    match reason {
+        judge::Reason::TooFewReadings { have, need } => {
+            format!("{have} readings, {need} are needed")
+        }
+        judge::Reason::Noise => "the noise is larger than the growth in question".to_owned(),
+        judge::Reason::StillFilling => {
+            "still growing, but ever more slowly: a cache that fills, or a leak".to_owned()
+        }
+        judge::Reason::WarmingUp => "the warm-up had not settled".to_owned(),
+        judge::Reason::FewSteps => {
+            "too few steps to tell a rare leak from one-time growth".to_owned()
+        }
+        judge::Reason::Ambiguous => {
+            "a leak and a healthy program would explain the readings about equally".to_owned()
+        }
+        judge::Reason::GrowsWhileIdle => "it grows with time, not with operations".to_owned(),
+        _ => "undecided".to_owned(),
+    }
+}
+
+fn pattern_text(pattern: judge::Pattern) -> &'static str {
+    match pattern {
+        judge::Pattern::Linear => "linear",
+        judge::Pattern::Exponential => "exponential",
+        judge::Pattern::Stepped => "stepped",
+        judge::Pattern::Sporadic => "sporadic",
+        judge::Pattern::Cyclic => "cyclic",
+        judge::Pattern::Plateau => "plateau",
+        judge::Pattern::Load => "load",
+        judge::Pattern::Declining => "declining",
+        _ => "flat",
+    }
+}
+
+fn repair_text(repair: &judge::Repair) -> String {
+    match repair {
+        judge::Repair::ClockJumps(n) => format!("{n} clock jumps mended"),
+        judge::Repair::Gaps(n) => format!("{n} readings missing"),
+        judge::Repair::Restarts { segments, kept } => {
+            format!("restarted: the longest of {segments} stretches judged ({kept} readings)")
+        }
+        judge::Repair::Unsorted(n) => format!("{n} readings sorted by time"),
+        _ => "mended".to_owned(),
+    }
+}
