@@ -59,9 +59,22 @@ pub(crate) fn fit(columns: &[&[f64]], y: &[f64], weights: Option<&[f64]>) -> Opt
         }
         beta[j] /= r[j * k + j];
     }
-    let residuals: Vec<f64> =
-        (0..n).map(|i| y[i] - columns.iter().zip(&beta).map(|(c, b)| c[i] * b).sum::<f64>()).collect();
-    Some(Fit { beta, residuals, rss: dot(&z, &z), unit_variance: unit_variance(&r, k), ln_determinant })
+    let residuals: Vec<f64> = (0..n)
+        .map(|i| {
+            y[i] - columns
+                .iter()
+                .zip(&beta)
+                .map(|(c, b)| c[i] * b)
+                .sum::<f64>()
+        })
+        .collect();
+    Some(Fit {
+        beta,
+        residuals,
+        rss: dot(&z, &z),
+        unit_variance: unit_variance(&r, k),
+        ln_determinant,
+    })
 }
 
 /// Row norms of the inverse of the upper triangular factor.

@@ -3,11 +3,48 @@
 //! The judge is pure: no I/O, no clock, no randomness. The same bytes in give the same verdict out, on any machine.
 //! It never answers with a bare threshold: a verdict is a growth rate with its interval, an equivalence statement
 //! ("growth is bounded below the floor"), or "inconclusive" with the reason and what would settle it.
+//!
+//! ```
+//! use plimsoll_judge::{Outcome, Series, Terms, judge};
+//!
+//! // Twelve rounds of 1,000 operations, each read after a forced collection; 64 bytes kept per operation.
+//! let rounds = 0..12_u32;
+//! let series = Series {
+//!     metric: "live_bytes".into(),
+//!     t_ns: rounds.clone().map(|i| u64::from(i) * 500_000_000).collect(),
+//!     value: rounds.clone().map(|i| 21e6 + f64::from(i) * 64_000.0).collect(),
+//!     ops: rounds.clone().map(|i| f64::from(i) * 1000.0).collect(),
+//!     collected: rounds.map(|_| true).collect(),
+//!     ..Series::default()
+//! };
+//! let verdict = judge(&series, &Terms::default());
+//! assert_eq!(verdict.outcome, Outcome::Leak);
+//! assert!((verdict.estimate.unwrap().rate - 64.0).abs() < 0.1);
+//! ```
 
+mod family;
+mod least_squares;
+mod models;
+mod repair;
+mod rounds;
 mod series;
+mod stats;
+mod steps;
+mod trend;
 mod verdict;
 
+pub use family::{judge_family, overall};
 pub use series::{Axis, Quantity, Repair, Series, SeriesId, Terms};
 pub use verdict::{
-    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason, TimeToLimit, Verdict,
+    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,
+    TimeToLimit, Verdict,
 };
+
+/// Judges one series alone.
+///
+/// Never panics, whatever the series holds: columns of the wrong length are ignored, values that are not finite are
+/// gaps. Cost: below 5 ms for 3,000 readings.
+pub fn judge(series: &Series, terms: &Terms) -> Verdict {
+    let readings = repair::repair(series);
+    rounds::judge(series, &readings, terms)
+}

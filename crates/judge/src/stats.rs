@@ -49,7 +49,13 @@ pub(crate) fn deviation(values: &[f64]) -> f64 {
 
 /// Median absolute deviation from `centre`, scaled to the standard deviation of a normal distribution.
 pub(crate) fn robust_deviation(values: &[f64], centre: f64) -> f64 {
-    1.4826 * median(&values.iter().map(|v| (v - centre).abs()).collect::<Vec<_>>())
+    1.4826
+        * median(
+            &values
+                .iter()
+                .map(|v| (v - centre).abs())
+                .collect::<Vec<_>>(),
+        )
 }
 
 /// Theil–Sen slope: the median of the slopes of all pairs (Sen 1968). Quadratic; callers pass blocks, not raw samples.
@@ -160,8 +166,13 @@ pub(crate) fn student_quantile(upper: f64, degrees: f64) -> f64 {
 
 /// P(at least `k` heads of `n` fair coins).
 pub(crate) fn fair_coin_upper(k: usize, n: usize) -> f64 {
-    let choose = |i: usize| ln_gamma(n as f64 + 1.0) - ln_gamma(i as f64 + 1.0) - ln_gamma((n - i) as f64 + 1.0);
-    (k..=n).map(|i| (choose(i) - n as f64 * std::f64::consts::LN_2).exp()).sum::<f64>().min(1.0)
+    let choose = |i: usize| {
+        ln_gamma(n as f64 + 1.0) - ln_gamma(i as f64 + 1.0) - ln_gamma((n - i) as f64 + 1.0)
+    };
+    (k..=n)
+        .map(|i| (choose(i) - n as f64 * std::f64::consts::LN_2).exp())
+        .sum::<f64>()
+        .min(1.0)
 }
 
 #[cfg(test)]
@@ -197,7 +208,10 @@ mod tests {
     #[test]
     fn theil_sen_shrugs_off_a_fifth_of_outliers() {
         let x: Vec<f64> = (0..20).map(f64::from).collect();
-        let y: Vec<f64> = x.iter().map(|v| 3.0 * v + if v % 5.0 == 0.0 { 1e6 } else { 0.0 }).collect();
+        let y: Vec<f64> = x
+            .iter()
+            .map(|v| 3.0 * v + if v % 5.0 == 0.0 { 1e6 } else { 0.0 })
+            .collect();
         close(theil_sen(&x, &y), 3.0);
     }
 }

@@ -183,3 +183,14 @@ pub struct Guarantee {
     /// Independent readings the verdict rests on, after correction for autocorrelation.
     pub effective_readings: f64,
 }
+
+/// The answer for a whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Overall {
+    /// At least one series leaks.
+    Leak,
+    /// Every series is bounded below its floor.
+    NoLeak,
+    /// No series leaks, but not every one is settled (or there is none).
+    Inconclusive,
+}

@@ -1,0 +1,465 @@
+//! Judges collected readings: one per round of operations, each after a forced collection.
+//!
+//! This is the product's main job. Readings are few (6 to 60), scatter by some 10 kB whatever the round's length, now
+//! and then by 200 kB, and the rate per operation is what counts. The models of [`crate::models`] compete with heavy
+//! tailed errors and say what shape the growth has; [`Trend`] says how fast the judged stretch grows and how surely;
+//! the verdict needs both to agree.
+
+use crate::models::{self, Candidate, Class, Contest, Form, Noise};
+use crate::repair::Readings;
+use crate::series::{Axis, Quantity, Series, Terms};
+use crate::stats::{median, theil_sen};
+use crate::steps;
+use crate::trend::Trend;
+use crate::verdict::{
+    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason,
+    TimeToLimit, Verdict,
+};
+
+/// Fewest readings that can be judged.
+pub(crate) const FEWEST: usize = 5;
+/// A leak must reach this probability.
+const CERTAIN: f64 = 0.98;
+/// Default floor per operation: the smallest object V8 can leak is about this large.
+const FLOOR_BYTES: f64 = 4.0;
+/// Above this the floor does not rise however noisy the series is: psleak's 16 B/call (giampaolo/psleak#9).
+const FLOOR_BYTES_MOST: f64 = 16.0;
+/// Default floor for counts: one thing kept in two hundred operations.
+const FLOOR_COUNT: f64 = 0.005;
+
+/// Alpha that the present look may spend: 6 alpha / (pi^2 j^2) sums to alpha over all looks.
+pub(crate) fn look_alpha(terms: &Terms) -> f64 {
+    if terms.looks <= 1 && terms.look <= 1 {
+        return terms.alpha;
+    }
+    let j = f64::from(terms.look.max(1));
+    6.0 * terms.alpha / (std::f64::consts::PI * j).powi(2)
+}
+
+/// Variance of a reading that is always there: the resolution of the counter, and for bytes a small object.
+fn noise_floor(series: &Series) -> f64 {
+    let resolution = if series.resolution.is_finite() {
+        series.resolution.abs()
+    } else {
+        0.0
+    };
+    let least = match series.quantity {
+        Quantity::Bytes => 16.0,
+        Quantity::Count => 0.1,
+    };
+    resolution.powi(2) / 12.0 + f64::powi(least, 2)
+}
+
+/// Everything the decision looks at.
+struct Evidence<'a> {
+    x: &'a [f64],
+    y: &'a [f64],
+    contest: Contest<'a>,
+    /// First reading of the stretch the rate is measured on.
+    from: usize,
+    /// Growth over the stretch of the best leak model.
+    growth: Trend,
+    /// Growth over the stretch that a healthy model calls level.
+    tail: Option<(usize, Trend)>,
+    /// Growth over all readings.
+    whole: Trend,
+    acceleration: f64,
+    floor: f64,
+    idle: f64,
+}
+
+/// Judges the readings against operations.
+pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verdict {
+    let (x, y) = (&readings.ops, &readings.value);
+    let guarantee = Guarantee {
+        alpha: look_alpha(terms),
+        warm_up_operations: terms.warm_up_operations,
+        looks: terms.looks.max(1),
+        effective_readings: y.len() as f64,
+    };
+    let span = x.last().copied().unwrap_or(0.0) - x.first().copied().unwrap_or(0.0);
+    let noise = Noise {
+        floor: noise_floor(series),
+        heavy_tails: true,
+    };
+    let whole = if y.len() < FEWEST {
+        None
+    } else {
+        Trend::of(x, y, noise.floor)
+    };
+    let Some(whole) = whole else {
+        return too_few(series, readings, terms, guarantee);
+    };
+    let u: Vec<f64> = x.iter().map(|v| (v - x[0]) / span).collect();
+    // What grows is judged to 0.3 % of its own range: real leaks are not perfectly straight (hash tables double), and
+    // without this allowance the criterion would split hairs between curves that a person could not tell apart.
+    let range = y.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        - y.iter().copied().fold(f64::INFINITY, f64::min);
+    let allowance = Noise {
+        floor: noise.floor + (0.003 * range).powi(2),
+        ..noise
+    };
+    let mut candidates = models::compete(&u, y, &[], allowance);
+    candidates.extend(steps::candidates(&u, y, allowance));
+    let effective = effective_readings(&candidates, y.len());
+    models::rescore(&mut candidates, y.len(), effective);
+    let contest = models::weigh(&candidates);
+
+    let from = stretch_of_leak(&u, contest.best_leak);
+    let growth = Trend::of(&x[from..], &y[from..], noise.floor).unwrap_or_else(|| whole.clone());
+    let tail = stretch_of_level(&u, contest.best_healthy)
+        .and_then(|start| Some((start, Trend::of(&x[start..], &y[start..], noise.floor)?)));
+    let floor = terms.floor.unwrap_or_else(|| match series.quantity {
+        Quantity::Bytes => {
+            let error = tail
+                .as_ref()
+                .map_or(whole.error, |t| t.1.error.min(whole.error));
+            (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST)
+        }
+        Quantity::Count => FLOOR_COUNT,
+    });
+    let evidence = Evidence {
+        x,
+        y,
+        acceleration: acceleration(&u[from..], &y[from..]),
+        contest,
+        from,
+        growth,
+        tail,
+        whole,
+        floor,
+        idle: if terms.idle_growth_per_op.is_finite() {
+            terms.idle_growth_per_op
+        } else {
+            0.0
+        },
+    };
+    decide(
+        &evidence,
+        readings,
+        terms,
+        Guarantee {
+            effective_readings: effective,
+            ..guarantee
+        },
+    )
+}
+
+fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guarantee) -> Verdict {
+    let interval = widened(e.growth.interval(), e.idle);
+    let p_value = e.growth.p_value();
+    let shape = e.contest.leak_share();
+    let undecided = e.contest.undecided > 2.0 * e.contest.leak && e.contest.undecided > 0.3;
+    // P(leak) = P(the growth goes on) x P(it goes on above the floor).
+    let leak_probability = shape * e.growth.probability_above(e.floor);
+    let tail_slope = {
+        let k = (e.y.len() / 2).max(3);
+        theil_sen(&e.x[e.y.len() - k..], &e.y[e.y.len() - k..])
+    };
+    let keeps_growing = tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0;
+    let steady = e.acceleration >= 0.8;
+    let would_leak = leak_probability >= CERTAIN
+        && p_value <= guarantee.alpha
+        && !undecided
+        && (keeps_growing || e.contest.best_leak.is_some_and(|c| c.form == Form::Steps))
+        && e.growth.interval().low > e.floor;
+    let whole_bound = widened(e.whole.interval(), e.idle).high;
+    let tail_bound = e
+        .tail
+        .as_ref()
+        .map(|t| widened(t.1.interval(), e.idle).high);
+    let level = |bound: f64| bound < e.floor;
+
+    let outcome = if would_leak && interval.low <= e.floor {
+        Outcome::Inconclusive {
+            reason: Reason::GrowsWhileIdle,
+            more: more(e),
+        }
+    } else if would_leak && !terms.settled && !steady {
+        Outcome::Inconclusive {
+            reason: Reason::WarmingUp,
+            more: more(e),
+        }
+    } else if would_leak {
+        Outcome::Leak
+    } else if level(whole_bound) {
+        Outcome::NoLeak(Bound { rate: whole_bound })
+    } else if let (Some(bound), true) = (tail_bound.filter(|b| level(*b)), shape <= 0.5) {
+        Outcome::NoLeak(Bound { rate: bound })
+    } else {
+        Outcome::Inconclusive {
+            reason: reason(e, undecided, shape, terms),
+            more: more(e),
+        }
+    };
+    let is_leak = matches!(outcome, Outcome::Leak);
+    let leak_probability = match outcome {
+        Outcome::NoLeak(_) => leak_probability.min(1.0 - e.whole_or_tail_certainty()),
+        Outcome::Inconclusive { .. } if undecided => 0.5,
+        _ => leak_probability,
+    };
+    let pattern = pattern(&e.contest, is_leak);
+    let estimate = estimate(e, readings, terms, &outcome, interval);
+    Verdict {
+        outcome,
+        estimate: Some(estimate),
+        leak_probability: leak_probability.clamp(0.0, 1.0),
+        p_value,
+        pattern,
+        detectable: Some(detectable(e)),
+        floor: e.floor,
+        guarantee,
+        repairs: readings.repairs.clone(),
+    }
+}
+
+impl Evidence<'_> {
+    /// Probability that the level stretch really grows slower than the floor.
+    fn whole_or_tail_certainty(&self) -> f64 {
+        let of = |t: &Trend| 1.0 - t.probability_above(self.floor);
+        of(&self.whole).max(self.tail.as_ref().map_or(0.0, |t| of(&t.1)))
+    }
+}
+
+/// Growth while idle may be part of what was measured: it lowers the low end (or, if memory falls while idle, raises
+/// the high end), and is never subtracted from the rate.
+fn widened(interval: Interval, idle: f64) -> Interval {
+    Interval {
+        low: interval.low - idle.max(0.0),
+        high: interval.high - idle.min(0.0),
+    }
+}
+
+/// Readings corrected for the correlation left in the residuals of the best model.
+fn effective_readings(candidates: &[Candidate], n: usize) -> f64 {
+    let Some(best) = candidates.iter().min_by(|a, b| a.bic.total_cmp(&b.bic)) else {
+        return n as f64;
+    };
+    let r = &best.residuals;
+    let power: f64 = r.iter().map(|v| v * v).sum();
+    let product: f64 = r.windows(2).map(|w| w[0] * w[1]).sum();
+    let correlation = if power > 0.0 {
+        (product / power).clamp(0.0, 0.9)
+    } else {
+        0.0
+    };
+    (n as f64 * (1.0 - correlation) / (1.0 + correlation)).max(3.0)
+}
+
+/// Where the growth of the best leak model starts to be straight.
+fn stretch_of_leak(u: &[f64], best: Option<&Candidate>) -> usize {
+    let Some(best) = best else { return 0 };
+    let corner = match best.form {
+        Form::WarmLinear => 2.5 * best.shape[0],
+        Form::Onset | Form::WarmOnset => best.shape[0],
+        Form::Exponential | Form::Quadratic => 0.5,
+        _ => 0.0,
+    };
+    let latest = u.len().saturating_sub(FEWEST.max(u.len() / 3));
+    u.iter()
+        .position(|&at| at >= corner)
+        .unwrap_or(0)
+        .min(latest)
+}
+
+/// Where the best healthy model has become level; `None` if too little follows to say so.
+fn stretch_of_level(u: &[f64], best: Option<&Candidate>) -> Option<usize> {
+    let best = best?;
+    let corner = match best.form {
+        Form::Saturating => 3.0 * best.shape[0],
+        Form::TwoPhases => 3.0 * best.shape[1],
+        Form::Clamp | Form::WarmClamp => best.shape[0],
+        Form::Logarithm => 0.5,
+        Form::Steps => best.steps.last().map_or(0.0, |&i| u[i]),
+        _ => 0.0,
+    };
+    let start = u.iter().position(|&at| at >= corner)?;
+    (u.len() - start >= FEWEST.max(u.len() / 4)).then_some(start)
+}
+
+/// Growth of the second half over that of the first.
+fn acceleration(u: &[f64], y: &[f64]) -> f64 {
+    let n = u.len();
+    if n < 4 {
+        return 1.0;
+    }
+    let half = n / 2;
+    let first = theil_sen(&u[..=half], &y[..=half]);
+    let second = theil_sen(&u[n - 1 - half..], &y[n - 1 - half..]);
+    if first > 0.0 {
+        (second / first).clamp(-100.0, 100.0)
+    } else if second > 0.0 {
+        100.0
+    } else {
+        1.0
+    }
+}
+
+fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reason {
+    let grows = e.growth.interval().low > e.floor;
+    if grows && !terms.settled && e.acceleration < 0.8 {
+        Reason::WarmingUp
+    } else if e
+        .contest
+        .best
+        .is_some_and(|c| c.form == Form::Steps && c.class == Class::Undecided)
+    {
+        Reason::FewSteps
+    } else if grows && (undecided || shape < 0.5 || e.acceleration < 0.6) {
+        Reason::StillFilling
+    } else if grows && shape < CERTAIN {
+        Reason::Ambiguous
+    } else {
+        Reason::Noise
+    }
+}
+
+/// How many more operations would settle it. Half-widths shrink with the length to the power 3/2.
+fn more(e: &Evidence<'_>) -> More {
+    let span = e.x[e.x.len() - 1] - e.x[0];
+    let interval = e.growth.interval();
+    let half = 0.5 * (interval.high - interval.low);
+    let gap = (e.growth.rate - e.floor).abs().max(0.25 * e.floor);
+    let factor = (half / gap).max(0.0).powf(2.0 / 3.0).clamp(1.5, 5.0);
+    More {
+        operations: Some((span * (factor - 1.0)).ceil().max(1.0) as u64),
+        seconds: None,
+    }
+}
+
+/// Smallest rate that would have been called a leak: its lower bound must clear the floor.
+fn detectable(e: &Evidence<'_>) -> f64 {
+    let i = e.whole.interval();
+    e.floor + 0.5 * (i.high - i.low) + e.idle.max(0.0)
+}
+
+fn pattern(contest: &Contest<'_>, is_leak: bool) -> Pattern {
+    if is_leak {
+        contest.best_leak.map_or(Pattern::Linear, |c| c.pattern)
+    } else {
+        contest.best.map_or(Pattern::Flat, |c| c.pattern)
+    }
+}
+
+fn estimate(
+    e: &Evidence<'_>,
+    readings: &Readings,
+    terms: &Terms,
+    outcome: &Outcome,
+    interval: Interval,
+) -> Growth {
+    // The stretch that the verdict speaks of: after a plateau, its tail.
+    let (from, rate, interval) = match (outcome, &e.tail) {
+        (Outcome::NoLeak(bound), Some((start, tail)))
+            if widened(e.whole.interval(), e.idle).high > bound.rate =>
+        {
+            (*start, tail.rate, widened(tail.interval(), e.idle))
+        }
+        (Outcome::NoLeak(_), _) => (0, e.whole.rate, widened(e.whole.interval(), e.idle)),
+        _ => (e.from, e.growth.rate, interval),
+    };
+    let last = e.y.len() - 1;
+    let at_ns = |i: usize| {
+        readings
+            .start_ns
+            .saturating_add((readings.seconds[i] * 1e9) as u64)
+    };
+    let elapsed = readings.seconds[last] - readings.seconds[from];
+    let own_speed = if elapsed > 0.0 {
+        Some((e.x[last] - e.x[from]) / elapsed)
+    } else {
+        None
+    };
+    let speed = terms
+        .expected_rate
+        .filter(|r| r.is_finite() && *r > 0.0)
+        .or(own_speed);
+    let onset = (matches!(outcome, Outcome::Leak)
+        && e.from > 0
+        && e.contest
+            .best_leak
+            .is_some_and(|c| matches!(c.form, Form::Onset | Form::WarmOnset)))
+    .then(|| Onset {
+        t_ns: at_ns(e.from),
+        operations: Some(e.x[e.from]),
+    });
+    let plateau = match (&e.tail, outcome) {
+        (Some((start, _)), Outcome::NoLeak(_)) if *start > 0 => Some(Plateau {
+            level: median(&e.y[*start..]),
+            t_ns: at_ns(*start),
+        }),
+        _ => None,
+    };
+    let time_to_limit = match (terms.limit, outcome, speed) {
+        (Some(limit), Outcome::Leak, Some(speed)) => {
+            let left = (limit - median(&e.y[last.saturating_sub(2)..])).max(0.0);
+            let seconds = |rate: f64| {
+                if rate > 0.0 {
+                    left / (rate * speed)
+                } else {
+                    f64::INFINITY
+                }
+            };
+            Some(TimeToLimit {
+                limit,
+                seconds: seconds(rate),
+                interval: Interval {
+                    low: seconds(interval.high),
+                    high: seconds(interval.low),
+                },
+                at_rate: Some(speed),
+            })
+        }
+        _ => None,
+    };
+    let increments: Vec<f64> = e.y[from..].windows(2).map(|w| w[1] - w[0]).collect();
+    let same_way = increments.iter().filter(|d| **d * rate > 0.0).count();
+    Growth {
+        rate,
+        interval,
+        per: Axis::Operations,
+        per_second: own_speed.map(|s| rate * s),
+        per_operation: Some(rate),
+        onset,
+        plateau,
+        time_to_limit,
+        acceleration: e.acceleration,
+        consistency: same_way as f64 / increments.len().max(1) as f64,
+    }
+}
+
+/// The verdict on fewer readings than a rate needs.
+pub(crate) fn too_few(
+    series: &Series,
+    readings: &Readings,
+    terms: &Terms,
+    guarantee: Guarantee,
+) -> Verdict {
+    let have = readings.value.len();
+    let floor = terms.floor.unwrap_or(match series.quantity {
+        Quantity::Bytes => FLOOR_BYTES_MOST,
+        Quantity::Count => FLOOR_COUNT,
+    });
+    let per_reading = match readings.ops.as_slice() {
+        [first, .., last] => (last - first) / (have - 1) as f64,
+        _ => 0.0,
+    };
+    let missing = (FEWEST + 1).saturating_sub(have).max(1) as f64;
+    Verdict {
+        outcome: Outcome::Inconclusive {
+            reason: Reason::TooFewReadings { have, need: FEWEST },
+            more: More {
+                operations: (per_reading > 0.0).then_some((per_reading * missing) as u64),
+                seconds: None,
+            },
+        },
+        estimate: None,
+        leak_probability: 0.5,
+        p_value: 1.0,
+        pattern: Pattern::Flat,
+        detectable: None,
+        floor,
+        guarantee,
+        repairs: readings.repairs.clone(),
+    }
+}

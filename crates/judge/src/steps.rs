@@ -1,0 +1,200 @@
+//! Step models: the series is level between a few jumps.
+//!
+//! Containers double, slabs and arenas are mapped, rare operations leak: live bytes then climb in steps, and a line
+//! through them says little about whether another step will come. The best positions of 1 to 8 steps are found exactly
+//! by dynamic programming (Fisher 1958; Jackson et al. 2005) in O(s n^2). Whether steps are a leak is then a question
+//! of when the last one was: were steps to come at a steady pace, the tail without any would have probability
+//! `u_last ^ s`.
+
+use crate::models::{Candidate, Class, Form, Noise};
+use crate::stats::median;
+use crate::verdict::Pattern;
+
+/// Most steps looked for.
+const MOST: usize = 8;
+/// Shortest level stretch.
+const SHORTEST: usize = 2;
+
+/// The best split into 1 to [`MOST`] steps, with what each says about the program.
+pub(crate) fn candidates(u: &[f64], y: &[f64], noise: Noise) -> Vec<Candidate> {
+    let n = y.len();
+    if n < 10 {
+        return Vec::new();
+    }
+    splits(y, MOST.min(n / 3))
+        .into_iter()
+        .filter_map(|(rss, at)| candidate(u, y, noise, rss, at))
+        .collect()
+}
+
+fn candidate(u: &[f64], y: &[f64], noise: Noise, rss: f64, at: Vec<usize>) -> Option<Candidate> {
+    let n = y.len();
+    let levels = levels(y, &at);
+    let jumps: Vec<f64> = levels.windows(2).map(|w| w[1] - w[0]).collect();
+    let variance = rss / n as f64 + noise.floor;
+    let smallest = jumps.iter().copied().fold(f64::INFINITY, f64::min);
+    let parameters = 1 + 2 * at.len();
+    let (first, last) = (u[*at.first()?], u[*at.last()?]);
+    let quiet_tail = last.powi(at.len() as i32);
+    let (class, pattern) = if smallest <= 2.5 * variance.sqrt() {
+        if jumps.iter().all(|j| *j < -2.5 * variance.sqrt()) {
+            (Class::Healthy, Pattern::Declining)
+        } else {
+            return None;
+        }
+    } else if at.len() >= 3 && quiet_tail > 0.12 && last - first > 0.3 {
+        (Class::Leak, Pattern::Stepped)
+    } else if quiet_tail < 0.13 || (at.len() == 1 && last < 0.5) {
+        (Class::Healthy, Pattern::Plateau)
+    } else {
+        (Class::Undecided, Pattern::Stepped)
+    };
+    let residuals: Vec<f64> = {
+        let mut level = 0;
+        y.iter()
+            .enumerate()
+            .map(|(i, v)| {
+                while level < at.len() && i >= at[level] {
+                    level += 1;
+                }
+                v - levels[level]
+            })
+            .collect()
+    };
+    let deviance = if noise.heavy_tails {
+        student_deviance(&residuals, noise.floor)
+    } else {
+        n as f64 * variance.ln()
+    };
+    Some(Candidate {
+        form: Form::Steps,
+        class,
+        pattern,
+        shape: [0.0; 2],
+        beta: jumps,
+        residuals,
+        variance,
+        parameters,
+        bic: deviance + parameters as f64 * (n as f64).ln(),
+        steps: at,
+    })
+}
+
+/// -2 ln(likelihood) of residuals with Student errors, scale by maximum likelihood.
+fn student_deviance(residuals: &[f64], floor: f64) -> f64 {
+    let nu = crate::models::STUDENT_DEGREES;
+    let n = residuals.len() as f64;
+    let mut variance = residuals.iter().map(|r| r * r).sum::<f64>() / n + floor;
+    for _ in 0..20 {
+        variance = residuals
+            .iter()
+            .map(|r| (nu + 1.0) / (nu + r * r / variance) * r * r)
+            .sum::<f64>()
+            / n
+            + floor;
+    }
+    n * variance.ln()
+        + (nu + 1.0)
+            * residuals
+                .iter()
+                .map(|r| (r * r / (nu * variance)).ln_1p())
+                .sum::<f64>()
+}
+
+/// Median of each level stretch.
+pub(crate) fn levels(y: &[f64], at: &[usize]) -> Vec<f64> {
+    let mut from = 0;
+    at.iter()
+        .copied()
+        .chain(std::iter::once(y.len()))
+        .map(|to| {
+            let level = median(&y[from..to]);
+            from = to;
+            level
+        })
+        .collect()
+}
+
+/// For s = 1 to `most`: the residual sum of squares of the best s steps and where they are.
+fn splits(y: &[f64], most: usize) -> Vec<(f64, Vec<usize>)> {
+    let n = y.len();
+    // Sums relative to the first reading, so that squares of large levels do not swallow small differences.
+    let base = y[0];
+    let mut sum = vec![0.0; n + 1];
+    let mut square = vec![0.0; n + 1];
+    for (i, v) in y.iter().enumerate() {
+        let d = v - base;
+        sum[i + 1] = sum[i] + d;
+        square[i + 1] = square[i] + d * d;
+    }
+    let cost = |from: usize, to: usize| -> f64 {
+        if to < from + SHORTEST {
+            return f64::INFINITY;
+        }
+        let s = sum[to] - sum[from];
+        (square[to] - square[from] - s * s / (to - from) as f64).max(0.0)
+    };
+    let mut best: Vec<f64> = (0..=n).map(|to| cost(0, to)).collect();
+    let mut came_from: Vec<Vec<usize>> = Vec::with_capacity(most);
+    let mut found = Vec::with_capacity(most);
+    for s in 1..=most {
+        let mut next = vec![f64::INFINITY; n + 1];
+        let mut from = vec![0; n + 1];
+        for to in SHORTEST * (s + 1)..=n {
+            for cut in SHORTEST * s..=to - SHORTEST {
+                let total = best[cut] + cost(cut, to);
+                if total < next[to] {
+                    next[to] = total;
+                    from[to] = cut;
+                }
+            }
+        }
+        best = next;
+        came_from.push(from);
+        if !best[n].is_finite() {
+            break;
+        }
+        let mut at = vec![0; s];
+        let mut to = n;
+        for k in (0..s).rev() {
+            to = came_from[k][to];
+            at[k] = to;
+        }
+        found.push((best[n], at));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_found_where_they_are() {
+        let y: Vec<f64> = (0..60)
+            .map(|i| [0.0, 5.0, 9.0][i / 20] + if i % 2 == 0 { 0.1 } else { -0.1 })
+            .collect();
+        assert_eq!(splits(&y, 3)[1].1, [20, 40]);
+    }
+
+    #[test]
+    fn steady_steps_are_a_leak_and_one_early_step_is_not() {
+        let u: Vec<f64> = (0..60).map(|i| f64::from(i) / 59.0).collect();
+        let noise = Noise {
+            floor: 1.0,
+            heavy_tails: false,
+        };
+        let best = |y: &[f64]| {
+            candidates(&u, y, noise)
+                .into_iter()
+                .min_by(|a, b| a.bic.total_cmp(&b.bic))
+                .unwrap()
+        };
+        let steady: Vec<f64> = (0..60).map(|i| f64::from(i / 10) * 1e6).collect();
+        assert_eq!(best(&steady).class, Class::Leak);
+        let once: Vec<f64> = (0..60).map(|i| if i < 12 { 0.0 } else { 1e6 }).collect();
+        assert_eq!(best(&once).class, Class::Healthy);
+        let late: Vec<f64> = (0..60).map(|i| if i < 45 { 0.0 } else { 1e6 }).collect();
+        assert_eq!(best(&late).class, Class::Undecided);
+    }
+}
