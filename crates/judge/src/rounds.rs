@@ -18,6 +18,8 @@ use crate::verdict::{
 
 /// Fewest readings that can be judged.
 pub(crate) const FEWEST: usize = 5;
+/// Most readings judged as rounds; more are reduced to blocks first.
+pub(crate) const MOST: usize = 200;
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
 /// Default floor per operation: the smallest object V8 can leak is about this large.
@@ -88,7 +90,7 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         Trend::of(x, y, noise.floor)
     };
     let Some(whole) = whole else {
-        return too_few(series, readings, terms, guarantee);
+        return too_few(series, readings, terms, guarantee, FEWEST);
     };
     let u: Vec<f64> = x.iter().map(|v| (v - x[0]) / span).collect();
     // What grows is judged to 0.3 % of its own range: real leaks are not perfectly straight (hash tables double), and
@@ -434,6 +436,7 @@ pub(crate) fn too_few(
     readings: &Readings,
     terms: &Terms,
     guarantee: Guarantee,
+    need: usize,
 ) -> Verdict {
     let have = readings.value.len();
     let floor = terms.floor.unwrap_or(match series.quantity {
@@ -444,10 +447,10 @@ pub(crate) fn too_few(
         [first, .., last] => (last - first) / (have - 1) as f64,
         _ => 0.0,
     };
-    let missing = (FEWEST + 1).saturating_sub(have).max(1) as f64;
+    let missing = (need + 1).saturating_sub(have).max(1) as f64;
     Verdict {
         outcome: Outcome::Inconclusive {
-            reason: Reason::TooFewReadings { have, need: FEWEST },
+            reason: Reason::TooFewReadings { have, need },
             more: More {
                 operations: (per_reading > 0.0).then_some((per_reading * missing) as u64),
                 seconds: None,
