@@ -252,9 +252,11 @@ impl SeriesRecord {
 pub struct PointSet {
     /// When.
     pub t: Vec<Ns>,
-    /// Operations so far.
+    /// Operations so far; empty where nothing was driven.
+    #[serde(with = "crate::units::nullable_column")]
     pub operations: Vec<f64>,
-    /// The readings.
+    /// The readings; NaN (`null` in JSON) is a gap.
+    #[serde(with = "crate::units::nullable_column")]
     pub value: Vec<f64>,
 }
 

@@ -64,6 +64,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Growth {
     /// Growth per operation or per second.
+    #[serde(with = "crate::units::nullable")]
     pub rate: f64,
     /// 95 % interval of the rate.
     pub interval: Interval,
@@ -80,8 +81,10 @@ pub struct Growth {
     /// Until the limit is met.
     pub time_to_limit: Option<TimeToLimit>,
     /// Growth of the second half over that of the first.
+    #[serde(with = "crate::units::nullable")]
     pub acceleration: f64,
     /// Share of increments that point the way of the growth.
+    #[serde(with = "crate::units::nullable")]
     pub consistency: f64,
 }
 
@@ -89,8 +92,10 @@ pub struct Growth {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
+    #[serde(with = "crate::units::nullable")]
     pub low: f64,
     /// Upper end.
+    #[serde(with = "crate::units::nullable")]
     pub high: f64,
 }
 
@@ -102,6 +107,7 @@ pub struct TimeToLimit {
     /// Seconds from the last reading.
     pub seconds: f64,
     /// Lower end of the 95 % interval.
+    #[serde(with = "crate::units::nullable")]
     pub low: f64,
     /// Upper end; absent if the growth may be zero.
     pub high: Option<f64>,

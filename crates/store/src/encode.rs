@@ -87,7 +87,7 @@ impl Encoder {
         // of one tick share their time.
         append_varint(
             &mut self.times,
-            zigzag(at.0.wrapping_sub(self.previous_at) as i64),
+            zigzag(at.0.wrapping_sub(self.previous_at).cast_signed()),
         );
         self.previous_at = at.0;
         self.columns[series].values.push(value);

@@ -77,6 +77,16 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
+    /// A table (CSV) that cannot be read as one.
+    #[error("{}{}: {message}", .path.display(), line_suffix(*.line))]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Line of the first error, counted from 1; 0 if the file as a whole is meant.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// Not a log.
     #[error("{} is not a plimsoll log: {message}", .path.display())]
     NotALog {
@@ -158,4 +168,12 @@ fn some_of(candidates: &[String]) -> String {
         text.push_str(", …");
     }
     text
+}
+
+fn line_suffix(line: usize) -> String {
+    if line == 0 {
+        String::new()
+    } else {
+        format!(":{line}")
+    }
 }

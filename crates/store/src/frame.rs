@@ -102,12 +102,12 @@ pub(crate) fn append_varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// Small numbers of either sign become small numbers: 0, -1, 1, -2 … → 0, 1, 2, 3 …
 pub(crate) const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 /// The inverse of [`zigzag`].
 pub(crate) const fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 /// Takes values off the front of a payload; `None` once it does not hold what it should.

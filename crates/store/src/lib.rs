@@ -24,6 +24,7 @@
 
 mod band;
 mod catalogue;
+pub mod csv;
 mod decode;
 mod encode;
 mod error;
@@ -33,6 +34,9 @@ mod id;
 mod record;
 mod recorder;
 mod run_dir;
+
+#[cfg(test)]
+mod properties;
 
 pub use catalogue::{RunState, RunSummary, Store};
 pub use decode::{LogReader, read_log};

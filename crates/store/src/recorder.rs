@@ -66,8 +66,9 @@ struct Shared {
 struct Queue {
     records: Vec<Record>,
     /// Dropped since the writer last looked.
+    newly_dropped: u64,
+    /// Dropped since the start.
     dropped: u64,
-    dropped_in_all: u64,
     closed: bool,
 }
 
@@ -81,8 +82,8 @@ impl Shared {
         let mut queue = self.lock();
         let waiting = queue.records.len();
         if queue.closed || (waiting >= QUEUE && record.may_be_dropped()) {
+            queue.newly_dropped += 1;
             queue.dropped += 1;
-            queue.dropped_in_all += 1;
             return;
         }
         queue.records.push(record);
@@ -108,7 +109,7 @@ impl RecorderHandle {
 
     /// Samples and collections dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped_in_all
+        self.shared.lock().dropped
     }
 }
 
@@ -158,7 +159,7 @@ impl Recorder {
     pub fn close(mut self) -> Recorded {
         self.finish().unwrap_or_else(|| Recorded {
             bands: Vec::new(),
-            dropped_samples: self.shared.lock().dropped_in_all,
+            dropped_samples: self.shared.lock().dropped,
             log_bytes: 0,
             error: Some(Error::RecorderLost),
         })
@@ -263,7 +264,7 @@ impl Writer {
             }
         }
         self.end();
-        let dropped_samples = shared.lock().dropped_in_all;
+        let dropped_samples = shared.lock().dropped;
         Recorded {
             bands: self.bands(),
             dropped_samples,
@@ -345,7 +346,6 @@ impl Writer {
     }
 
     fn bands(&mut self) -> Vec<(SourceId, Metric, Band)> {
-        #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
         let mut bands: Vec<_> = std::mem::take(&mut self.series)
             .into_iter()
             .filter_map(|((source, metric), index)| {
@@ -360,7 +360,7 @@ impl Writer {
 /// Waits for the first record, then for its batch to be due; takes all that waits.
 fn wait_for_batch(shared: &Shared, batch: &mut Vec<Record>) -> (u64, bool) {
     let mut queue = shared.lock();
-    while queue.records.is_empty() && queue.dropped == 0 && !queue.closed {
+    while queue.records.is_empty() && queue.newly_dropped == 0 && !queue.closed {
         queue = shared
             .wake
             .wait(queue)
@@ -379,5 +379,5 @@ fn wait_for_batch(shared: &Shared, batch: &mut Vec<Record>) -> (u64, bool) {
             .0;
     }
     std::mem::swap(&mut queue.records, batch);
-    (std::mem::take(&mut queue.dropped), queue.closed)
+    (std::mem::take(&mut queue.newly_dropped), queue.closed)
 }

@@ -80,6 +80,12 @@ impl RunDir {
         self.path.join(RUN_NAME)
     }
 
+    /// Removes the directory of a run that never began.
+    pub fn discard(self) {
+        // Nothing was measured, so there is nothing to lose; a leftover would only puzzle the listing.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+
     /// Writes the run document. Whoever reads sees the old one or the new one, never a part, even after a power cut.
     ///
     /// # Errors
