@@ -18,9 +18,12 @@ mod subject;
 mod tree;
 
 pub use error::Error;
-pub use hub::{Hub, HubEvent, IsolateInfo};
-pub use process::Process;
+pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
+pub use output::Line;
+pub use process::{OwnUsage, Process, host_memory, own_usage};
+pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
-pub use sockets::{Listener, listeners};
-pub use subject::{Launch, Subject};
+pub use sockets::{Listener, listener_owners, listeners, port_holder};
+pub use subject::{Launch, Subject, become_subreaper, raise_descriptor_limit, reap_strangers};
+pub use tree::{Members, members};

@@ -1,0 +1,331 @@
+//! The system calls of this crate, and nothing else: no policy, no parsing.
+//!
+//! Linux only. This is the one module that may hold `unsafe`; everything it exports is safe to call.
+
+pub(crate) mod net;
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use plimsoll_model::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Access, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+
+/// A descriptor that names one process for ever.
+pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(
+        to_pid(pid)?,
+        PidfdFlags::empty(),
+    )?)
+}
+
+/// Whether the process has ended; a zombie has.
+pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
+            Err(Errno::INTR) => {}
+            Err(_) => return true,
+            Ok(ready) => return ready > 0,
+        }
+    }
+}
+
+/// Signals the process behind a pidfd.
+pub(crate) fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    Ok(rustix::process::pidfd_send_signal(
+        pidfd,
+        to_signal(signal)?,
+    )?)
+}
+
+/// Signals every process of a group. The caller vouches that the group is its own.
+pub(crate) fn signal_group(group: u32, signal: i32) -> io::Result<()> {
+    Ok(rustix::process::kill_process_group(
+        to_pid(group)?,
+        to_signal(signal)?,
+    )?)
+}
+
+fn to_pid(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::from(Errno::SRCH))
+}
+
+fn to_signal(signal: i32) -> io::Result<Signal> {
+    Signal::from_named_raw(signal).ok_or_else(|| io::Error::from(Errno::INVAL))
+}
+
+/// How a child of ours ended, `None` while it runs. It stays a zombie, so its pid and its group's id cannot be reused.
+pub(crate) fn peek_exit(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    wait(&WaitId::PidFd(pidfd), options)
+}
+
+/// Removes a child of ours that has ended; `None` while it runs.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    wait(
+        &WaitId::PidFd(pidfd),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    )
+}
+
+/// As [`reap`], by pid. The caller vouches that this pid is an unreaped child of ours.
+pub(crate) fn reap_pid(pid: u32) -> io::Result<Option<Exit>> {
+    wait(
+        &WaitId::Pid(to_pid(pid)?),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    )
+}
+
+fn wait(id: &WaitId<'_>, options: WaitIdOptions) -> io::Result<Option<Exit>> {
+    loop {
+        match rustix::process::waitid(id.clone(), options) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => {
+                return Ok(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Some(Exit::Status(code)),
+                    (None, Some(signal)) => Some(Exit::Signal(signal)),
+                    (None, None) => None,
+                });
+            }
+        }
+    }
+}
+
+/// Waits until one of `fds` is readable (or hung up) or the deadline is reached; `None` waits for ever. Says which are.
+pub(crate) fn wait_readable<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    deadline: Option<Instant>,
+) -> io::Result<[bool; N]> {
+    let mut poll_fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    poll_until(&mut poll_fds, deadline)?;
+    Ok(std::array::from_fn(|i| !poll_fds[i].revents().is_empty()))
+}
+
+/// Waits until one of `fds` is readable or the deadline is reached.
+pub(crate) fn wait_any_readable(fds: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<()> {
+    let mut poll_fds: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .collect();
+    poll_until(&mut poll_fds, Some(deadline))
+}
+
+fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        match rustix::event::poll(fds, timeout.as_ref()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The directory `/proc/PID` as a kept descriptor: it never means another process, even if the pid is reused.
+pub(crate) fn open_process_directory(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(
+        format!("/proc/{pid}"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens a file below a kept directory for reading.
+pub(crate) fn open_at(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens a directory below a kept directory for reading its entries.
+pub(crate) fn open_directory_at(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Reads a kept procfs file from its start into `buffer`, which grows to fit and then is reused without allocation.
+/// The kernel makes the text anew on every read from offset 0.
+pub(crate) fn read_from_start<'b>(
+    file: BorrowedFd<'_>,
+    buffer: &'b mut Vec<u8>,
+) -> io::Result<&'b [u8]> {
+    if buffer.len() < 2048 {
+        buffer.resize(2048, 0);
+    }
+    loop {
+        match rustix::io::pread(file, buffer.as_mut_slice(), 0) {
+            Ok(length) if length < buffer.len() => return Ok(&buffer[..length]),
+            // Full: there may be more.
+            Ok(_) => buffer.resize(buffer.len() * 2, 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads a whole file below a kept directory.
+pub(crate) fn read_at(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut File::from(open_at(directory, name)?), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where a symbolic link points to; targets longer than `buffer` are cut.
+pub(crate) fn read_link_at<'b>(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    buffer: &'b mut [u8],
+) -> io::Result<&'b [u8]> {
+    let length = rustix::fs::readlinkat_raw(directory, name, &mut *buffer)?;
+    Ok(&buffer[..length])
+}
+
+/// Calls `visit` with every entry of an open directory from its start, without `.` and `..`. Does not allocate.
+pub(crate) fn each_entry(
+    directory: BorrowedFd<'_>,
+    mut visit: impl FnMut(&CStr),
+) -> io::Result<()> {
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) => {
+                let name = entry.file_name();
+                if name != c"." && name != c".." {
+                    visit(name);
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The size the file system tells of an open file or directory.
+pub(crate) fn size_of(file: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+/// Whether this process may execute the file.
+pub(crate) fn is_executable(path: &std::path::Path) -> bool {
+    rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+/// Asks for room in a pipe, so that its writer waits less often for us. Best effort.
+pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: usize) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, bytes);
+}
+
+/// Makes reads of this descriptor return at once. Only for open file descriptions we do not share.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// From now on, descendants whose parent ends become our children.
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
+}
+
+/// Whether descendants whose parent ends become our children.
+pub(crate) fn is_subreaper() -> bool {
+    rustix::process::getpid().is_init() || matches!(rustix::process::child_subreaper(), Ok(Some(_)))
+}
+
+/// The session of this process.
+pub(crate) fn own_session() -> u32 {
+    rustix::process::getsid(None)
+        .ok()
+        .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
+        .unwrap_or(0)
+}
+
+/// Clock ticks per second, the unit of CPU times in `stat`.
+pub(crate) fn ticks_per_second() -> f64 {
+    rustix::param::clock_ticks_per_second().max(1) as f64
+}
+
+/// CPU time of this process and its threads, without children.
+pub(crate) fn own_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// The soft limit of open descriptors before [`raise_descriptor_limit`]: what subjects get.
+static DESCRIPTOR_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises this process's own soft limit of open descriptors to its hard limit; what [`spawn_session`] starts keeps the
+/// limit there was.
+pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    DESCRIPTOR_LIMIT.get_or_init(|| before);
+    Ok(rustix::process::setrlimit(Resource::Nofile, raised)?)
+}
+
+/// Starts `command` as the leader of a session and process group of its own, to be sent `SIGTERM` when the calling
+/// *thread* ends (the kernel ties the parent-death signal to the thread that forked, not to its process).
+pub(crate) fn spawn_session(command: &mut Command) -> io::Result<Child> {
+    let parent = rustix::process::getpid();
+    let descriptor_limit = DESCRIPTOR_LIMIT.get().copied();
+    let prepare = move || {
+        rustix::process::setsid()?;
+        if let Some(limit) = &descriptor_limit {
+            rustix::process::setrlimit(Resource::Nofile, *limit)?;
+        }
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // The parent may have died before the line above.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(Errno::SRCH.into());
+        }
+        Ok(())
+    };
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec only system calls are allowed"
+    )]
+    // SAFETY: `prepare` runs in the forked child. It only makes direct system calls on copied values and builds errors
+    // from their numbers: no allocation, no lock, no access to memory another thread may have been changing.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+    command.spawn()
+}

@@ -1,0 +1,232 @@
+//! The texts of procfs as values: parsers from bytes, without a system call or a clock.
+//!
+//! What a kernel does not tell is `None`, never 0. Nothing here allocates except where a name is returned.
+
+mod cgroup;
+mod descriptor;
+
+pub(crate) use cgroup::{memory_controller, mounts, parse_limit};
+pub(crate) use descriptor::{Kinds, kind_of};
+
+/// What `/proc/PID/stat` says of a process; times in clock ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) state: u8,
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) session: u32,
+    pub(crate) minor_faults: u64,
+    pub(crate) major_faults: u64,
+    pub(crate) user_ticks: u64,
+    pub(crate) system_ticks: u64,
+    pub(crate) threads: u64,
+    pub(crate) start_ticks: u64,
+}
+
+impl Stat {
+    /// From the whole line. The name in brackets may hold blanks and brackets itself, so fields count from the last one.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        let end_of_name = line.iter().rposition(|&b| b == b')')?;
+        let mut fields = line[end_of_name + 1..]
+            .split(u8::is_ascii_whitespace)
+            .filter(|field| !field.is_empty());
+        // proc_pid_stat(5) numbers fields from 1; `state`, the first after the name, is number 3.
+        let state = *fields.next()?.first()?;
+        let mut number = 3;
+        let mut field = |wanted: usize| {
+            let value = fields.nth(wanted - number - 1);
+            number = wanted;
+            value.and_then(parse_integer)
+        };
+        Some(Self {
+            state,
+            parent: u32::try_from(field(4)?).ok()?,
+            group: u32::try_from(field(5)?).ok()?,
+            session: u32::try_from(field(6)?).ok()?,
+            minor_faults: field(10)?,
+            major_faults: field(12)?,
+            user_ticks: field(14)?,
+            system_ticks: field(15)?,
+            threads: field(20)?,
+            start_ticks: field(22)?,
+        })
+    }
+
+    /// Whether nothing of it is left but its exit status.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// What one reading of `/proc/PID/status` says of a process's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident set size.
+    pub rss: u64,
+    /// Resident anonymous pages.
+    pub rss_anon: Option<u64>,
+    /// Resident pages of mapped files.
+    pub rss_file: Option<u64>,
+    /// Resident shared memory.
+    pub rss_shmem: Option<u64>,
+    /// Largest resident set so far.
+    pub rss_peak: Option<u64>,
+    /// Swapped-out bytes.
+    pub swap: Option<u64>,
+}
+
+impl Memory {
+    /// From the whole text; `None` if the process has no memory any more (a zombie) or never had (a kernel thread).
+    pub(crate) fn parse(status: &[u8]) -> Option<Self> {
+        let mut rss = None;
+        let (mut anon, mut file, mut shmem, mut peak, mut swap) = (None, None, None, None, None);
+        for line in status.split(|&b| b == b'\n') {
+            let Some(colon) = line.iter().position(|&b| b == b':') else {
+                continue;
+            };
+            let slot = match &line[..colon] {
+                b"VmHWM" => &mut peak,
+                b"VmRSS" => &mut rss,
+                b"RssAnon" => &mut anon,
+                b"RssFile" => &mut file,
+                b"RssShmem" => &mut shmem,
+                b"VmSwap" => &mut swap,
+                _ => continue,
+            };
+            *slot = kibibytes(&line[colon + 1..]);
+        }
+        Some(Self {
+            rss: rss?,
+            rss_anon: anon,
+            rss_file: file,
+            rss_shmem: shmem,
+            rss_peak: peak,
+            swap,
+        })
+    }
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+pub(crate) fn total_memory(meminfo: &[u8]) -> Option<u64> {
+    meminfo
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"MemTotal:"))
+        .and_then(kibibytes)
+}
+
+/// `  1234 kB` as bytes.
+fn kibibytes(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii();
+    let digits = text.strip_suffix(b" kB")?;
+    parse_integer(digits.trim_ascii())?.checked_mul(1024)
+}
+
+/// A decimal number that fills the whole text.
+pub(crate) fn parse_integer(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, &digit| {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    })
+}
+
+/// The pids of a `children` file.
+pub(crate) fn parse_pids(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    text.split(u8::is_ascii_whitespace)
+        .filter_map(parse_integer)
+        .filter_map(|pid| u32::try_from(pid).ok())
+}
+
+/// Arguments or environment entries: texts that each end with a zero byte.
+pub(crate) fn parse_strings(text: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    text.split(|&b| b == 0).filter(move |_| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &[u8] = b"4121 (a) b (node) S 4100 4099 4098 0 -1 4194560 7001 12 3 4 250 51 0 0 20 0 11 0 880055 1234567 8901 \
+        18446744073709551615 1 1 0 0 0 0 0 4096 134234626 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+
+    #[test]
+    fn a_name_with_blanks_and_brackets_moves_no_field() {
+        assert_eq!(
+            Stat::parse(STAT),
+            Some(Stat {
+                state: b'S',
+                parent: 4100,
+                group: 4099,
+                session: 4098,
+                minor_faults: 7001,
+                major_faults: 3,
+                user_ticks: 250,
+                system_ticks: 51,
+                threads: 11,
+                start_ticks: 880_055,
+            })
+        );
+    }
+
+    #[test]
+    fn a_torn_stat_line_is_unknown() {
+        // Up to the start of the last field that is read.
+        let start_time = STAT.windows(6).position(|w| w == b"880055").unwrap();
+        for length in 0..=start_time {
+            assert_eq!(Stat::parse(&STAT[..length]), None, "{length}");
+        }
+        assert_eq!(Stat::parse(b""), None);
+        assert_eq!(Stat::parse(b"1 (x"), None);
+    }
+
+    #[test]
+    fn memory_is_in_bytes_and_what_is_missing_is_unknown() {
+        let status = b"Name:\tVmRSS: 5 kB\nState:\tS\nVmHWM:\t   44000 kB\nVmRSS:\t   42000 kB\nRssAnon:\t 2000 kB\n\
+            RssFile:\t   40000 kB\nVmSwap:\t       0 kB\nThreads:\t7\n";
+        assert_eq!(
+            Memory::parse(status),
+            Some(Memory {
+                rss: 42_000 * 1024,
+                rss_anon: Some(2_000 * 1024),
+                rss_file: Some(40_000 * 1024),
+                rss_shmem: None,
+                rss_peak: Some(44_000 * 1024),
+                swap: Some(0),
+            })
+        );
+        assert_eq!(
+            Memory::parse(b"Name:\tzombie\nState:\tZ (zombie)\nThreads:\t1\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn lists_end_with_or_without_a_zero() {
+        let list = |text: &'static [u8]| parse_strings(text).collect::<Vec<_>>();
+        assert_eq!(list(b"node\0a b\0\0"), [&b"node"[..], b"a b", b""]);
+        assert_eq!(list(b"npm start"), [&b"npm start"[..]]);
+        assert!(list(b"").is_empty());
+        assert_eq!(parse_pids(b"12 34 ").collect::<Vec<_>>(), [12, 34]);
+    }
+
+    #[test]
+    fn total_memory_is_the_first_line() {
+        assert_eq!(
+            total_memory(b"MemTotal:       24630884 kB\nMemFree: 1 kB\n"),
+            Some(24_630_884 * 1024)
+        );
+    }
+
+    #[test]
+    fn numbers_do_not_wrap() {
+        assert_eq!(parse_integer(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_integer(b"18446744073709551616"), None);
+        assert_eq!(parse_integer(b"-1"), None);
+        assert_eq!(parse_integer(b""), None);
+    }
+}
