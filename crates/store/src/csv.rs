@@ -85,11 +85,8 @@ pub fn read(path: &Path) -> Result<Table, Error> {
     }
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
     let text = String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1;
+        let text = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = text.split(|b| *b == b'\n').count();
         bad(line, "not a text file".to_owned())
     })?;
     parse(&text, &bad)

@@ -1,0 +1,31 @@
+//! `run.json` of every version, as it was written and as it still opens.
+
+use std::path::Path;
+
+use plimsoll_model::Run;
+use plimsoll_store::Store;
+
+mod common;
+
+/// Rewrites the example of the current version; to be read before it is committed.
+const UPDATE: &str = "PLIMSOLL_UPDATE_GOLDEN";
+
+#[test]
+fn the_document_of_this_version_is_the_example_and_reads_back_the_same() {
+    let run = common::run("20261121T051400.000Z-4121", 1_795_238_040_000_000_000);
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/run-1.json");
+    let json = serde_json::to_string_pretty(&run).expect("serialisable") + "\n";
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&example, &json).expect("writable");
+    }
+    let kept = std::fs::read_to_string(&example).expect("the example");
+    assert!(
+        json == kept,
+        "the run document has changed: fields may only be added within a version; `{UPDATE}=1 cargo test -p \
+         plimsoll-store` rewrites the example"
+    );
+    let loaded: Run = Store::read_only("nowhere")
+        .load(&example.to_string_lossy())
+        .expect("opens");
+    assert_eq!(loaded, run);
+}
