@@ -13,6 +13,7 @@ mod load;
 mod metric;
 mod process;
 mod run;
+mod summary;
 pub mod units;
 mod verdict;
 
@@ -33,6 +34,7 @@ pub use run::{
     Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
     RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
 };
+pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};
 

@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use plimsoll_model::{Run, SCHEMA};
+use plimsoll_model::{Run, RunState, RunSummary, SCHEMA};
 
 use crate::error::Error;
-use crate::head::{self, Head, HeadError};
+use crate::head::{self, HeadError};
 use crate::id::started_of;
 use crate::run_dir::{LOG_NAME, RUN_NAME, RunDir, is_being_written};
 
@@ -20,35 +20,6 @@ const MAX_DOCUMENT: u64 = 256 << 20;
 pub struct Store {
     root: PathBuf,
     skipped: Vec<(PathBuf, io::Error)>,
-}
-
-/// How far a run got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RunState {
-    /// It has a document: it ended, well or not.
-    Ended,
-    /// Its writer is alive.
-    Running,
-    /// It has no document and no writer: it was killed. What its log holds can be read.
-    Unfinished,
-}
-
-/// A run as a list shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunSummary {
-    /// The name of its directory.
-    pub id: String,
-    /// Its directory.
-    pub path: PathBuf,
-    /// How far it got.
-    pub state: RunState,
-    /// Wall clock at its start, nanoseconds since 1970, if anything tells it.
-    pub started_unix_ns: Option<u64>,
-    /// What its document says about it; `None` if there is none that could be read.
-    pub head: Option<Head>,
-    /// Why its document could not be read.
-    pub problem: Option<String>,
 }
 
 impl Store {

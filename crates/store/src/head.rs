@@ -4,38 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use plimsoll_model::{Metric, Ns, RunStatus, SCHEMA, Unit, Verdict};
+use plimsoll_model::{Metric, Ns, RunHead, RunStatus, SCHEMA, Unit, Verdict};
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-
-/// What a list shows of a run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Head {
-    /// Version of the tool that wrote it.
-    pub tool_version: String,
-    /// The verb: `check`.
-    pub verb: String,
-    /// Wall clock at the run's start, nanoseconds since 1970.
-    pub started_unix_ns: u64,
-    /// Length of the run.
-    pub duration: Ns,
-    /// How it ended.
-    pub status: RunStatus,
-    /// What the process exited with.
-    pub exit_code: u8,
-    /// The headline verdict.
-    pub verdict: Option<Verdict>,
-    /// What the headline is about, and its unit.
-    pub headline: Option<(Metric, Unit)>,
-    /// The subject's command; empty when attached.
-    pub command: Vec<String>,
-    /// What drove it, for people; `None` = nothing did.
-    pub load: Option<String>,
-    /// One operation, for people: `request`.
-    pub operation_word: Option<String>,
-}
 
 /// Why there is no head.
 #[derive(Debug)]
@@ -47,7 +20,7 @@ pub(crate) enum HeadError {
 }
 
 /// Reads the head of a document.
-pub(crate) fn read(path: &Path) -> Result<Head, HeadError> {
+pub(crate) fn read(path: &Path) -> Result<RunHead, HeadError> {
     let unreadable = |e: io::Error| HeadError::Unreadable(e.to_string());
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -126,9 +99,9 @@ struct Load {
 }
 
 impl Parts {
-    fn into_head(self) -> Option<Head> {
+    fn into_head(self) -> Option<RunHead> {
         let (load, operation_word) = self.load.map(|l| (l.name, l.operation_word)).unzip();
-        Some(Head {
+        Some(RunHead {
             tool_version: self.tool_version?,
             verb: self.verb?,
             started_unix_ns: self.started_unix_ns?,

@@ -38,10 +38,9 @@ mod run_dir;
 #[cfg(test)]
 mod properties;
 
-pub use catalogue::{RunState, RunSummary, Store};
+pub use catalogue::Store;
 pub use decode::{LogReader, read_log};
 pub use error::Error;
-pub use head::Head;
 pub use id::run_id;
 pub use record::Record;
 pub use recorder::{Recorded, Recorder, RecorderHandle};

@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use plimsoll_model::Outcome;
-use plimsoll_store::RunState::{Ended, Running, Unfinished};
-use plimsoll_store::{Error, Store, run_id};
+use plimsoll_model::RunState::{Ended, Running, Unfinished};
+use plimsoll_store::{Error, Recorder, Store, run_id};
 
 mod common;
 
@@ -336,6 +336,15 @@ fn a_document_that_cannot_be_written_leaves_the_old_one() {
     let error = dir.write_run(&run).expect_err("in the way");
     assert!(error.to_string().starts_with("failed to write "), "{error}");
     assert_eq!(place.store.load("a").expect("the old one").exit_code, 4);
+}
+
+#[test]
+fn a_run_of_which_nothing_came_is_discarded_whole() {
+    let place = place();
+    let dir = place.store.create_run("a").expect("a run");
+    Recorder::start(Some(&dir), 0).expect("a recorder").close();
+    dir.discard();
+    assert_eq!(place.store.list().expect("a list"), []);
 }
 
 #[test]

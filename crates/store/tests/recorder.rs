@@ -1,9 +1,10 @@
 //! The recorder against real files: nothing lost on the way, and disks that fail.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use plimsoll_model::{Metric, Ns, Sample, SourceId};
+use plimsoll_model::{Metric, Ns, RunState, Sample, SourceId};
 use plimsoll_store::{Error, Record, Recorder, Store, read_log};
 
 fn sample(at: u64, metric: Metric, value: f64) -> Sample {
@@ -219,6 +220,56 @@ fn a_disk_that_is_full_ends_the_recording_and_not_the_run() {
                 .map(Record::Sample)
                 .collect::<Vec<_>>()
     );
+}
+
+/// Set for the child of [`kill_9_loses_no_batch_that_was_written_and_the_list_tells`]: where it records.
+const KILLED: &str = "PLIMSOLL_TEST_KILLED";
+
+/// Not a test of its own: records, and then waits to be killed.
+#[test]
+fn child_that_is_killed() {
+    let Some(place) = std::env::var_os(KILLED) else {
+        return;
+    };
+    let dir = Store::open(&[place.into()])
+        .and_then(|store| store.create_run("killed"))
+        .expect("a run");
+    let recorder = Recorder::start(Some(&dir), 0).expect("a recorder");
+    ticks(10).for_each(|s| recorder.handle().sample(s));
+    // Ends when the parent is gone, whatever happens to it.
+    let _ = std::io::stdin().read_line(&mut String::new());
+    drop(recorder);
+}
+
+#[test]
+fn kill_9_loses_no_batch_that_was_written_and_the_list_tells() {
+    let place = tempfile::tempdir().expect("a directory");
+    let root = place.path().join("s");
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "child_that_is_killed"])
+        .env(KILLED, &root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("this test");
+    let store = Store::read_only(&root);
+    let log = root.join("runs/killed/samples.plog");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while read_log(&log).map_or(0, Iterator::count) < 21 {
+        assert!(
+            Instant::now() < deadline,
+            "a batch is due after half a second"
+        );
+        std::thread::yield_now();
+    }
+    let state = |store: &Store| store.list().expect("a list")[0].state;
+    assert_eq!(state(&store), RunState::Running);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    assert_eq!(state(&store), RunState::Unfinished);
+    let mut reader = read_log(&log).expect("a log");
+    assert_eq!(reader.by_ref().count(), 21);
+    assert_eq!((reader.torn_bytes(), reader.is_closed()), (0, false));
 }
 
 #[test]
