@@ -319,7 +319,7 @@ pub fn reap_strangers() -> usize {
     let own = std::process::id();
     let own_session = os::own_session();
     let subjects = registry::lock();
-    let children: Vec<tree::Seen> = match tree::children(own) {
+    let children: Vec<tree::Seen> = match tree::own_children() {
         Some(pids) => pids.into_iter().filter_map(tree::look).collect(),
         None => tree::scan()
             .into_iter()

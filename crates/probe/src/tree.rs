@@ -29,6 +29,7 @@ pub(crate) struct Seen {
     pub(crate) session: u32,
     pub(crate) start_ticks: u64,
     pub(crate) is_dead: bool,
+    threads: u64,
 }
 
 impl Seen {
@@ -39,6 +40,7 @@ impl Seen {
             session: stat.session,
             start_ticks: stat.start_ticks,
             is_dead: stat.is_dead(),
+            threads: stat.threads,
         }
     }
 
@@ -52,8 +54,12 @@ impl Seen {
 
 /// Looks at one process.
 pub(crate) fn look(pid: u32) -> Option<Seen> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    Some(Seen::new(pid, &Stat::parse(&stat)?))
+    look_into(pid, &mut Vec::new())
+}
+
+fn look_into(pid: u32, buffer: &mut Vec<u8>) -> Option<Seen> {
+    let stat = os::read_path(&format!("/proc/{pid}/stat"), buffer).ok()?;
+    Some(Seen::new(pid, &Stat::parse(stat)?))
 }
 
 /// Looks at every process there is; about 10 µs each.
@@ -61,29 +67,48 @@ pub(crate) fn scan() -> Vec<Seen> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
+    let mut buffer = Vec::new();
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(look)
+        .filter_map(|pid| look_into(pid, &mut buffer))
         .collect()
 }
 
-/// The children of a process, by the lists its threads keep; `None` if this kernel keeps none.
-pub(crate) fn children(pid: u32) -> Option<Vec<u32>> {
+/// The children of this process; `None` if the kernel keeps no lists of children.
+pub(crate) fn own_children() -> Option<Vec<u32>> {
+    let own = look(std::process::id())?;
     let mut children = Vec::new();
-    let mut supported = true;
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-        // It has ended, and its children are somebody else's by now.
-        return Some(children);
-    };
-    for task in tasks.flatten() {
-        match std::fs::read(task.path().join("children")) {
-            Ok(pids) => children.extend(procfs::parse_pids(&pids)),
-            // A thread that ended meanwhile lacks the file as well; a kernel that keeps no lists always does.
-            Err(_) => supported = supported && !task.path().exists(),
+    children_of(&own, &mut children, &mut Vec::new()).then_some(children)
+}
+
+/// Adds the children of a process to `children`, from the lists its threads keep. False if this kernel keeps none.
+fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bool {
+    let pid = seen.pid;
+    if seen.is_dead {
+        // Its children are somebody else's by now.
+        return true;
+    }
+    if seen.threads == 1 {
+        let list = format!("/proc/{pid}/task/{pid}/children");
+        if let Ok(pids) = os::read_path(&list, buffer) {
+            children.extend(procfs::parse_pids(pids));
+            return true;
         }
     }
-    supported.then_some(children)
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    let mut supported = true;
+    for task in tasks.flatten() {
+        let task = task.path();
+        match os::read_path(&task.join("children").to_string_lossy(), buffer) {
+            Ok(pids) => children.extend(procfs::parse_pids(pids)),
+            // A thread that ended meanwhile lacks the file as well; a kernel that keeps no lists always does.
+            Err(_) => supported = supported && !task.exists(),
+        }
+    }
+    supported
 }
 
 /// The processes of one subject.
@@ -167,31 +192,36 @@ impl Tree {
 
     /// From the root, from members seen earlier, and from orphans that became our children.
     fn walk(&self, memory: &mut Memory) -> Option<Vec<Seen>> {
-        let adopted = self.adopted(children(std::process::id())?.into_iter().filter_map(look));
-        let mut open: Vec<u32> = vec![self.root.pid];
-        open.extend(
-            memory
-                .members
-                .iter()
-                .filter(|id| look(id.pid).is_some_and(|seen| seen.id() == **id))
-                .map(|id| id.pid),
-        );
-        open.extend(
-            adopted
-                .iter()
-                .filter(|seen| self.belongs(seen, memory))
-                .map(|seen| seen.pid),
-        );
+        let own_children = own_children()?;
+        let mut buffer = Vec::new();
+        let mut looked: HashMap<u32, Option<Seen>> = HashMap::new();
+        let mut look = |pid: u32, buffer: &mut Vec<u8>| {
+            *looked.entry(pid).or_insert_with(|| look_into(pid, buffer))
+        };
+        let mut open: Vec<Seen> = look(self.root.pid, &mut buffer).into_iter().collect();
+        for id in &memory.members {
+            open.extend(look(id.pid, &mut buffer).filter(|seen| seen.id() == *id));
+        }
+        let own_session = os::own_session();
+        let adopted: Vec<Seen> = own_children
+            .into_iter()
+            .filter_map(|pid| look(pid, &mut buffer))
+            // Commands of ours that are no subject stay in our session.
+            .filter(|seen| seen.session != own_session && seen.pid != self.root.pid)
+            .collect();
+        open.extend(adopted.iter().filter(|seen| self.belongs(seen, memory)));
         memory.forget_strangers_except(&adopted);
 
         let mut found: BTreeMap<u32, Seen> = BTreeMap::new();
-        while let Some(pid) = open.pop() {
-            if found.contains_key(&pid) {
+        let mut children = Vec::new();
+        while let Some(seen) = open.pop() {
+            if found.insert(seen.pid, seen).is_some() {
                 continue;
             }
-            let Some(seen) = look(pid) else { continue };
-            found.insert(pid, seen);
-            open.extend(children(pid)?);
+            if !children_of(&seen, &mut children, &mut buffer) {
+                return None;
+            }
+            open.extend(children.drain(..).filter_map(|pid| look(pid, &mut buffer)));
         }
         Some(found.into_values().collect())
     }
@@ -223,14 +253,6 @@ impl Tree {
             .iter()
             .filter(|seen| descends(seen))
             .copied()
-            .collect()
-    }
-
-    /// Of our children, those that may be orphans of a subject: commands of ours that are no subject stay in our session.
-    fn adopted(&self, children: impl Iterator<Item = Seen>) -> Vec<Seen> {
-        let own_session = os::own_session();
-        children
-            .filter(|seen| seen.session != own_session && seen.pid != self.root.pid)
             .collect()
     }
 

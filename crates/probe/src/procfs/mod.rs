@@ -52,9 +52,10 @@ impl Stat {
         })
     }
 
-    /// Whether nothing of it is left but its exit status.
+    /// Whether nothing of it is left but its exit status. A process whose first thread ended before the others shows
+    /// the same state and is alive.
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 }
 
@@ -171,6 +172,19 @@ mod tests {
                 start_ticks: 880_055,
             })
         );
+    }
+
+    #[test]
+    fn a_process_is_dead_only_when_its_last_thread_is() {
+        let sleeping = Stat::parse(STAT).unwrap();
+        let state = |state, threads| Stat {
+            state,
+            threads,
+            ..sleeping
+        };
+        assert!(!sleeping.is_dead());
+        assert!(state(b'Z', 1).is_dead());
+        assert!(!state(b'Z', 2).is_dead());
     }
 
     #[test]
