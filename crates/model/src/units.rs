@@ -179,6 +179,36 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `2026-11-21T05:14:00.123Z`: a moment in UTC, from nanoseconds since 1970. Sorts as time does until the year 10000.
+pub fn timestamp(unix_ns: u64) -> String {
+    let milliseconds = unix_ns / 1_000_000;
+    let (seconds, millisecond) = (milliseconds / 1000, milliseconds % 1000);
+    let (year, month, day) = civil_from_days(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+}
+
+/// Year, month and day of a day counted from 1 January 1970.
+///
+/// Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`, for days that are not negative.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
 /// `98 %`, `0.8 %`: a ratio (0 to 1) for people.
 pub fn percent(ratio: f64) -> String {
     if !ratio.is_finite() {

@@ -1,19 +1,14 @@
 //! Names of runs: sortable by time, and different for two processes that start in the same millisecond.
 
+use plimsoll_model::units;
+
 /// The name of a run that started then: `20261121T051400.123Z-4121`, in UTC.
 ///
 /// Names sort as their times do (until the year 10000), so the newest run is the last name.
 pub fn run_id(started_unix_ns: u64, pid: u32) -> String {
-    let milliseconds = started_unix_ns / 1_000_000;
-    let (seconds, millisecond) = (milliseconds / 1000, milliseconds % 1000);
-    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second) = (
-        second_of_day / 3600,
-        second_of_day / 60 % 60,
-        second_of_day % 60,
-    );
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{millisecond:03}Z-{pid}")
+    let mut name = units::timestamp(started_unix_ns);
+    name.retain(|c| c != '-' && c != ':');
+    format!("{name}-{pid}")
 }
 
 /// The start that a name made by [`run_id`] tells, in nanoseconds since 1970.
@@ -44,28 +39,9 @@ pub(crate) fn started_of(id: &str) -> Option<u64> {
     (seconds * 1000 + number(16..19)?).checked_mul(1_000_000)
 }
 
-/// Year, month and day of a day counted from 1 January 1970.
+/// Days from 1 January 1970; `year` is at least 1970.
 ///
-/// Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`, for days that are not negative.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
-}
-
-/// The inverse of [`civil_from_days`], same source; `year` is at least 1970.
+/// Howard Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`.
 fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
     let y = year - u64::from(month <= 2);
     let (era, year_of_era) = (y / 400, y % 400);
