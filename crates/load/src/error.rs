@@ -1,0 +1,116 @@
+//! Why something could not be driven. Errors of single operations are not here: they are counted in the round.
+
+use std::io;
+use std::time::Duration;
+
+use plimsoll_model::RoundStats;
+
+/// Why a round, or the way to it, ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody accepts connections any more.
+    #[error("the server at {address} refuses connections, for {} now: {} answered, {} failed before", seconds(*since), stats.done, stats.errors())]
+    ServerLost {
+        /// Where it used to listen.
+        address: String,
+        /// For how long every attempt was refused.
+        since: Duration,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
+    /// The call's deadline passed first.
+    #[error("the time for the round is over: {} answered, {} failed", stats.done, stats.errors())]
+    Deadline {
+        /// What was done until then; operations still in flight are in neither count.
+        stats: Box<RoundStats>,
+    },
+    /// The call was cancelled.
+    #[error("cancelled: {} answered, {} failed", stats.done, stats.errors())]
+    Cancelled {
+        /// What was done until then; operations still in flight are in neither count.
+        stats: Box<RoundStats>,
+    },
+    /// A URL that is none, or cannot be used.
+    #[error("the URL `{url}` cannot be used: {reason}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A method, header or body that cannot be sent.
+    #[error("{what}: {reason}")]
+    Request {
+        /// Which part, as it was given.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A list of statuses that is none.
+    #[error("`{text}` is no HTTP status, range or class")]
+    Status {
+        /// The part that was not understood.
+        text: String,
+    },
+    /// Something this driver cannot do.
+    #[error("{what} cannot be driven: {instead}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What can be.
+        instead: String,
+    },
+    /// Asked whether it is ready, the URL did not answer as it should.
+    #[error("{url} is not ready: {reason}")]
+    NotReady {
+        /// Which URL.
+        url: String,
+        /// The status it answered with, if it answered.
+        status: Option<u16>,
+        /// Why that is not enough.
+        reason: String,
+    },
+    /// The operating system refused something of ours.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What we were doing.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the round did before it ended early, if a round did.
+    pub fn stats(&self) -> Option<&RoundStats> {
+        match self {
+            Self::ServerLost { stats, .. }
+            | Self::Deadline { stats }
+            | Self::Cancelled { stats } => Some(stats),
+            _ => None,
+        }
+    }
+
+    /// What to do about it, if that can be said here.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Url { .. } => Some("an example: http://127.0.0.1:3000/api?user={{seq}}"),
+            Self::Status { .. } => Some("an example: 200-299,405 or 2xx,422"),
+            Self::Io { source, .. } if is_out_of_descriptors(source) => {
+                Some("lower the concurrency, or raise the limit of open files (`ulimit -n`)")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// EMFILE or ENFILE: our own limit, not the server's doing.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // The same numbers on every Linux architecture; std has no stable kind for them.
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+fn seconds(duration: Duration) -> String {
+    plimsoll_model::units::duration(duration.as_secs_f64())
+}
