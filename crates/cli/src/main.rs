@@ -1,2 +1,189 @@
-//! The command line.
-fn main() {}
+//! `plimsoll`: arguments → engine → exit code. No logic.
+
+mod args;
+mod progress;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode as ProcessExit;
+
+use anyhow::Context;
+use clap::Parser;
+use plimsoll_engine::{Config, Error, Question, Supervisor};
+use plimsoll_model::{Cancel, ExitCode, Outcome, Run};
+use plimsoll_report::Style;
+use plimsoll_store::Store;
+
+use crate::args::{AnalyzeArgs, CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
+use crate::progress::Progress;
+
+fn main() -> ProcessExit {
+    let cli = Cli::parse();
+    // A panic is our bug: it must not look like a verdict, and the subject must still be ended (by unwinding).
+    let code = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or_else(|_| {
+        complain("plimsoll itself failed", Some("please report this with the command and the lines above"));
+        ExitCode::Internal
+    });
+    ProcessExit::from(code.code())
+}
+
+fn dispatch(cli: Cli) -> ExitCode {
+    let color = cli.color;
+    let quiet = cli.quiet;
+    let result = match cli.verb {
+        Verb::Check(args) => check(*args, color, quiet),
+        Verb::Analyze(args) => analyze(&args, color),
+        Verb::Report(args) => report(&args, color),
+        Verb::History(args) => history(&args, color),
+    };
+    result.unwrap_or_else(|error| match error.downcast_ref::<Error>() {
+        Some(known) => {
+            complain(&known.to_string(), known.hint().as_deref());
+            known.exit_code()
+        }
+        None => {
+            complain(&format!("{error:#}"), None);
+            ExitCode::Usage
+        }
+    })
+}
+
+fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let mut flags = args.flags();
+    flags.directory = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
+    let config = Config::resolve(flags, &here)?;
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    let supervisor = Supervisor::of_process().unwrap_or_default();
+    let mut progress = Progress::new(quiet);
+    let mut run = plimsoll_engine::check(&config, &supervisor, &mut |event| progress.tell(&event), &cancel)?;
+    progress.clear();
+    let undecided = run.exit_code == ExitCode::Inconclusive.code();
+    let code = match args.inconclusive {
+        Verdictless::Pass if undecided => ExitCode::Holds.code(),
+        Verdictless::Fail if undecided => ExitCode::Broken.code(),
+        _ => run.exit_code,
+    };
+    run.exit_code = code;
+    print(&render(&run, args.output.format(), color))?;
+    Ok(exit_code(code))
+}
+
+fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
+    let question = Question {
+        metric: args.metric.clone(),
+        planned_s: args.planned,
+        limit: args.limit,
+        floor: args.floor,
+        on_operations: args.per_operation,
+    };
+    let analysis = plimsoll_engine::analyze(&args.file, &question)?;
+    if args.json {
+        print(&plimsoll_report::verdict_json(&analysis.verdict))?;
+    } else {
+        let name = args.file.display().to_string();
+        print(&plimsoll_report::analyze_text(&name, &analysis.verdict, &analysis.t_s, &analysis.value, style(color)))?;
+    }
+    Ok(match analysis.verdict.outcome {
+        Outcome::Leak => ExitCode::Broken,
+        Outcome::NoLeak => ExitCode::Holds,
+        Outcome::Inconclusive => ExitCode::Inconclusive,
+    })
+}
+
+fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {
+    let run = store()?.load(&args.run).map_err(Error::from)?;
+    print(&render(&run, args.output.format(), color))?;
+    // Rendering is not judging: a run that can be shown is a success, whatever it says.
+    Ok(ExitCode::Holds)
+}
+
+fn history(args: &HistoryArgs, color: Color) -> anyhow::Result<ExitCode> {
+    let rows = store()?.list().map_err(Error::from)?;
+    if args.json {
+        print(&plimsoll_report::history_json(&rows))?;
+    } else {
+        print(&plimsoll_report::history_text(&rows, style(color)))?;
+    }
+    Ok(ExitCode::Holds)
+}
+
+/// The store of this directory, never created by reading it.
+fn store() -> anyhow::Result<Store> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let named = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
+    let directories = plimsoll_engine::directories(named, &here);
+    let first = directories.iter().find(|d| d.join("runs").is_dir()).or(directories.first());
+    Ok(Store::read_only(first.context("no directory for runs")?))
+}
+
+fn render(run: &Run, format: Format, color: Color) -> String {
+    match format {
+        Format::Text => plimsoll_report::text(run, style(color)),
+        Format::Json => plimsoll_report::json(run),
+        Format::Junit => plimsoll_report::junit(run),
+    }
+}
+
+fn style(color: Color) -> Style {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
+    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    let color = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (io::stdout().is_terminal() && !dumb))
+        }
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
+    // No locale at all is what CI containers have, and their logs are UTF-8.
+    let ascii = locale.is_some_and(|l| {
+        let l = l.to_ascii_lowercase();
+        !l.contains("utf-8") && !l.contains("utf8") && l != "c.utf-8" && (l == "c" || l == "posix" || l.contains("iso"))
+    });
+    Style { color, width: progress::width(), ascii }
+}
+
+/// Writes the report. A reader that has left (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| {
+        if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+    });
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output cannot be written"),
+        _ => Ok(()),
+    }
+}
+
+fn complain(message: &str, hint: Option<&str>) {
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "error: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(err, "  hint: {hint}");
+    }
+}
+
+/// The first signal asks for an orderly end, the second ends at once.
+fn cancel_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be handled")?;
+    let cancel = cancel.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in &mut signals {
+                if cancel.is_cancelled() {
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                cancel.cancel();
+            }
+        })
+        .context("no thread for signals")?;
+    Ok(())
+}
+
+fn exit_code(code: u8) -> ExitCode {
+    ExitCode::ALL.into_iter().find(|c| c.code() == code).unwrap_or(ExitCode::Internal)
+}

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The verbs of Plimsoll: subject → driver → probe → recorder → judge → explainer → report, put together.
+//!
+//! The only room that knows all others. It measures nothing, decides nothing and prints nothing itself: it runs the
+//! rounds, hands series to the judge, evidence to the explainers, and leaves one [`Run`](plimsoll_model::Run).
+//! Threads and channels only; no async type is used.
+
+mod analyze;
+mod check;
+mod config;
+mod error;
+mod explain;
+mod file;
+mod judged;
+mod passive;
+mod rounds;
+mod session;
+mod watch;
+
+pub use analyze::{Analysis, Question, analyze};
+pub use check::{Supervisor, check};
+pub use config::{
+    Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
+    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Ready, directories,
+};
+pub use error::Error;
+pub use explain::{Counts, Explainer};
+pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};

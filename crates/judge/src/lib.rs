@@ -35,7 +35,7 @@ mod steps;
 mod trend;
 mod verdict;
 
-pub use family::{judge_family, overall};
+pub use family::{correct_family, judge_family, overall};
 pub use series::{Axis, Quantity, Repair, Series, SeriesId, Terms};
 pub use verdict::{
     Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,

@@ -36,6 +36,9 @@ pub enum Part {
     Context,
 }
 
+/// The family of a heap's parts: `space/old_space` is bytes, not a count.
+const SPACES: &str = "space";
+
 impl Metric {
     /// Heap used + external after a forced collection: the headline of a driven run with a probe.
     pub const LIVE_BYTES: Self = Self(Cow::Borrowed("live_bytes"));
@@ -93,7 +96,7 @@ impl Metric {
 
     /// Family and kind of a counted metric.
     pub fn as_counted(&self) -> Option<(&str, &str)> {
-        self.0.split_once('/')
+        self.0.split_once('/').filter(|(family, _)| *family != SPACES)
     }
 
     /// The unit. Names that are not ours count things unless they say bytes.
@@ -103,7 +106,7 @@ impl Metric {
             "threads" | "descriptors" | "minor_faults" | "major_faults" | "operations" => {
                 Unit::Count
             }
-            name if name.contains('/') => Unit::Count,
+            _ if self.as_counted().is_some() => Unit::Count,
             _ => Unit::Bytes,
         }
     }

@@ -142,6 +142,17 @@ impl Process {
         known.clone()
     }
 
+    /// Whether the environment it was started with holds this variable; `None` if that is not readable.
+    pub fn started_with(&self, variable: &str) -> Option<bool> {
+        let environment = self.read(c"environ")?;
+        let mut entries = procfs::parse_strings(&environment);
+        Some(entries.any(|entry| {
+            entry
+                .strip_prefix(variable.as_bytes())
+                .is_some_and(|rest| rest.first() == Some(&b'='))
+        }))
+    }
+
     /// CPU time used so far, user and system, without its children; in steps of a clock tick (usually 10 ms).
     pub fn cpu_seconds(&self) -> Option<f64> {
         let stat = self.stat().filter(|stat| !stat.is_dead())?;

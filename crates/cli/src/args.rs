@@ -1,0 +1,260 @@
+//! The command line: one item per flag, its help beside it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use plimsoll_engine::{Explain, parse_duration, parse_explain, parse_percentage, parse_size};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   no leak, and all rules hold
+  1   leak, or a rule is broken
+  2   wrong flag, file, configuration or command; port taken
+  3   inconclusive
+  4   the subject or the load failed
+  70  a bug in plimsoll
+  130 interrupted";
+
+/// Says whether a service leaks memory, how fast, how sure, and who holds it
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Colour of terminal output
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", env = "PLIMSOLL_COLOR", hide_env = true)]
+    pub(crate) color: Color,
+    /// Neither progress nor warnings, only the report
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// One verdict on one subject
+    Check(Box<CheckArgs>),
+    /// Judge a recorded series: CSV with the columns t_s,bytes[,ops][,load][,post_gc][,epoch]
+    Analyze(AnalyzeArgs),
+    /// Render a run again
+    Report(ReportArgs),
+    /// List the runs kept here, newest first
+    History(HistoryArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    Junit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verdictless {
+    /// Exit 3
+    Exit,
+    /// Exit 0
+    Pass,
+    /// Exit 1
+    Fail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Format of the report on standard output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+impl Output {
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
+/// Starts the subject, drives it in rounds, measures after forced collections, and judges.
+///
+/// Without --url nothing is driven: memory is judged on time, for any program.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES, after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
+    "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
+    "  plimsoll check --duration 60s -- ./worker\n"
+))]
+pub(crate) struct CheckArgs {
+    /// Operation: a request to this URL; {{seq}} counts through
+    #[arg(long, value_name = "URL", env = "PLIMSOLL_URL", hide_env = true, help_heading = "Driver")]
+    url: Option<String>,
+    /// Method of the request [default: GET, POST with --body]
+    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
+    method: Option<String>,
+    /// Header of the request, repeatable: 'Name: value'
+    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
+    headers: Vec<String>,
+    /// Body of the request; {{seq}} counts through
+    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
+    body: Option<String>,
+    /// Right answers, e.g. 200-299,405 [default: 200-399]
+    #[arg(long, value_name = "LIST", help_heading = "Driver")]
+    expect_status: Option<String>,
+    /// Time one request may take [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
+    timeout: Option<Duration>,
+    /// Requests in flight [default: 10]
+    #[arg(long, value_name = "N", env = "PLIMSOLL_CONCURRENCY", hide_env = true, help_heading = "Driver")]
+    concurrency: Option<u32>,
+    /// Share of a round's requests that may fail [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
+    max_errors: Option<f64>,
+    /// Let --url name another machine
+    #[arg(long, help_heading = "Driver")]
+    allow_remote: bool,
+
+    /// Ready once this URL answers [default: --url]
+    #[arg(long, value_name = "URL", help_heading = "Readiness")]
+    ready_url: Option<String>,
+    /// Statuses that count as ready [default: any]
+    #[arg(long, value_name = "LIST", help_heading = "Readiness")]
+    ready_status: Option<String>,
+    /// Ready once this port accepts connections
+    #[arg(long, value_name = "PORT", help_heading = "Readiness")]
+    ready_port: Option<u16>,
+    /// Ready once a line of output matches
+    #[arg(long, value_name = "REGEX", help_heading = "Readiness")]
+    ready_log: Option<String>,
+    /// Wait for readiness [default: 120s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_READY_TIMEOUT", hide_env = true, help_heading = "Readiness")]
+    ready_timeout: Option<Duration>,
+
+    /// Operations per round [default: sized from the noise]
+    #[arg(long, value_name = "N", env = "PLIMSOLL_OPERATIONS", hide_env = true, help_heading = "Rounds")]
+    operations: Option<u64>,
+    /// Measured rounds [default: 12, up to 48 while unsettled]
+    #[arg(long, value_name = "N", env = "PLIMSOLL_ROUNDS", hide_env = true, help_heading = "Rounds")]
+    rounds: Option<u32>,
+    /// Warm-up operations [default: until settled]
+    #[arg(long, value_name = "N", env = "PLIMSOLL_WARM_UP", hide_env = true, help_heading = "Rounds")]
+    warm_up: Option<u64>,
+    /// Ceiling of the time after readiness [default: 4m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_MAX_TIME", hide_env = true, help_heading = "Rounds")]
+    max_time: Option<Duration>,
+    /// Watch for this long; only without --url
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_DURATION", hide_env = true, help_heading = "Rounds")]
+    duration: Option<Duration>,
+
+    /// Growth below this is no leak [default: 4 to 16 B/op]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "PLIMSOLL_FLOOR", hide_env = true, help_heading = "Verdict")]
+    floor: Option<f64>,
+    /// When to explain: leak, always, never [default: leak]
+    #[arg(long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
+    explain: Option<Explain>,
+    /// Requests a second for the time to limit [default: measured]
+    #[arg(long, value_name = "RATE", help_heading = "Verdict")]
+    expect_rate: Option<f64>,
+    /// What inconclusive exits with: exit (3), pass (0), fail (1)
+    #[arg(long, value_enum, default_value_t = Verdictless::Exit, value_name = "HOW", hide_possible_values = true, help_heading = "Verdict")]
+    pub(crate) inconclusive: Verdictless,
+
+    /// Configuration [default: plimsoll.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// The subject: what to start and check
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl CheckArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
+        plimsoll_engine::Flags {
+            command: std::mem::take(&mut self.command),
+            config: self.config.take(),
+            url: self.url.take(),
+            method: self.method.take(),
+            headers: std::mem::take(&mut self.headers),
+            body: self.body.take(),
+            expect_status: self.expect_status.take(),
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            max_errors: self.max_errors,
+            ready_url: self.ready_url.take(),
+            ready_status: self.ready_status.take(),
+            ready_port: self.ready_port,
+            ready_log: self.ready_log.take(),
+            ready_timeout: self.ready_timeout,
+            operations: self.operations,
+            rounds: self.rounds,
+            warm_up: self.warm_up,
+            max_time: self.max_time,
+            duration: self.duration,
+            floor: self.floor,
+            explain: self.explain,
+            expect_rate: self.expect_rate,
+            allow_remote: self.allow_remote,
+            directory: None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnalyzeArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// What the readings are, e.g. rss, heap_used, live_bytes [default: rss]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// Length the recording was planned to have; bare = seconds
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) planned: Option<f64>,
+    /// Limit of the metric, for the time to limit; bare = bytes
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) limit: Option<f64>,
+    /// Growth rate below which nothing is called a leak
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) floor: Option<f64>,
+    /// Judge per operation, not per second
+    #[arg(long)]
+    pub(crate) per_operation: bool,
+    /// One flat JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A length of time; bare numbers are seconds, 0 is unknown.
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().or_else(|_| parse_duration(text).map(|d| d.as_secs_f64()))
+}
+
+/// A size; bare numbers are bytes, 0 is unknown.
+fn bytes(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The run: an id or its beginning, `last`, or a path
+    #[arg(default_value = "last")]
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}

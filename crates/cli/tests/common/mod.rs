@@ -1,0 +1,116 @@
+//! Runs the built binary against real subjects, each on a port and in a directory of its own.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A directory of its own and a free port.
+pub struct Place {
+    pub directory: tempfile::TempDir,
+    pub port: u16,
+}
+
+/// What a run of `plimsoll` left.
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a temporary directory"), port: free_port() }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// `plimsoll` with these arguments, in this place, on this port.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("PORT", self.port.to_string())
+            .env("LIFETIME_S", "240")
+            .env_remove("NODE_OPTIONS")
+            .env_remove("PLIMSOLL_DIR")
+            .env("COLUMNS", "120")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        finish(self.command(arguments).output().expect("plimsoll starts"))
+    }
+
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("plimsoll starts")
+    }
+
+    /// The document of the newest run.
+    pub fn last_run(&self) -> Value {
+        let shown = self.run(&["report", "last", "--json"]);
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        serde_json::from_str(&shown.stdout).expect("the report is JSON")
+    }
+}
+
+pub fn finish(output: Output) -> Finished {
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Finished {
+    /// Everything it said, for a failed assertion.
+    pub fn said(&self) -> String {
+        format!("exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "{}", self.said());
+        self
+    }
+
+    #[track_caller]
+    pub fn expect_said(&self, part: &str) -> &Self {
+        assert!(self.stdout.contains(part) || self.stderr.contains(part), "`{part}` was not said:\n{}", self.said());
+        self
+    }
+
+    #[track_caller]
+    pub fn expect_unsaid(&self, part: &str) -> &Self {
+        assert!(!self.stdout.contains(part) && !self.stderr.contains(part), "`{part}` was said:\n{}", self.said());
+        self
+    }
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> String {
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().expect("the repository").join(path).to_str().expect("a readable path").to_owned()
+}
+
+pub fn example(path: &str) -> String {
+    repository(&format!("examples/{path}"))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// Whether a process of this pid is alive (a zombie is not).
+pub fn is_alive(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}

@@ -1,0 +1,446 @@
+//! `plimsoll check`: one verdict on one subject, from the first process to the run document.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plimsoll_load::HttpDriver;
+use plimsoll_model::{
+    Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
+    Phase, Plan, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, Unit,
+};
+use plimsoll_probe::Subject;
+use plimsoll_store::{Recorded, Recorder, RunDir, Store};
+
+use crate::config::{Config, Load, Ready};
+use crate::error::Error;
+use crate::explain::{Counts, Explainer};
+use crate::judged::{Judgement, shares};
+use crate::passive::Vigil;
+use crate::rounds::Journey;
+use crate::session::{Ended, Session, Stop};
+
+/// Who looks after processes that are not our children.
+///
+/// Being a subreaper and handling signals are properties of a whole process, so only a program may claim them, never a
+/// library: the command line makes a [`Supervisor::of_process`], everyone else a [`Supervisor::none`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Supervisor {
+    subreaper: bool,
+}
+
+impl Supervisor {
+    /// A library run: only processes we started ourselves are waited for.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Makes this process the one that orphans of its subjects are re-parented to.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn of_process() -> Result<Self, Error> {
+        plimsoll_probe::become_subreaper()?;
+        Ok(Self { subreaper: true })
+    }
+
+    fn reap(self) {
+        if self.subreaper {
+            plimsoll_probe::reap_strangers();
+        }
+    }
+}
+
+/// Checks one subject: starts it, drives it, measures it, judges it, ends it.
+///
+/// `events` is called from this thread alone, in order. `cancel` ends the run early; what was recorded is kept and the
+/// verdict "until then" is in the run.
+///
+/// # Errors
+/// Only what can be known before the subject starts. Everything later is part of the run: see [`RunStatus`].
+pub fn check(
+    config: &Config,
+    supervisor: &Supervisor,
+    events: &mut dyn FnMut(Event),
+    cancel: &Cancel,
+) -> Result<Run, Error> {
+    let epoch = Instant::now();
+    let started_unix_ns = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+    port_must_be_silent(config)?;
+
+    let mut findings = Vec::new();
+    let id = plimsoll_store::run_id(started_unix_ns, std::process::id());
+    let kept = match Store::open(&config.directories).and_then(|store| store.create_run(&id)) {
+        Ok(directory) => {
+            if config
+                .directories
+                .first()
+                .is_some_and(|first| !directory.path().starts_with(first))
+            {
+                findings.push(Finding::info(
+                    "store-elsewhere",
+                    format!(
+                        "{} cannot be written; the run is kept in {}",
+                        config.directories[0].display(),
+                        directory.path().display()
+                    ),
+                ));
+            }
+            Some(directory)
+        }
+        Err(error) => {
+            findings.push(Finding::warning(
+                "not-kept",
+                format!("the run is not kept: {error}"),
+                Some("set PLIMSOLL_DIR to a directory that can be written"),
+            ));
+            None
+        }
+    };
+    let recorder = match Recorder::start(kept.as_ref(), started_unix_ns) {
+        Ok(recorder) => recorder,
+        Err(error) => {
+            findings.push(Finding::warning(
+                "not-recorded",
+                format!("no log is written: {error}"),
+                None,
+            ));
+            Recorder::start(None, started_unix_ns)?
+        }
+    };
+    for finding in &findings {
+        events(Event::Found(finding.clone()));
+    }
+
+    let session = match Session::start(config, cancel, events, epoch, &recorder) {
+        Ok(session) => session,
+        Err(error) => {
+            // Nothing was measured: an empty run in the list would only puzzle.
+            recorder.close();
+            if let Some(directory) = kept {
+                directory.discard();
+            }
+            return Err(error);
+        }
+    };
+    let (finished, subject) = journey(session, config);
+    let recorded = recorder.close();
+    supervisor.reap();
+    let log_bytes = recorded.log_bytes;
+    let id = kept.as_ref().map_or(id.as_str(), RunDir::id);
+    let mut run = document(id, started_unix_ns, epoch, finished, recorded, findings);
+    keep(&mut run, &subject, log_bytes, kept.as_ref());
+    Ok(run)
+}
+
+/// What a finished journey leaves behind.
+struct Finished {
+    stop: Option<Stop>,
+    judgement: Option<Judgement>,
+    rounds: Vec<plimsoll_model::RoundRecord>,
+    plan: Plan,
+    load: Option<LoadInfo>,
+    culprits: Vec<plimsoll_model::Culprit>,
+    driver_cpu: Duration,
+    probe_on: bool,
+    runtime: Option<String>,
+    ended: Ended,
+}
+
+/// Drives or watches the subject, judges, explains, ends it.
+fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
+    let explainer: Box<dyn Explainer> = Box::new(Counts);
+    let mut driven = Journey::new(config.check.max_time);
+    let mut vigil = Vigil::default();
+    let mut stop = session.get_ready().err();
+    let mut set_cookies = 0;
+    if stop.is_none() {
+        stop = match &config.load {
+            Some(load) => {
+                driven = Journey::new(config.check.max_time);
+                match session.driver() {
+                    Some(Ok(mut driver)) => {
+                        let result =
+                            driven.travel(&mut session, &mut driver, load, explainer.as_ref());
+                        set_cookies = driver.set_cookie_answers();
+                        plimsoll_load::Driver::close(Box::<HttpDriver>::new(driver));
+                        result.err()
+                    }
+                    Some(Err(error)) => {
+                        Some(Stop::failed(format!("the load cannot start: {error}")))
+                    }
+                    None => None,
+                }
+            }
+            None => vigil.watch(&mut session).err(),
+        };
+    }
+    session.tell(Event::PhaseStarted {
+        phase: Phase::Close,
+        detail: String::new(),
+    });
+    let probe_on = session
+        .service
+        .as_ref()
+        .is_some_and(|s| s.runtime.is_some());
+    let runtime = session
+        .service
+        .as_ref()
+        .and_then(|s| s.runtime.as_ref())
+        .map(|r| r.info.name.clone());
+    let (judgement, rounds) = if config.load.is_some() {
+        driven.conclude(&mut session);
+        (driven.judgement.take(), std::mem::take(&mut driven.rounds))
+    } else {
+        vigil.conclude(&mut session);
+        (vigil.judgement.take(), std::mem::take(&mut vigil.rounds))
+    };
+    let load = config
+        .load
+        .as_ref()
+        .map(|load| load_info(load, &driven, set_cookies, &mut session));
+    driven.facts.verdicts = judgement
+        .iter()
+        .flat_map(|j| &j.series)
+        .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
+        .collect();
+    let culprits = explainer.culprits(&driven.facts);
+    let (ended, subject) = session.end();
+    let finished = Finished {
+        stop,
+        judgement,
+        rounds,
+        plan: driven.plan,
+        load,
+        culprits,
+        driver_cpu: driven.driver_cpu,
+        probe_on,
+        runtime,
+        ended,
+    };
+    (finished, subject)
+}
+
+fn load_info(
+    load: &Load,
+    driven: &Journey,
+    set_cookies: u64,
+    session: &mut Session<'_>,
+) -> LoadInfo {
+    let totals = &driven.totals;
+    if totals.operations > 0 && set_cookies > totals.operations / 2 {
+        session.found(Finding::warning(
+            "new-session-per-request",
+            format!(
+                "{set_cookies} of {} answers set a cookie that is not sent back",
+                totals.operations
+            ),
+            Some("if the service opens a session per visitor, that growth is of the load's making"),
+        ));
+    }
+    let seconds = totals.measured_time.as_secs_f64();
+    LoadInfo {
+        name: format!("{} {}", load.request.method, load.request.url),
+        operation_word: "request".to_owned(),
+        operations: vec![plimsoll_model::OperationKind {
+            id: plimsoll_model::OpId(0),
+            name: format!("{} {}", load.request.method, load.url.path_and_query),
+        }],
+        concurrency: load.concurrency,
+        total_operations: totals.operations,
+        errors_by_kind: totals.errors_by_kind.clone(),
+        operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
+    }
+}
+
+/// The service must be ours: whatever answers before we start anything is not.
+fn port_must_be_silent(config: &Config) -> Result<(), Error> {
+    let urls = config
+        .load
+        .iter()
+        .map(|l| &l.url)
+        .chain(match &config.ready {
+            Ready::Url(url, _) => Some(url),
+            _ => None,
+        });
+    let taken = |port: u16| {
+        let holder = plimsoll_probe::port_holder(port);
+        Error::PortTaken {
+            port,
+            holder: holder.map(|p| format!("pid {} ({})", p.id.pid, p.command.join(" "))),
+        }
+    };
+    for url in urls {
+        if !plimsoll_load::port_is_silent(url) {
+            return Err(taken(url.port));
+        }
+    }
+    if let Ready::Port(port) = config.ready {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() {
+            return Err(taken(port));
+        }
+    }
+    Ok(())
+}
+
+fn document(
+    id: &str,
+    started_unix_ns: u64,
+    epoch: Instant,
+    finished: Finished,
+    recorded: Recorded,
+    mut findings: Vec<Finding>,
+) -> Run {
+    let duration = Ns::from_duration(epoch.elapsed());
+    let Finished {
+        stop,
+        judgement,
+        rounds,
+        plan,
+        load,
+        culprits,
+        driver_cpu,
+        probe_on,
+        runtime,
+        ended,
+    } = finished;
+    findings.extend(ended.findings);
+    if let Some(error) = &recorded.error {
+        findings.push(Finding::warning(
+            "log-incomplete",
+            format!("the log ends early: {error}"),
+            None,
+        ));
+    }
+    let (mut series, headline, verdict, verdict_reason) = match judgement {
+        Some(j) => (j.series, j.headline, j.verdict, j.reason),
+        None => (Vec::new(), None, None, String::new()),
+    };
+    let shares = shares(&series, runtime.as_deref());
+    attach_bands(&mut series, recorded.bands, &ended.sources);
+    let status = match stop {
+        None => RunStatus::Completed,
+        Some(Stop::Interrupted) => RunStatus::Interrupted,
+        Some(Stop::Failed {
+            what,
+            details,
+            hint,
+        }) => RunStatus::Failed {
+            what,
+            details,
+            hint,
+        },
+    };
+    let own = plimsoll_probe::own_usage();
+    let seconds = duration.as_secs_f64().max(1e-3);
+    let driver_cpu = driver_cpu.as_secs_f64();
+    let mut run = Run {
+        schema: SCHEMA.to_owned(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        id: id.to_owned(),
+        verb: "check".to_owned(),
+        started_unix_ns,
+        duration,
+        status,
+        exit_code: 0,
+        verdict,
+        verdict_reason,
+        headline,
+        subject: ended.info,
+        load,
+        plan,
+        levels: if probe_on {
+            vec![Level::Process, Level::Probe]
+        } else {
+            vec![Level::Process]
+        },
+        gaps: ended.gaps,
+        sources: ended.sources,
+        rounds,
+        series,
+        shares,
+        culprits,
+        findings,
+        observer: Observer {
+            cpu_ratio: (own.cpu_seconds - driver_cpu).max(0.0) / seconds,
+            driver_cpu_ratio: driver_cpu / seconds,
+            rss_peak: own.rss_peak_bytes.unwrap_or(0),
+            subject_pause_s: ended.pause.as_secs_f64(),
+            dropped_samples: recorded.dropped_samples + ended.dropped,
+        },
+        artefacts: Vec::new(),
+    };
+    run.exit_code = exit_code(&run).code();
+    run
+}
+
+/// What the process exits with, from how the run ended and what it says.
+fn exit_code(run: &Run) -> ExitCode {
+    match (&run.status, run.verdict.as_ref().map(|v| v.outcome)) {
+        (RunStatus::Interrupted, _) => ExitCode::Interrupted,
+        (RunStatus::Failed { .. }, _) => ExitCode::Failed,
+        (_, Some(Outcome::Leak)) => ExitCode::Broken,
+        (_, Some(Outcome::NoLeak)) => ExitCode::Holds,
+        _ => ExitCode::Inconclusive,
+    }
+}
+
+/// Gives each judged series the band of its raw samples, and adds what was sampled but not judged as context.
+fn attach_bands(
+    series: &mut Vec<SeriesRecord>,
+    bands: Vec<(SourceId, Metric, plimsoll_model::Band)>,
+    sources: &[Source],
+) {
+    for (source, metric, band) in bands {
+        if let Some(record) = series
+            .iter_mut()
+            .find(|s| s.metric == metric && s.band.is_none())
+        {
+            record.band = Some(band);
+        } else if metric.unit() == Unit::Bytes && sources.iter().any(|s| s.id == source) {
+            series.push(SeriesRecord {
+                unit: metric.unit(),
+                part: plimsoll_model::Part::Context,
+                source,
+                points: None,
+                band: Some(band),
+                verdict: None,
+                metric,
+            });
+        }
+    }
+}
+
+/// Writes what the subject printed and the run document; what cannot be written is said in the run.
+fn keep(run: &mut Run, subject: &Subject, log_bytes: u64, directory: Option<&RunDir>) {
+    let Some(directory) = directory else { return };
+    if log_bytes > 0 {
+        run.artefacts.push(Artefact {
+            kind: "log".to_owned(),
+            path: plimsoll_store::LOG_NAME.to_owned(),
+            bytes: log_bytes,
+        });
+    }
+    match subject.keep_output(directory.path()) {
+        Ok(files) => run
+            .artefacts
+            .extend(files.into_iter().map(|(path, bytes)| Artefact {
+                kind: "output".to_owned(),
+                path,
+                bytes,
+            })),
+        Err(error) => run.findings.push(Finding::warning(
+            "output-not-kept",
+            format!("the subject's output is not kept: {error}"),
+            None,
+        )),
+    }
+    if let Err(error) = directory.write_run(run) {
+        run.findings.push(Finding::warning(
+            "not-kept",
+            format!("the run is not kept: {error}"),
+            None,
+        ));
+    }
+}

@@ -1,0 +1,310 @@
+//! From "it grows" to what grows: explainers turn counts at several windows into culprits.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use plimsoll_model::{
+    Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Verdict, Window, units,
+};
+
+/// Explains growth. Pure: it is given facts and evidence, and answers with culprits.
+pub trait Explainer {
+    /// What it wants captured at this window.
+    fn wants(&self, at: Window, facts: &Facts) -> Vec<EvidenceRequest>;
+
+    /// Where the bytes of that evidence go.
+    fn sink(&mut self, request: &EvidenceRequest) -> Box<dyn Sink>;
+
+    /// Who holds the growth, the largest first.
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit>;
+}
+
+/// Explains growth by what can be counted: listeners, timers, active resources, descriptors.
+///
+/// A kind is named only if it grew by the same amount per operation in both explanation windows and was still there after
+/// idling, and if the judge, where it had enough counts, does not call it level: a pool that fills is no culprit.
+#[derive(Debug, Default)]
+pub struct Counts;
+
+/// Fewer than one in two hundred operations is not called growth: the floor of counts.
+const LEAST_RATE: f64 = 0.005;
+
+/// Swallows bytes: censuses reach the explainer through its facts.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Explainer for Counts {
+    fn wants(&self, _: Window, _: &Facts) -> Vec<EvidenceRequest> {
+        vec![EvidenceRequest::Census(Scope::Resources)]
+    }
+
+    fn sink(&mut self, _: &EvidenceRequest) -> Box<dyn Sink> {
+        Box::new(Nowhere)
+    }
+
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
+        let counted = facts
+            .censuses
+            .iter()
+            .flat_map(|(_, census)| &census.rows)
+            .map(|r| Metric::counted(&r.family, &r.kind));
+        let judged = facts.verdicts.iter().map(|(metric, _)| metric.clone());
+        let kinds: BTreeSet<Metric> = counted.chain(judged).collect();
+        let mut found: Vec<Culprit> = kinds
+            .iter()
+            .filter_map(|kind| culprit(kind, facts))
+            .collect();
+        found.sort_by(|a, b| {
+            b.count_per_op
+                .unwrap_or(0.0)
+                .total_cmp(&a.count_per_op.unwrap_or(0.0))
+        });
+        found
+    }
+}
+
+/// How growth of a family reads: noun, pattern, advice.
+fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
+    match family {
+        "listeners" => {
+            let (emitter, event) = kind.split_once(':').unwrap_or((kind, "any event"));
+            (
+                format!("listeners for `{event}` on {emitter}"),
+                "event listeners",
+                "a listener is added per operation and never removed: use `once`, `off` in a `finally`, or an AbortSignal",
+            )
+        }
+        "timers" => (
+            format!("{kind} timers"),
+            "timers",
+            "a timer is started per operation and never cleared: keep its handle and clear it when the operation ends",
+        ),
+        "descriptors" if kind == "socket" => (
+            "open sockets".to_owned(),
+            "connections left open",
+            "a connection is opened per operation and never closed: return it to a pool, or close it in a `finally`",
+        ),
+        "descriptors" => (
+            format!("open descriptors to {kind}"),
+            "descriptors",
+            "something is opened per operation and never closed: close it in a `finally`",
+        ),
+        _ => (
+            format!("active {kind}"),
+            "pending promises/tasks",
+            "something is started per operation and never ends: see that each one is awaited, destroyed or closed",
+        ),
+    }
+}
+
+/// The culprit of one counted kind, if it is one.
+fn culprit(metric: &Metric, facts: &Facts) -> Option<Culprit> {
+    let (family, kind) = metric.as_counted()?;
+    let verdict = facts
+        .verdicts
+        .iter()
+        .find(|(m, _)| m == metric)
+        .map(|(_, v)| v);
+    let judged = verdict
+        .filter(|v| v.outcome == Outcome::Leak)
+        .and_then(|v| v.growth.as_ref());
+    if verdict.is_some_and(|v| v.outcome == Outcome::NoLeak) {
+        return None;
+    }
+    let windows = Windows::of(family, kind, facts);
+    let rate = match (&windows, judged) {
+        (Some(windows), _) => windows.rate(),
+        (None, Some(growth)) => growth.rate,
+        (None, None) => return None,
+    };
+    if rate < LEAST_RATE
+        || windows
+            .as_ref()
+            .is_some_and(|w| !w.agree(judged.map_or(rate, |g| g.rate)))
+    {
+        return None;
+    }
+    let (noun, pattern, advice) = wording(family, kind);
+    let mut evidence = Vec::new();
+    if let Some(growth) = judged {
+        evidence.push(format!(
+            "{} more per operation (95 % CI {} … {})",
+            units::count(growth.rate),
+            units::count(growth.interval.low),
+            units::count(growth.interval.high)
+        ));
+    }
+    evidence.extend(windows.map(|w| w.to_string()));
+    Some(Culprit {
+        kind: noun,
+        holder: None,
+        place: None,
+        count_per_op: Some(judged.map_or(rate, |g| g.rate)),
+        bytes_per_op: None,
+        share: None,
+        pattern: pattern.to_owned(),
+        advice: advice.to_owned(),
+        evidence,
+    })
+}
+
+/// Counts of one kind at the four windows.
+struct Windows {
+    counts: [f64; 4],
+    operations: [f64; 3],
+}
+
+impl Windows {
+    fn of(family: &str, kind: &str, facts: &Facts) -> Option<Self> {
+        let count = |window: Window| {
+            let census: &Census = facts
+                .censuses
+                .iter()
+                .find(|(w, _)| *w == window)
+                .map(|(_, c)| c)?;
+            Some(
+                census
+                    .rows
+                    .iter()
+                    .find(|r| r.family == family && r.kind == kind)
+                    .map_or(0.0, |r| r.count as f64),
+            )
+        };
+        let operations = |window: Window| {
+            facts
+                .operations
+                .iter()
+                .find(|(w, _)| *w == window)
+                .map(|&(_, n)| n as f64)
+        };
+        let [baseline, plus_n, plus_2n, last] = Window::ALL;
+        Some(Self {
+            counts: [
+                count(baseline)?,
+                count(plus_n)?,
+                count(plus_2n)?,
+                count(last)?,
+            ],
+            operations: [
+                operations(baseline)?,
+                operations(plus_n)?,
+                operations(plus_2n)?,
+            ],
+        })
+    }
+
+    /// Growth per operation over both windows.
+    fn rate(&self) -> f64 {
+        (self.counts[2] - self.counts[0]) / (self.operations[2] - self.operations[0]).max(1.0)
+    }
+
+    /// Whether both windows grew at the rate of the rounds, within a quarter, and nothing was given back after idling.
+    fn agree(&self, rate: f64) -> bool {
+        let grown = |a: usize, b: usize| {
+            let operations = self.operations[b] - self.operations[a];
+            operations > 0.0
+                && ((self.counts[b] - self.counts[a]) / operations - rate).abs()
+                    <= 0.25 * rate.abs()
+        };
+        grown(0, 1)
+            && grown(1, 2)
+            && self.counts[3] - self.counts[0] >= 0.75 * (self.counts[2] - self.counts[0])
+    }
+}
+
+impl std::fmt::Display for Windows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d] = self.counts.map(units::count);
+        write!(
+            f,
+            "counted {a}, {b} after +N, {c} after +2N, {d} after idling"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_model::{CensusRow, Growth, Interval, Method, Ns};
+
+    use super::*;
+
+    fn facts(counts: [u64; 4]) -> Facts {
+        let census = |count| Census {
+            at: Ns(0),
+            method: Method::Exact,
+            rows: vec![CensusRow {
+                family: "listeners".to_owned(),
+                kind: "Bus:change".to_owned(),
+                count,
+                bytes: None,
+            }],
+            pause_ns: 0,
+        };
+        let verdict = Verdict {
+            outcome: Outcome::Leak,
+            reason: String::new(),
+            more_operations: None,
+            more_seconds: None,
+            leak_probability: 1.0,
+            pattern: "linear".to_owned(),
+            growth: Some(Growth {
+                rate: 1.0,
+                interval: Interval {
+                    low: 1.0,
+                    high: 1.0,
+                },
+                per: "operation".to_owned(),
+                per_second: None,
+                per_operation: Some(1.0),
+                onset_s: None,
+                plateau: None,
+                time_to_limit: None,
+                acceleration: 1.0,
+                consistency: 1.0,
+            }),
+            bound: None,
+            detectable: None,
+            floor: 0.005,
+            alpha: 0.01,
+            warm_up_operations: 0,
+            repairs: vec![],
+        };
+        Facts {
+            verdicts: vec![(Metric::counted("listeners", "Bus:change"), verdict)],
+            operations: vec![
+                (Window::Baseline, 10_000),
+                (Window::PlusN, 11_000),
+                (Window::Plus2N, 12_000),
+            ],
+            censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_kind_that_grows_alike_in_both_windows_is_named() {
+        let culprits = Box::new(Counts).culprits(&facts([10_000, 11_000, 12_000, 12_000]));
+        assert_eq!(culprits.len(), 1);
+        assert_eq!(culprits[0].kind, "listeners for `change` on Bus");
+        assert_eq!(culprits[0].pattern, "event listeners");
+    }
+
+    #[test]
+    fn a_pool_that_stops_filling_or_empties_when_idle_is_not() {
+        assert!(
+            Box::new(Counts)
+                .culprits(&facts([10_000, 11_000, 11_000, 11_000]))
+                .is_empty()
+        );
+        assert!(
+            Box::new(Counts)
+                .culprits(&facts([10_000, 11_000, 12_000, 10_000]))
+                .is_empty()
+        );
+    }
+}

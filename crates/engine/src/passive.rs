@@ -1,0 +1,252 @@
+//! The passive journey: nothing is driven, memory is judged on time.
+//!
+//! With a probe in a subject of our own, collections are forced at regular times and live bytes are judged. Without one,
+//! resident anonymous memory is, by the lower envelope of its raw readings.
+
+use std::time::{Duration, Instant};
+
+use plimsoll_judge as judge;
+use plimsoll_model::{
+    Event, Metric, Ns, Part, Phase, PointSet, RoundKind, RoundRecord, Sample, SeriesRecord, Unit,
+    Verdict, units,
+};
+use plimsoll_store::Record;
+
+use crate::judged::{Judgement, PROCESS_SOURCE, RoundTerms, judge_rounds};
+use crate::session::{Session, Stop};
+
+/// Forced collections over the planned length.
+const COLLECTIONS: u32 = 40;
+/// Never more often than that.
+const COLLECTION_PERIOD_LEAST: Duration = Duration::from_millis(500);
+/// Where no length is planned.
+const COLLECTION_PERIOD_UNPLANNED: Duration = Duration::from_secs(5);
+/// Share of the planned length that counts as warm-up.
+const WARM_UP_SHARE: f64 = 0.10;
+
+/// What the passive journey has so far.
+#[derive(Default)]
+pub(crate) struct Vigil {
+    pub(crate) rounds: Vec<RoundRecord>,
+    pub(crate) judgement: Option<Judgement>,
+    resident: Vec<Sample>,
+    planned: Option<Duration>,
+}
+
+impl Vigil {
+    /// Watches until the planned length is over or the subject has ended by itself with status 0.
+    pub(crate) fn watch(&mut self, session: &mut Session<'_>) -> Result<(), Stop> {
+        self.planned = session.config.check.duration;
+        let started = Instant::now();
+        let detail = match self.planned {
+            Some(planned) => units::duration(planned.as_secs_f64()),
+            None => "until it exits, or Ctrl-C".to_owned(),
+        };
+        session.tell(Event::PhaseStarted {
+            phase: Phase::Watch,
+            detail,
+        });
+        let period = self
+            .planned
+            .map_or(COLLECTION_PERIOD_UNPLANNED, |p| p / COLLECTIONS)
+            .max(COLLECTION_PERIOD_LEAST);
+        let collects = session
+            .service
+            .as_ref()
+            .is_some_and(|s| s.runtime.is_some());
+        let mut next_collection = started + period;
+        let mut told = started;
+        loop {
+            self.resident.extend(
+                session
+                    .watch
+                    .resident()
+                    .filter(|s| s.source == PROCESS_SOURCE),
+            );
+            if self.planned.is_some_and(|p| started.elapsed() >= p) {
+                break;
+            }
+            if session.cancel.is_cancelled() {
+                return Err(Stop::Interrupted);
+            }
+            if let Some(exit) = session.subject.exit() {
+                if exit == plimsoll_model::Exit::Status(0) {
+                    break;
+                }
+                return session
+                    .check_alive()
+                    .and(Err(Stop::failed(format!("the subject ended with {exit}"))));
+            }
+            if collects && Instant::now() >= next_collection {
+                next_collection += period;
+                match self.collect(session) {
+                    // It may end by itself between two looks: that is for the look above to say.
+                    Err(Stop::Failed { .. }) if session.subject.exit().is_some() => continue,
+                    other => other?,
+                }
+            } else {
+                session.absorb_hub_events();
+            }
+            if told.elapsed() >= Duration::from_secs(1) {
+                told = Instant::now();
+                self.progress(session, started);
+            }
+            let nap = next_collection
+                .saturating_duration_since(Instant::now())
+                .min(Duration::from_millis(100));
+            session
+                .subject
+                .wait_exit(nap.max(Duration::from_millis(5)), session.cancel);
+        }
+        session.tell(Event::PhaseEnded {
+            phase: Phase::Watch,
+            detail: units::duration(started.elapsed().as_secs_f64()),
+        });
+        Ok(())
+    }
+
+    fn collect(&mut self, session: &mut Session<'_>) -> Result<(), Stop> {
+        let start = session.now();
+        let measurement = session.measure(false)?;
+        let record = RoundRecord {
+            index: u32::try_from(self.rounds.len()).unwrap_or(u32::MAX),
+            kind: RoundKind::Measured,
+            start,
+            end: measurement.at,
+            done: 0,
+            errors: 0,
+            operations_so_far: 0,
+            reconnects: 0,
+            connections: 0,
+            latency: plimsoll_model::Latency::default(),
+            driver_cpu_s: 0.0,
+            collected: measurement.collected,
+            values: measurement.values,
+        };
+        session
+            .recorder
+            .record(Record::Round(Box::new(record.clone())));
+        session.tell(Event::Round(Box::new(record.clone())));
+        self.rounds.push(record);
+        Ok(())
+    }
+
+    fn progress(&self, session: &mut Session<'_>, started: Instant) {
+        let live_bytes = self
+            .rounds
+            .last()
+            .and_then(|r| r.values.get(&Metric::LIVE_BYTES))
+            .copied()
+            .or_else(|| self.resident.last().map(|s| s.value));
+        let seconds_left = self
+            .planned
+            .map(|p| p.saturating_sub(started.elapsed()).as_secs_f64());
+        session.tell(Event::Progress {
+            phase: Phase::Watch,
+            done: started.elapsed().as_secs(),
+            planned: self.planned.map(|p| p.as_secs()),
+            live_bytes,
+            rate: None,
+            seconds_left,
+        });
+    }
+
+    /// Judges what was seen.
+    pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
+        self.resident.extend(
+            session
+                .watch
+                .resident()
+                .filter(|s| s.source == PROCESS_SOURCE),
+        );
+        let Some(service) = session.service.as_ref() else {
+            return;
+        };
+        let limits = session.limits();
+        let process_limit = limits.cgroup.into_iter().chain(limits.host).min();
+        let terms = RoundTerms {
+            floor: session.config.check.floor,
+            look: 1,
+            looks: 1,
+            idle_growth_per_op: std::collections::BTreeMap::new(),
+            heap_limit: limits
+                .heap
+                .into_iter()
+                .chain(process_limit)
+                .min()
+                .map(|b| b as f64),
+            process_limit: process_limit.map(|b| b as f64),
+            expected_rate: None,
+            warm_up_operations: 0,
+            settled: true,
+            axis: judge::Axis::Time,
+        };
+        let collected = service.runtime.as_ref().and_then(|r| {
+            let source = session.sources.iter().find(|s| s.id == r.source)?;
+            let warm_up = self.planned.map_or(Ns(0), |p| {
+                let start = self.rounds.first().map_or(Ns(0), |r| r.start);
+                Ns(start.0 + Ns::from_duration(p.mul_f64(WARM_UP_SHARE)).0)
+            });
+            let rounds: Vec<&RoundRecord> =
+                self.rounds.iter().filter(|r| r.end >= warm_up).collect();
+            (rounds.len() >= 5).then(|| judge_rounds(&rounds, source, &terms))
+        });
+        self.judgement =
+            collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));
+    }
+
+    fn judge_resident(&self, process: plimsoll_model::ProcessId, terms: &RoundTerms) -> Judgement {
+        let series = judge::Series {
+            id: judge::SeriesId {
+                role: "service".to_owned(),
+                pid: process.pid,
+                start_ticks: process.start_ticks,
+                ..judge::SeriesId::default()
+            },
+            metric: Metric::RSS_ANON.as_str().to_owned(),
+            quantity: judge::Quantity::Bytes,
+            axis: judge::Axis::Time,
+            t_ns: self.resident.iter().map(|s| s.at.0).collect(),
+            value: self.resident.iter().map(|s| s.value).collect(),
+            resolution: 4096.0,
+            ..judge::Series::default()
+        };
+        let verdict = Verdict::from(&judge::judge(
+            &series,
+            &judge::Terms {
+                floor: terms.floor,
+                planned_ns: self.planned.map(|p| Ns::from_duration(p).0),
+                limit: terms.process_limit,
+                ..judge::Terms::default()
+            },
+        ));
+        let record = SeriesRecord {
+            metric: Metric::RSS_ANON,
+            unit: Unit::Bytes,
+            part: Part::Judged,
+            source: PROCESS_SOURCE,
+            points: Some(thinned(&self.resident)),
+            band: None,
+            verdict: Some(verdict.clone()),
+        };
+        Judgement {
+            series: vec![record],
+            headline: Some(0),
+            verdict: Some(verdict),
+            reason: String::new(),
+        }
+    }
+}
+
+/// The lowest reading of each of at most 120 equal stretches: what a report draws. The log keeps all readings.
+fn thinned(samples: &[Sample]) -> PointSet {
+    let stride = samples.len().div_ceil(120).max(1);
+    let mut points = PointSet::default();
+    for chunk in samples.chunks(stride) {
+        if let Some(lowest) = chunk.iter().min_by(|a, b| a.value.total_cmp(&b.value)) {
+            points.t.push(lowest.at);
+            points.value.push(lowest.value);
+        }
+    }
+    points
+}

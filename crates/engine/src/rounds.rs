@@ -1,0 +1,932 @@
+//! The driven journey: warm-up, rounds without operations, rounds, looks, explanation windows.
+//!
+//! Each round is: exactly N operations → quiet → collect → measure. What was done before a stop stays in the journey, so
+//! that a verdict "until then" can always be given.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use plimsoll_judge::Axis;
+use plimsoll_load::{Driver, HttpDriver};
+use plimsoll_model::{
+    Cx, Event, Facts, Finding, Metric, Mode, Outcome, Phase, Plan, RoundKind, RoundRecord,
+    RoundSpec, RoundStats, Source, SubjectHandle, Window, units,
+};
+use plimsoll_store::Record;
+
+use crate::config::{DEFAULT_ROUNDS, Explain, Load, MAX_ROUNDS};
+use crate::explain::Explainer;
+use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
+use crate::session::{Session, Stop};
+
+/// Warm-up operations at least; JIT compilation and feedback take about this many in V8.
+const WARM_UP_OPERATIONS: u64 = 5_000;
+/// The same where one operation costs more than [`SLOW_OPERATION`].
+const WARM_UP_SLOW_OPERATIONS: u64 = 200;
+const SLOW_OPERATION: Duration = Duration::from_millis(5);
+/// Share of the time that warm-up may take.
+const WARM_UP_SHARE: f64 = 0.30;
+/// Operations that tell how long one takes.
+const FIRST_OPERATIONS: u64 = 200;
+/// Two pilot increments agree within this many bytes per operation, or within [`PILOT_AGREEMENT`] of their size.
+const PILOT_FLOOR: f64 = 16.0;
+const PILOT_AGREEMENT: f64 = 0.10;
+/// A round lasts at least so long.
+const ROUND_LENGTH: Duration = Duration::from_millis(500);
+/// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
+const ROUND_OPERATIONS: u64 = 1_000;
+/// The rate a run should resolve, in bytes per operation; sizes the rounds.
+const WANTED_FLOOR: f64 = 16.0;
+/// Rounds without operations, before and after.
+const IDLE_ROUNDS: u32 = 3;
+/// Between the last answer and the collection.
+const QUIET: Duration = Duration::from_millis(100);
+/// Numbers of rounds after which the judge may look: geometrically spaced, then each extension.
+const LOOKS: [u32; 8] = [6, 8, 12, 18, 24, 30, 36, 48];
+/// An early leak verdict stands only once its interval is this narrow, as a share of the rate.
+const EARLY_HALF_WIDTH: f64 = 0.05;
+/// A census may cost this share of a round.
+const CENSUS_SHARE: f64 = 0.10;
+/// A round that takes this many times its expected length, and no less than [`HANG_LEAST`], hangs.
+const HANG_FACTOR: f64 = 10.0;
+const HANG_LEAST: Duration = Duration::from_secs(20);
+
+/// What the driven journey has so far.
+pub(crate) struct Journey {
+    pub(crate) rounds: Vec<RoundRecord>,
+    pub(crate) plan: Plan,
+    pub(crate) totals: Totals,
+    pub(crate) facts: Facts,
+    /// The final judgement, or the one "until then".
+    pub(crate) judgement: Option<Judgement>,
+    pub(crate) driver_cpu: Duration,
+    looks_taken: u32,
+    census: CensusPace,
+    deadline: Instant,
+}
+
+/// Spaces censuses so that they take no more than their share of the time.
+#[derive(Debug, Default)]
+struct CensusPace {
+    last: Option<(Instant, Duration)>,
+    /// The next one is taken whatever it costs.
+    wanted: bool,
+}
+
+impl CensusPace {
+    fn is_due(&self) -> bool {
+        self.wanted
+            || self
+                .last
+                .is_none_or(|(at, cost)| at.elapsed() >= cost.div_f64(CENSUS_SHARE))
+    }
+
+    fn taken(&mut self, cost: Duration) {
+        self.last = Some((Instant::now(), cost));
+    }
+
+    /// Whether one census costs more than its share of a round.
+    fn is_slow(&self, round: Duration) -> bool {
+        self.last
+            .is_some_and(|(_, cost)| cost > round.mul_f64(CENSUS_SHARE))
+    }
+}
+
+/// Sums over all rounds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Totals {
+    pub(crate) operations: u64,
+    pub(crate) errors_by_kind: BTreeMap<String, u64>,
+    pub(crate) measured_operations: u64,
+    pub(crate) measured_time: Duration,
+}
+
+impl Journey {
+    pub(crate) fn new(max_time: Duration) -> Self {
+        Self {
+            rounds: Vec::new(),
+            plan: Plan {
+                max_time_s: max_time.as_secs_f64(),
+                warm_up_settled: true,
+                ..Plan::default()
+            },
+            totals: Totals::default(),
+            facts: Facts::default(),
+            judgement: None,
+            driver_cpu: Duration::ZERO,
+            looks_taken: 0,
+            census: CensusPace::default(),
+            deadline: Instant::now() + max_time,
+        }
+    }
+
+    /// Drives the subject to a verdict. On a stop, what was recorded until then is in `self`.
+    pub(crate) fn travel(
+        &mut self,
+        session: &mut Session<'_>,
+        driver: &mut HttpDriver,
+        load: &Load,
+        explainer: &dyn Explainer,
+    ) -> Result<(), Stop> {
+        let mut drive = Drive {
+            session,
+            driver,
+            load,
+        };
+        if let Some(service) = &drive.session.service {
+            let handle = SubjectHandle {
+                process: service.process.id(),
+            };
+            drive
+                .driver
+                .prepare(&handle)
+                .map_err(|e| Stop::failed(format!("the load cannot start: {e}")))?;
+        }
+        self.warm_up(&mut drive)?;
+        self.idle(&mut drive)?;
+        self.measure(&mut drive)?;
+        self.explain(&mut drive, explainer)?;
+        self.idle(&mut drive)?;
+        self.last_window(&mut drive);
+        Ok(())
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    // ---- warm-up ----
+
+    fn warm_up(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
+        let started = Instant::now();
+        let budget = self.left().mul_f64(WARM_UP_SHARE);
+        let check = &drive.session.config.check;
+        let (fixed, operations) = (check.warm_up, check.operations);
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::WarmUp,
+            detail: String::new(),
+        });
+
+        // How long one operation takes decides everything that follows.
+        let first = FIRST_OPERATIONS
+            .min(fixed.unwrap_or(FIRST_OPERATIONS))
+            .max(1);
+        let stats = self.operate(drive, first, RoundKind::WarmUp)?;
+        let mut cost = stats.elapsed.div_f64(first as f64);
+        let least = fixed.unwrap_or(if cost > SLOW_OPERATION {
+            WARM_UP_SLOW_OPERATIONS
+        } else {
+            WARM_UP_OPERATIONS
+        });
+        let chunk = |cost: Duration| in_time(ROUND_LENGTH, cost).max(1);
+        while self.totals.operations < least && started.elapsed() < budget {
+            let n = chunk(cost).min(least - self.totals.operations);
+            let stats = self.operate(drive, n, RoundKind::WarmUp)?;
+            cost = stats.elapsed.div_f64(n as f64);
+            self.progress(drive, Phase::WarmUp, self.totals.operations, Some(least));
+        }
+
+        let pilot = operations.unwrap_or_else(|| {
+            let in_round = in_time(ROUND_LENGTH, cost);
+            if cost > SLOW_OPERATION {
+                in_round.max(50)
+            } else {
+                in_round.max(ROUND_OPERATIONS)
+            }
+        });
+        let mut recent: VecDeque<f64> = VecDeque::new();
+        let mut settled = false;
+        let mut previous = self.measured(drive, RoundKind::WarmUp, Instant::now(), None)?;
+        // With a declared warm-up the pilots still run: they tell the noise that sizes the rounds.
+        loop {
+            let begin = Instant::now();
+            let stats = self.operate(drive, pilot, RoundKind::WarmUp)?;
+            cost = stats.elapsed.div_f64(pilot as f64);
+            let level = self.measured(drive, RoundKind::WarmUp, begin, Some(&stats))?;
+            recent.push_back((level - previous) / pilot as f64);
+            previous = level;
+            if recent.len() > 3 {
+                recent.pop_front();
+            }
+            self.progress(drive, Phase::WarmUp, self.totals.operations, None);
+            if recent.len() == 3 {
+                settled = agree(recent.make_contiguous());
+                if settled || fixed.is_some() {
+                    break;
+                }
+            }
+            if started.elapsed() >= budget {
+                break;
+            }
+        }
+        settled |= fixed.is_some();
+        self.plan.warm_up_operations = self.totals.operations;
+        self.plan.warm_up_settled = settled;
+        self.plan.rounds = drive.session.config.check.rounds.unwrap_or(DEFAULT_ROUNDS);
+        self.plan.operations_per_round = operations.unwrap_or_else(|| {
+            self.size_round(cost, noise(recent.make_contiguous()) * pilot as f64)
+        });
+        let word = if settled { "settled" } else { "not settled" };
+        let detail = format!(
+            "{} operations, {word}",
+            units::count(self.totals.operations as f64)
+        );
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::WarmUp,
+            detail,
+        });
+        Ok(())
+    }
+
+    /// Operations per round: enough that noise of `noise` bytes per round resolves the wanted floor, at least a second's
+    /// half, and no more than the time that is left allows.
+    fn size_round(&self, cost: Duration, noise: f64) -> u64 {
+        let rounds = f64::from(self.plan.rounds);
+        let for_noise = (6.0 * noise / (WANTED_FLOOR * rounds.sqrt())).ceil() as u64;
+        let wanted = for_noise
+            .max(in_time(ROUND_LENGTH, cost))
+            .max(ROUND_OPERATIONS);
+        // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
+        let share = self.left().mul_f64(0.9).div_f64(rounds + 8.0);
+        let overhead = QUIET * 3;
+        let affordable = in_time(share.saturating_sub(overhead), cost);
+        wanted.min(affordable).max(1)
+    }
+
+    // ---- rounds ----
+
+    /// Rounds without operations, each as long as a round.
+    fn idle(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::Idle,
+            detail: String::new(),
+        });
+        for done in 0..IDLE_ROUNDS {
+            let begin = Instant::now();
+            drive.rest(ROUND_LENGTH)?;
+            // The last one after an explanation closes it: its counts are wanted whatever they cost.
+            let explained = self
+                .facts
+                .operations
+                .iter()
+                .any(|(w, _)| *w == Window::Plus2N);
+            self.census.wanted = explained && done + 1 == IDLE_ROUNDS;
+            self.measured(drive, RoundKind::Idle, begin, None)?;
+            self.progress(
+                drive,
+                Phase::Idle,
+                u64::from(done) + 1,
+                Some(u64::from(IDLE_ROUNDS)),
+            );
+            if self.left().is_zero() {
+                break;
+            }
+        }
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::Idle,
+            detail: String::new(),
+        });
+        let metric = headline_metric(&self.rounds);
+        self.plan.idle_growth_per_round = idle_growth_per_round(&self.rounds, &metric);
+        Ok(())
+    }
+
+    fn measure(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
+        let operations = self.plan.operations_per_round;
+        let fixed = drive.session.config.check.rounds;
+        let detail = format!(
+            "{} x {} operations",
+            self.plan.rounds,
+            units::count(operations as f64)
+        );
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::Rounds,
+            detail,
+        });
+        let mut done = 0;
+        let mut slowest = Duration::ZERO;
+        loop {
+            let begin = Instant::now();
+            let stats = self.operate(drive, operations, RoundKind::Measured)?;
+            self.totals.measured_operations += operations;
+            self.totals.measured_time += stats.elapsed;
+            self.measured(drive, RoundKind::Measured, begin, Some(&stats))?;
+            slowest = slowest.max(begin.elapsed());
+            done += 1;
+            let planned = if done < self.plan.rounds {
+                self.plan.rounds
+            } else {
+                done
+            };
+            self.progress(
+                drive,
+                Phase::Rounds,
+                u64::from(done),
+                Some(u64::from(planned)),
+            );
+            // Explanation and idling afterwards need about five rounds' time.
+            let out_of_time = self.left() < slowest * 6;
+            let last = fixed.is_some_and(|n| done >= n) || done >= MAX_ROUNDS || out_of_time;
+            if !last && !LOOKS.contains(&done) && fixed != Some(done) {
+                continue;
+            }
+            if done < LOOKS[0] && !last {
+                continue;
+            }
+            self.look(drive);
+            let Some(verdict) = self.judgement.as_ref().and_then(|j| j.verdict.as_ref()) else {
+                break;
+            };
+            if last {
+                break;
+            }
+            let narrow = verdict.growth.as_ref().is_some_and(|g| {
+                (g.interval.high - g.interval.low) / 2.0 <= EARLY_HALF_WIDTH * g.rate.abs()
+            });
+            let stop = match verdict.outcome {
+                // Early stopping is for leaks alone; a plan given by hand is carried out.
+                Outcome::Leak => fixed.is_none() && (narrow || done >= self.plan.rounds),
+                Outcome::NoLeak => fixed.is_none() && done >= self.plan.rounds,
+                Outcome::Inconclusive => false,
+            };
+            if stop {
+                break;
+            }
+        }
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::Rounds,
+            detail: format!("{done} x {} operations", units::count(operations as f64)),
+        });
+        Ok(())
+    }
+
+    /// The explanation windows: +N, +2N. Their growth is judged against the verdict too.
+    fn explain(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        explainer: &dyn Explainer,
+    ) -> Result<(), Stop> {
+        let leak = self
+            .judgement
+            .as_ref()
+            .and_then(|j| j.verdict.as_ref())
+            .is_some_and(|v| v.outcome == Outcome::Leak);
+        let wanted = match drive.session.config.check.explain {
+            Explain::OnLeak => leak,
+            Explain::Always => true,
+            Explain::Never => false,
+        };
+        if !wanted || explainer.wants(Window::Baseline, &self.facts).is_empty() {
+            return Ok(());
+        }
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::Explain,
+            detail: String::new(),
+        });
+        let operations = self.plan.operations_per_round;
+        // Counts may be missing from the last round, where they were too dear for every round.
+        self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
+        self.window(drive, Window::Baseline);
+        for (window, done) in [(Window::PlusN, 1), (Window::Plus2N, 2)] {
+            let begin = Instant::now();
+            let stats = self.operate(drive, operations, RoundKind::Explain)?;
+            self.measured(drive, RoundKind::Explain, begin, Some(&stats))?;
+            self.window(drive, window);
+            self.progress(drive, Phase::Explain, done, Some(2));
+        }
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::Explain,
+            detail: String::new(),
+        });
+        Ok(())
+    }
+
+    /// The state after idling closes the explanation.
+    fn last_window(&mut self, drive: &mut Drive<'_, '_>) {
+        if self
+            .facts
+            .operations
+            .iter()
+            .any(|(w, _)| *w == Window::Plus2N)
+        {
+            self.window(drive, Window::Final);
+        }
+    }
+
+    /// Keeps the counts of the last round as those of a window.
+    fn window(&mut self, drive: &mut Drive<'_, '_>, window: Window) {
+        self.facts.operations.push((window, self.totals.operations));
+        if let Some(last) = self.rounds.last() {
+            let rows = last
+                .values
+                .iter()
+                .filter_map(|(metric, &count)| {
+                    let (family, kind) = metric.as_counted()?;
+                    Some(plimsoll_model::CensusRow {
+                        family: family.to_owned(),
+                        kind: kind.to_owned(),
+                        count: count as u64,
+                        bytes: None,
+                    })
+                })
+                .collect();
+            let method = plimsoll_model::Method::Exact;
+            self.facts.censuses.push((
+                window,
+                plimsoll_model::Census {
+                    at: last.end,
+                    method,
+                    rows,
+                    pause_ns: 0,
+                },
+            ));
+        }
+        let at = drive.session.now();
+        drive.session.recorder.record(Record::Mark {
+            at,
+            what: format!("window {window:?}"),
+        });
+    }
+
+    // ---- judging ----
+
+    /// Judges what has been measured so far.
+    fn look(&mut self, drive: &mut Drive<'_, '_>) {
+        self.looks_taken += 1;
+        self.judgement = self.judge(drive.session, Axis::Operations);
+    }
+
+    fn terms(&self, session: &Session<'_>, axis: Axis) -> RoundTerms {
+        let limits = session.limits();
+        let check = &session.config.check;
+        let process = limits.cgroup.into_iter().chain(limits.host).min();
+        RoundTerms {
+            floor: check.floor,
+            look: self.looks_taken.max(1),
+            looks: if check.rounds.is_some() {
+                1
+            } else {
+                LOOKS.len() as u32
+            },
+            idle_growth_per_op: match axis {
+                Axis::Operations => self.idle_growth_per_op(),
+                Axis::Time => BTreeMap::new(),
+            },
+            heap_limit: limits
+                .heap
+                .into_iter()
+                .chain(process)
+                .min()
+                .map(|b| b as f64),
+            process_limit: process.map(|b| b as f64),
+            expected_rate: check.expect_rate,
+            warm_up_operations: self.plan.warm_up_operations,
+            settled: self.plan.warm_up_settled,
+            axis,
+        }
+    }
+
+    /// What growth while idle would explain of the growth per operation. Falling while idle explains nothing.
+    fn idle_growth_per_op(&self) -> BTreeMap<Metric, f64> {
+        let metrics: BTreeSet<&Metric> = self.rounds.iter().flat_map(|r| r.values.keys()).collect();
+        let operations = self.plan.operations_per_round.max(1) as f64;
+        metrics
+            .into_iter()
+            .filter_map(|m| {
+                let growth = idle_growth_per_round(&self.rounds, m).filter(|g| *g > 0.0)?;
+                Some((m.clone(), growth / operations))
+            })
+            .collect()
+    }
+
+    /// The rounds that are judged start from the last state before them.
+    fn judged_rounds(&self) -> Vec<&RoundRecord> {
+        let Some(first) = self
+            .rounds
+            .iter()
+            .position(|r| r.kind == RoundKind::Measured)
+        else {
+            return Vec::new();
+        };
+        let baseline = first.checked_sub(1).map(|i| &self.rounds[i]);
+        baseline
+            .into_iter()
+            .chain(self.rounds.iter().filter(|r| r.kind == RoundKind::Measured))
+            .collect()
+    }
+
+    fn source(session: &Session<'_>) -> Option<Source> {
+        let service = session.service.as_ref()?;
+        let id = service
+            .runtime
+            .as_ref()
+            .map_or(crate::judged::PROCESS_SOURCE, |r| r.source);
+        session.sources.iter().find(|s| s.id == id).cloned()
+    }
+
+    fn judge(&self, session: &Session<'_>, axis: Axis) -> Option<Judgement> {
+        let rounds = self.judged_rounds();
+        if rounds.is_empty() {
+            return None;
+        }
+        Some(judge_rounds(
+            &rounds,
+            &Self::source(session)?,
+            &self.terms(session, axis),
+        ))
+    }
+
+    /// The verdict of the whole journey: the rounds once more with what the idle rounds afterwards said, then checked
+    /// against those and against the explanation windows.
+    pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
+        let metric = headline_metric(&self.rounds);
+        self.plan.idle_growth_per_round = idle_growth_per_round(&self.rounds, &metric);
+        self.judgement = self.judge(session, Axis::Operations);
+        let Some(judgement) = &self.judgement else {
+            return;
+        };
+        let Some(verdict) = &judgement.verdict else {
+            return;
+        };
+        if verdict.outcome != Outcome::Leak {
+            return;
+        }
+        if self.grows_while_idle(judgement) {
+            if let Some(mut on_time) = self.judge(session, Axis::Time) {
+                if on_time
+                    .verdict
+                    .as_ref()
+                    .is_some_and(|v| v.outcome == Outcome::Leak)
+                {
+                    on_time.reason = "grows with time, not with operations".to_owned();
+                    self.judgement = Some(on_time);
+                }
+            }
+            return;
+        }
+        if let Some(reason) = self.growth_stopped(judgement) {
+            if let Some(judgement) = &mut self.judgement {
+                if let Some(v) = &mut judgement.verdict {
+                    v.outcome = Outcome::Inconclusive;
+                    v.reason.clone_from(&reason);
+                    v.more_operations =
+                        Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
+                }
+                judgement.reason = reason;
+            }
+        }
+    }
+
+    /// Whether the rounds without operations grew at more than half the pace of those with them.
+    fn grows_while_idle(&self, judgement: &Judgement) -> bool {
+        let Some(record) = judgement.headline.map(|i| &judgement.series[i]) else {
+            return false;
+        };
+        let Some(per_second) = record
+            .verdict
+            .as_ref()
+            .and_then(|v| v.growth.as_ref())
+            .and_then(|g| g.per_second)
+        else {
+            return false;
+        };
+        let mut rates: Vec<f64> = self
+            .rounds
+            .windows(2)
+            .filter(|pair| pair.iter().all(|r| r.kind == RoundKind::Idle))
+            .filter_map(|pair| {
+                let grown =
+                    pair[1].values.get(&record.metric)? - pair[0].values.get(&record.metric)?;
+                Some(grown / pair[1].end.since(pair[0].end).as_secs_f64().max(1e-3))
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        rates.len() >= 3 && rates[0] > 0.0 && rates[rates.len() / 2] > 0.5 * per_second
+    }
+
+    /// Whether the explanation windows grew less than the verdict's interval, given the noise of single rounds.
+    fn growth_stopped(&self, judgement: &Judgement) -> Option<String> {
+        let record = &judgement.series[judgement.headline?];
+        let growth = record.verdict.as_ref()?.growth.as_ref()?;
+        let windows: Vec<&RoundRecord> = self
+            .rounds
+            .iter()
+            .filter(|r| r.kind == RoundKind::Explain)
+            .collect();
+        let last = windows.last()?;
+        let baseline = self
+            .rounds
+            .iter()
+            .rfind(|r| r.kind == RoundKind::Measured)?;
+        let grown = last.values.get(&record.metric)? - baseline.values.get(&record.metric)?;
+        let operations = (last.operations_so_far - baseline.operations_so_far) as f64;
+        let points = record.points.as_ref()?;
+        let residuals: Vec<f64> = points
+            .operations
+            .windows(2)
+            .zip(points.value.windows(2))
+            .map(|(o, v)| (v[1] - v[0]) - growth.rate * (o[1] - o[0]))
+            .collect();
+        // Two readings differ by the noise of both: three standard errors of that difference are allowed.
+        let tolerance = 3.0 * robust_sd(&residuals) / operations;
+        let rate = grown / operations;
+        (rate < growth.interval.low - tolerance && rate < 0.75 * growth.rate).then(|| {
+            format!(
+                "growth stopped: {} per operation in the rounds, {} after them",
+                units::signed_bytes(growth.rate),
+                units::signed_bytes(rate)
+            )
+        })
+    }
+
+    // ---- one round ----
+
+    /// Exactly `operations` operations and quiet; errors beyond the allowed share end the run.
+    fn operate(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        operations: u64,
+        kind: RoundKind,
+    ) -> Result<RoundStats, Stop> {
+        drive.session.check_alive()?;
+        let spec = RoundSpec {
+            operations,
+            mode: Mode::Closed {
+                concurrency: drive.load.concurrency,
+            },
+            only: None,
+            distinct: false,
+        };
+        let expected = self.rounds.last().map_or(0.0, |r| {
+            let length = r.end.since(r.start).as_secs_f64();
+            if r.done > 0 {
+                length * operations as f64 / r.done as f64
+            } else {
+                0.0
+            }
+        });
+        let least = HANG_LEAST.max(drive.load.request.timeout + Duration::from_secs(5));
+        let cx = Cx::within(
+            drive.session.cancel,
+            least.max(Duration::from_secs_f64(HANG_FACTOR * expected)),
+        );
+        let number = self.number(kind);
+        let result = drive.driver.round(&spec, &cx);
+        let (stats, error) = match result {
+            Ok(stats) => (stats, None),
+            Err(error) => (error.stats().cloned().unwrap_or_default(), Some(error)),
+        };
+        self.driver_cpu += stats.cpu;
+        self.totals.operations += stats.done + stats.errors();
+        for (kind, n) in &stats.errors_by_kind {
+            *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
+        }
+        if let Some(error) = error {
+            if drive.session.cancel.is_cancelled() {
+                return Err(Stop::Interrupted);
+            }
+            return Err(drive.lost(&number, &error));
+        }
+        let errors = stats.errors();
+        if errors as f64 > drive.load.max_errors * operations as f64 {
+            // A subject that died shows as errors first: the death is the better message.
+            drive.session.check_alive()?;
+            return Err(drive.too_many_errors(&number, operations, &stats));
+        }
+        let cx = Cx::within(drive.session.cancel, Duration::from_secs(10));
+        if let Err(error) = drive.driver.quiesce(&cx) {
+            if drive.session.cancel.is_cancelled() {
+                return Err(Stop::Interrupted);
+            }
+            return Err(drive.lost(&number, &error));
+        }
+        drive.rest(QUIET)?;
+        Ok(stats)
+    }
+
+    /// What this round is called in a message.
+    fn number(&self, kind: RoundKind) -> String {
+        match kind {
+            RoundKind::Measured => {
+                format!(
+                    "round {}",
+                    self.rounds
+                        .iter()
+                        .filter(|r| r.kind == RoundKind::Measured)
+                        .count()
+                        + 1
+                )
+            }
+            RoundKind::Explain => "the explanation".to_owned(),
+            _ => "the warm-up".to_owned(),
+        }
+    }
+
+    /// Measures, keeps and tells a round; returns the headline's reading.
+    fn measured(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        kind: RoundKind,
+        begin: Instant,
+        stats: Option<&RoundStats>,
+    ) -> Result<f64, Stop> {
+        let census = match kind {
+            RoundKind::WarmUp => false,
+            RoundKind::Explain => true,
+            _ => self.census.is_due(),
+        };
+        let measurement = drive.session.measure(census)?;
+        if let Some(counted) = &measurement.census {
+            self.census.taken(Duration::from_nanos(counted.pause_ns));
+            if self.census.is_slow(begin.elapsed().max(ROUND_LENGTH)) {
+                drive.session.found(Finding::info(
+                    "census-thinned",
+                    format!(
+                        "counting listeners and timers takes {}: done in some rounds only",
+                        units::duration(counted.pause_ns as f64 / 1e9)
+                    ),
+                ));
+            }
+        }
+        let empty = RoundStats::default();
+        let done = stats.unwrap_or(&empty);
+        let start = plimsoll_model::Ns::from_duration(begin.duration_since(drive.session.epoch));
+        let record = RoundRecord {
+            index: u32::try_from(self.rounds.len()).unwrap_or(u32::MAX),
+            kind,
+            start,
+            end: measurement.at,
+            done: done.done,
+            errors: done.errors(),
+            operations_so_far: self.totals.operations,
+            reconnects: done.reconnects,
+            connections: done.connections,
+            latency: done.latency,
+            driver_cpu_s: done.cpu.as_secs_f64(),
+            collected: measurement.collected,
+            values: measurement.values,
+        };
+        let headline = if measurement.collected {
+            Metric::LIVE_BYTES
+        } else {
+            Metric::RSS_ANON
+        };
+        let level = record.values.get(&headline).copied().unwrap_or(f64::NAN);
+        drive
+            .session
+            .recorder
+            .record(Record::Round(Box::new(record.clone())));
+        drive.session.tell(Event::Round(Box::new(record.clone())));
+        self.rounds.push(record);
+        Ok(level)
+    }
+
+    fn progress(&self, drive: &mut Drive<'_, '_>, phase: Phase, done: u64, planned: Option<u64>) {
+        let headline = headline_metric(&self.rounds);
+        let measured = self.judged_rounds();
+        let rate = match (measured.first(), measured.last()) {
+            (Some(first), Some(last)) if last.operations_so_far > first.operations_so_far => {
+                let grown = last
+                    .values
+                    .get(&headline)
+                    .zip(first.values.get(&headline))
+                    .map(|(b, a)| b - a);
+                grown.map(|g| g / (last.operations_so_far - first.operations_so_far) as f64)
+            }
+            _ => None,
+        };
+        let live_bytes = self
+            .rounds
+            .last()
+            .and_then(|r| r.values.get(&headline))
+            .copied();
+        let seconds_left = Some(self.left().as_secs_f64());
+        drive.session.tell(Event::Progress {
+            phase,
+            done,
+            planned,
+            live_bytes,
+            rate,
+            seconds_left,
+        });
+    }
+}
+
+/// The three hands on a driven subject.
+struct Drive<'s, 'a> {
+    session: &'s mut Session<'a>,
+    driver: &'s mut HttpDriver,
+    load: &'s Load,
+}
+
+impl Drive<'_, '_> {
+    /// Lets time pass, watching the subject and the cancel request.
+    fn rest(&mut self, length: Duration) -> Result<(), Stop> {
+        let until = Instant::now() + length;
+        loop {
+            self.session.check_alive()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.session
+                .subject
+                .wait_exit(left.min(Duration::from_millis(50)), self.session.cancel);
+        }
+    }
+
+    fn lost(&mut self, round: &str, error: &plimsoll_load::Error) -> Stop {
+        if let Err(Stop::Failed {
+            what,
+            details,
+            hint,
+        }) = self.session.check_alive()
+        {
+            return Stop::Failed {
+                what: format!("{what} in {round}"),
+                details,
+                hint,
+            };
+        }
+        Stop::Failed {
+            what: format!("the server was lost in {round}: {error}"),
+            details: self.session.command_and_last_lines(),
+            hint: None,
+        }
+    }
+
+    fn too_many_errors(&mut self, round: &str, operations: u64, stats: &RoundStats) -> Stop {
+        let kinds: Vec<String> = stats
+            .errors_by_kind
+            .iter()
+            .map(|(kind, n)| format!("{} x {kind}", units::count(*n as f64)))
+            .collect();
+        let errors = stats.errors();
+        let hint = if errors == operations && kinds.len() == 1 && kinds[0].contains("status") {
+            "if that status is the right answer, name it with `--expect-status`; else check `--url` and its method".to_owned()
+        } else {
+            "errors change what the operations retain; raise `--max-errors` only if that is meant"
+                .to_owned()
+        };
+        Stop::Failed {
+            what: format!(
+                "{} of {} operations failed in {round} ({}; allowed: {})",
+                units::count(errors as f64),
+                units::count(operations as f64),
+                kinds.join(", "),
+                units::percent(self.load.max_errors)
+            ),
+            details: self.session.command_and_last_lines(),
+            hint: Some(hint),
+        }
+    }
+}
+
+/// Operations that take `length` if one takes `cost`.
+fn in_time(length: Duration, cost: Duration) -> u64 {
+    (length.as_secs_f64() / cost.as_secs_f64().max(1e-6)).ceil() as u64
+}
+
+/// Whether pilot increments (bytes per operation) agree with their median.
+fn agree(increments: &[f64]) -> bool {
+    let mut sorted = increments.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted[sorted.len() / 2];
+    increments
+        .iter()
+        .all(|i| (i - middle).abs() <= PILOT_FLOOR.max(PILOT_AGREEMENT * middle.abs()))
+}
+
+/// Noise of one measurement, in the unit of the increments: increments differ by the noise of two readings.
+fn noise(increments: &[f64]) -> f64 {
+    robust_sd(increments) / std::f64::consts::SQRT_2
+}
+
+/// Standard deviation by the median absolute deviation, which one spike does not move.
+fn robust_sd(values: &[f64]) -> f64 {
+    let median = |mut v: Vec<f64>| {
+        v.retain(|x| x.is_finite());
+        v.sort_by(f64::total_cmp);
+        v.get(v.len() / 2).copied().unwrap_or(0.0)
+    };
+    let centre = median(values.to_vec());
+    1.4826 * median(values.iter().map(|v| (v - centre).abs()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pilots_agree_within_the_floor_or_a_tenth() {
+        assert!(agree(&[3.0, -8.0, 10.0]));
+        assert!(agree(&[1880.0, 1900.0, 1850.0]));
+        assert!(!agree(&[400.0, 120.0, 60.0]));
+        assert!(!agree(&[f64::NAN, 1.0, 2.0]));
+    }
+
+    #[test]
+    fn one_spike_does_not_move_the_noise() {
+        assert!(robust_sd(&[1.0, -1.0, 2.0, -2.0, 0.5, 200_000.0]) < 10.0);
+    }
+}
