@@ -198,7 +198,7 @@ pub(crate) const TABLE: &[Model] = &[
         grid: &[[0.003, 0.0], [0.02, 0.0]],
         shape_parameters: 1,
     },
-    // Saturation with tau >= half the record: indistinguishable from a leak that has only just begun to slow down.
+    // Saturation with tau >= 0.4 of the record: indistinguishable from a leak that has only just begun to slow down.
     Model {
         form: Form::Saturating,
         class: Class::Undecided,
@@ -206,7 +206,20 @@ pub(crate) const TABLE: &[Model] = &[
         width: 1,
         columns: |u, s| [saturation(u, s[0]), 0.0],
         signs: [1.0, 0.0],
-        grid: &[[0.5, 0.0], [0.8, 0.0], [1.3, 0.0]],
+        grid: &[
+            [0.4, 0.0],
+            [0.45, 0.0],
+            [0.5, 0.0],
+            [0.57, 0.0],
+            [0.65, 0.0],
+            [0.72, 0.0],
+            [0.8, 0.0],
+            [0.9, 0.0],
+            [1.0, 0.0],
+            [1.15, 0.0],
+            [1.3, 0.0],
+            [1.6, 0.0],
+        ],
         shape_parameters: 1,
     },
     // A cap that was met only just now.
@@ -345,6 +358,34 @@ pub(crate) struct Candidate {
     pub(crate) steps: Vec<usize>,
 }
 
+impl Candidate {
+    /// The model's columns (without the constant and the covariates) at the given progress.
+    pub(crate) fn columns(&self, u: &[f64]) -> Vec<Vec<f64>> {
+        let Some(model) = TABLE
+            .iter()
+            .find(|m| m.form == self.form && m.class == self.class)
+        else {
+            return Vec::new();
+        };
+        (0..model.width)
+            .map(|i| {
+                u.iter()
+                    .map(|&at| (model.columns)(at, self.shape)[i])
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// The readings with those far off the model pulled in to `deviations` of its noise.
+    pub(crate) fn pulled_in(&self, y: &[f64], deviations: f64) -> Vec<f64> {
+        let limit = deviations * self.variance.sqrt();
+        y.iter()
+            .zip(&self.residuals)
+            .map(|(v, r)| v - r + r.clamp(-limit, limit))
+            .collect()
+    }
+}
+
 /// How the noise is thought of while models compete.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Noise {
@@ -372,7 +413,7 @@ pub(crate) fn compete(
     let mut found = Vec::with_capacity(100);
     for model in TABLE {
         let parameters = 1 + model.width + model.shape_parameters + covariates.len();
-        if parameters + 2 > n {
+        if parameters + 3 > n {
             continue;
         }
         for shape in model.grid {
@@ -424,14 +465,14 @@ pub(crate) fn fit_noisy(
     }
     let nu = STUDENT_DEGREES;
     let mut weights = vec![1.0; y.len()];
-    for _ in 0..12 {
+    for _ in 0..8 {
         // Expectation–maximisation for Student errors (Lange, Little and Taylor 1989).
         for (w, r) in weights.iter_mut().zip(&fit.residuals) {
             *w = (nu + 1.0) / (nu + r * r / variance);
         }
         fit = least_squares::fit(columns, y, Some(&weights))?;
         let next = fit.rss / n + noise.floor;
-        let settled = (next - variance).abs() <= 1e-4 * variance;
+        let settled = (next - variance).abs() <= 1e-3 * variance;
         variance = next;
         if settled {
             break;

@@ -256,7 +256,7 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
     let mut candidates = models::compete(&u, &m, &load, noise);
     let effective = effective_readings(&candidates, k);
     if load.is_empty() {
-        candidates.extend(steps::candidates(&u, &m, noise));
+        candidates.extend(steps::candidates(&u, &m, noise, 0.0));
     }
     models::rescore(&mut candidates, k, effective);
     let contest = models::weigh(&candidates);

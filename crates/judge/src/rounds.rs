@@ -63,9 +63,13 @@ struct Evidence<'a> {
     growth: Trend,
     /// Growth over the stretch that a healthy model calls level.
     tail: Option<(usize, Trend)>,
-    /// Growth over all readings.
+    /// Its 95 % interval.
+    grown: Interval,
+    /// Growth over all readings, and its 95 % interval.
     whole: Trend,
+    overall: Interval,
     acceleration: f64,
+    decelerates: bool,
     floor: f64,
     idle: f64,
 }
@@ -102,13 +106,19 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         ..noise
     };
     let mut candidates = models::compete(&u, y, &[], allowance);
-    candidates.extend(steps::candidates(&u, y, allowance));
+    candidates.extend(steps::candidates(
+        &u,
+        y,
+        allowance,
+        terms.warm_up_operations as f64 / span,
+    ));
     let effective = effective_readings(&candidates, y.len());
     models::rescore(&mut candidates, y.len(), effective);
     let contest = models::weigh(&candidates);
 
     let from = stretch_of_leak(&u, contest.best_leak);
-    let growth = Trend::of(&x[from..], &y[from..], noise.floor).unwrap_or_else(|| whole.clone());
+    let growth = growth(&candidates, contest.best_leak, &u, y, noise.floor, span)
+        .unwrap_or_else(|| whole.clone());
     let tail = stretch_of_level(&u, contest.best_healthy)
         .and_then(|start| Some((start, Trend::of(&x[start..], &y[start..], noise.floor)?)));
     let floor = terms.floor.unwrap_or_else(|| match series.quantity {
@@ -124,10 +134,13 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         x,
         y,
         acceleration: acceleration(&u[from..], &y[from..]),
+        decelerates: decelerates(x, y, noise.floor),
         contest,
         from,
+        grown: growth.interval(),
         growth,
         tail,
+        overall: whole.interval(),
         whole,
         floor,
         idle: if terms.idle_growth_per_op.is_finite() {
@@ -148,24 +161,28 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
 }
 
 fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guarantee) -> Verdict {
-    let interval = widened(e.growth.interval(), e.idle);
+    let interval = widened(e.grown, e.idle);
     let p_value = e.growth.p_value();
     let shape = e.contest.leak_share();
-    let undecided = e.contest.undecided > 2.0 * e.contest.leak && e.contest.undecided > 0.3;
+    // A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind
+    // a warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
+    let undecided = e.contest.undecided > e.contest.leak && e.contest.undecided > 0.3;
     // P(leak) = P(the growth goes on) x P(it goes on above the floor).
     let leak_probability = shape * e.growth.probability_above(e.floor);
+    let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
     let tail_slope = {
         let k = (e.y.len() / 2).max(3);
         theil_sen(&e.x[e.y.len() - k..], &e.y[e.y.len() - k..])
     };
-    let keeps_growing = tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0;
+    let keeps_growing =
+        by_steps || (tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0 && !e.decelerates);
     let steady = e.acceleration >= 0.8;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
         && !undecided
-        && (keeps_growing || e.contest.best_leak.is_some_and(|c| c.form == Form::Steps))
-        && e.growth.interval().low > e.floor;
-    let whole_bound = widened(e.whole.interval(), e.idle).high;
+        && keeps_growing
+        && e.grown.low > e.floor;
+    let whole_bound = widened(e.overall, e.idle).high;
     let tail_bound = e
         .tail
         .as_ref()
@@ -229,6 +246,61 @@ fn widened(interval: Interval, idle: f64) -> Interval {
     Interval {
         low: interval.low - idle.max(0.0),
         high: interval.high - idle.min(0.0),
+    }
+}
+
+/// The rate of growth, averaged over all leak models within reach of the best one: which of them is right (whether
+/// there was a warm-up, when it ended) is not known, and the interval has to say so.
+fn growth(
+    candidates: &[Candidate],
+    best: Option<&Candidate>,
+    u: &[f64],
+    y: &[f64],
+    noise_floor: f64,
+    span: f64,
+) -> Option<Trend> {
+    let best = best?;
+    let x: Vec<f64> = u.iter().map(|at| at * span).collect();
+    match best.form {
+        Form::Steps => Trend::of(&x, y, noise_floor),
+        Form::Exponential | Form::Quadratic => {
+            let half = (u.len() / 2).min(u.len().saturating_sub(FEWEST));
+            Trend::of(&x[half..], &y[half..], noise_floor)
+        }
+        _ => {
+            let mut near: Vec<(&Candidate, f64)> = candidates
+                .iter()
+                .filter(|c| {
+                    c.class == Class::Leak && c.pattern == Pattern::Linear && c.bic - best.bic < 8.0
+                })
+                .map(|c| (c, (-0.5 * (c.bic - best.bic)).exp()))
+                .collect();
+            near.sort_by(|a, b| b.1.total_cmp(&a.1));
+            near.truncate(8);
+            Trend::average(&near, u, y, noise_floor, span)
+        }
+    }
+}
+
+/// Whether the last third grows clearly slower than the third before: a saturation that the leak models can imitate
+/// over a dozen readings. The difference must exceed its own error.
+fn decelerates(x: &[f64], y: &[f64], noise_floor: f64) -> bool {
+    let n = y.len();
+    let third = (n / 3 + 1).max(3);
+    if n < 2 * third - 1 {
+        return false;
+    }
+    let last = Trend::of(&x[n - third..], &y[n - third..], noise_floor);
+    let before = Trend::of(
+        &x[n + 1 - 2 * third..=n - third],
+        &y[n + 1 - 2 * third..=n - third],
+        noise_floor,
+    );
+    match (before, last) {
+        (Some(before), Some(last)) => {
+            before.rate > 0.0 && last.rate + (last.error + 0.6 * before.error) < 0.6 * before.rate
+        }
+        _ => false,
     }
 }
 
@@ -298,7 +370,7 @@ fn acceleration(u: &[f64], y: &[f64]) -> f64 {
 }
 
 fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reason {
-    let grows = e.growth.interval().low > e.floor;
+    let grows = e.grown.low > e.floor;
     if grows && !terms.settled && e.acceleration < 0.8 {
         Reason::WarmingUp
     } else if e
@@ -307,7 +379,7 @@ fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reaso
         .is_some_and(|c| c.form == Form::Steps && c.class == Class::Undecided)
     {
         Reason::FewSteps
-    } else if grows && (undecided || shape < 0.5 || e.acceleration < 0.6) {
+    } else if grows && (undecided || shape < 0.5 || e.decelerates || e.acceleration < 0.6) {
         Reason::StillFilling
     } else if grows && shape < CERTAIN {
         Reason::Ambiguous
@@ -319,7 +391,7 @@ fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reaso
 /// How many more operations would settle it. Half-widths shrink with the length to the power 3/2.
 fn more(e: &Evidence<'_>) -> More {
     let span = e.x[e.x.len() - 1] - e.x[0];
-    let interval = e.growth.interval();
+    let interval = e.grown;
     let half = 0.5 * (interval.high - interval.low);
     let gap = (e.growth.rate - e.floor).abs().max(0.25 * e.floor);
     let factor = (half / gap).max(0.0).powf(2.0 / 3.0).clamp(1.5, 5.0);
@@ -331,7 +403,7 @@ fn more(e: &Evidence<'_>) -> More {
 
 /// Smallest rate that would have been called a leak: its lower bound must clear the floor.
 fn detectable(e: &Evidence<'_>) -> f64 {
-    let i = e.whole.interval();
+    let i = e.overall;
     e.floor + 0.5 * (i.high - i.low) + e.idle.max(0.0)
 }
 
@@ -353,11 +425,11 @@ fn estimate(
     // The stretch that the verdict speaks of: after a plateau, its tail.
     let (from, rate, interval) = match (outcome, &e.tail) {
         (Outcome::NoLeak(bound), Some((start, tail)))
-            if widened(e.whole.interval(), e.idle).high > bound.rate =>
+            if widened(e.overall, e.idle).high > bound.rate =>
         {
             (*start, tail.rate, widened(tail.interval(), e.idle))
         }
-        (Outcome::NoLeak(_), _) => (0, e.whole.rate, widened(e.whole.interval(), e.idle)),
+        (Outcome::NoLeak(_), _) => (0, e.whole.rate, widened(e.overall, e.idle)),
         _ => (e.from, e.growth.rate, interval),
     };
     let last = e.y.len() - 1;

@@ -12,22 +12,34 @@ use crate::verdict::Pattern;
 
 /// Most steps looked for.
 const MOST: usize = 8;
+/// A growing container is due to grow again when the operations since its start have multiplied by this: capacity
+/// doubles at most, and a little for the count at which it was first seen.
+const DOUBLING: f64 = 2.2;
 /// Shortest level stretch.
 const SHORTEST: usize = 2;
 
 /// The best split into 1 to [`MOST`] steps, with what each says about the program.
-pub(crate) fn candidates(u: &[f64], y: &[f64], noise: Noise) -> Vec<Candidate> {
+///
+/// `before` is what happened before the record (warm-up), in units of the record.
+pub(crate) fn candidates(u: &[f64], y: &[f64], noise: Noise, before: f64) -> Vec<Candidate> {
     let n = y.len();
     if n < 10 {
         return Vec::new();
     }
     splits(y, MOST.min(n / 3))
         .into_iter()
-        .filter_map(|(rss, at)| candidate(u, y, noise, rss, at))
+        .filter_map(|(rss, at)| candidate(u, y, noise, before, rss, at))
         .collect()
 }
 
-fn candidate(u: &[f64], y: &[f64], noise: Noise, rss: f64, at: Vec<usize>) -> Option<Candidate> {
+fn candidate(
+    u: &[f64],
+    y: &[f64],
+    noise: Noise,
+    before: f64,
+    rss: f64,
+    at: Vec<usize>,
+) -> Option<Candidate> {
     let n = y.len();
     let levels = levels(y, &at);
     let jumps: Vec<f64> = levels.windows(2).map(|w| w[1] - w[0]).collect();
@@ -36,15 +48,23 @@ fn candidate(u: &[f64], y: &[f64], noise: Noise, rss: f64, at: Vec<usize>) -> Op
     let parameters = 1 + 2 * at.len();
     let (first, last) = (u[*at.first()?], u[*at.last()?]);
     let quiet_tail = last.powi(at.len() as i32);
+    // A container that doubles steps at operations 1, 2, 4, 8 …: after its last step it is quiet for as long again as
+    // everything before, which a steady pace would take for the end of growth.
+    let growing_steps = jumps.windows(2).all(|w| w[1] > 0.8 * w[0]);
+    let geometric = growing_steps && (at.len() >= 2 || before > 0.0);
+    let next_is_due = (1.0 + before) / (last + before).max(1e-9) > DOUBLING;
     let (class, pattern) = if smallest <= 2.5 * variance.sqrt() {
         if jumps.iter().all(|j| *j < -2.5 * variance.sqrt()) {
             (Class::Healthy, Pattern::Declining)
         } else {
             return None;
         }
-    } else if at.len() >= 3 && quiet_tail > 0.12 && last - first > 0.3 {
+    } else if at.len() >= 3
+        && last - first > 0.3
+        && (quiet_tail > 0.12 || growing_steps && !next_is_due)
+    {
         (Class::Leak, Pattern::Stepped)
-    } else if quiet_tail < 0.13 || (at.len() == 1 && last < 0.5) {
+    } else if (quiet_tail < 0.13 || (at.len() == 1 && last < 0.5)) && (next_is_due || !geometric) {
         (Class::Healthy, Pattern::Plateau)
     } else {
         (Class::Undecided, Pattern::Stepped)
@@ -185,7 +205,7 @@ mod tests {
             heavy_tails: false,
         };
         let best = |y: &[f64]| {
-            candidates(&u, y, noise)
+            candidates(&u, y, noise, 0.0)
                 .into_iter()
                 .min_by(|a, b| a.bic.total_cmp(&b.bic))
                 .unwrap()

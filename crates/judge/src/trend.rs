@@ -8,13 +8,16 @@
 //! standard deviations. Coverage is checked by simulation in `tests/simulation.rs`.
 
 use crate::least_squares;
-use crate::models::{Noise, fit_noisy};
-use crate::stats::{robust_deviation, student_quantile, student_upper, theil_sen};
+use crate::models::{Candidate, Noise, fit_noisy};
+use crate::stats::{
+    robust_deviation, student_quantile, student_upper, student_upper_fast, theil_sen,
+};
 use crate::verdict::Interval;
 
-/// Correlations tried, and the width of the prior each stands for (uniform on 0 to 1).
+/// Correlations tried, and the width of the prior each stands for. Uniform, with more mass near the random walk, where
+/// a mistake costs most.
 const CORRELATIONS: [(f64, f64); 12] = [
-    (0.0, 0.05),
+    (0.0, 0.1),
     (0.1, 0.1),
     (0.2, 0.1),
     (0.3, 0.1),
@@ -23,9 +26,9 @@ const CORRELATIONS: [(f64, f64); 12] = [
     (0.6, 0.1),
     (0.7, 0.1),
     (0.8, 0.1),
-    (0.9, 0.075),
-    (0.95, 0.05),
-    (0.99, 0.025),
+    (0.9, 0.1),
+    (0.95, 0.1),
+    (0.99, 0.1),
 ];
 
 /// One Student distribution of the mixture.
@@ -34,6 +37,7 @@ struct Component {
     weight: f64,
     centre: f64,
     error: f64,
+    degrees: u32,
 }
 
 /// A rate of growth and what is known about it.
@@ -43,74 +47,61 @@ pub(crate) struct Trend {
     pub(crate) rate: f64,
     /// Standard error of the rate.
     pub(crate) error: f64,
-    /// Readings' worth of independent information.
-    pub(crate) effective: f64,
-    degrees: f64,
     components: Vec<Component>,
 }
 
 impl Trend {
-    /// Fits the line. `noise_floor` is the variance of one reading that is always there. `None` below three readings
-    /// or when x does not move.
+    /// Fits a straight line. `noise_floor` is the variance of one reading that is always there. `None` below three
+    /// readings or when x does not move.
     pub(crate) fn of(x: &[f64], y: &[f64], noise_floor: f64) -> Option<Self> {
-        let n = y.len();
         let span = x.last()? - x.first()?;
-        if n < 3 || span.is_nan() || span <= 0.0 {
+        if y.len() < 3 || span.is_nan() || span <= 0.0 {
             return None;
         }
         let u: Vec<f64> = x.iter().map(|v| (v - x[0]) / span).collect();
         let y = pull_in_spikes(&u, y, noise_floor);
-        let degrees = (n - 2) as f64;
-        let mut components = Vec::with_capacity(CORRELATIONS.len());
-        let mut effective = 0.0;
-        let mut highest = f64::NEG_INFINITY;
-        for (correlation, prior) in CORRELATIONS {
-            let (ones, line, values) = whiten(&u, &y, correlation);
-            let Some(fit) = least_squares::fit(&[&ones, &line], &values, None) else {
-                continue;
-            };
-            // The floor is white on the readings; whitening by the correlation scales it by 1 + correlation^2.
-            let floor = n as f64 * noise_floor * (1.0 + correlation * correlation);
-            let rss = fit.rss + floor;
-            let ln_weight = prior.ln() + 0.5 * (1.0 - correlation * correlation).ln()
-                - 0.5 * fit.ln_determinant
-                - 0.5 * degrees * rss.ln();
-            highest = highest.max(ln_weight);
-            components.push((
-                Component {
-                    weight: ln_weight,
-                    centre: fit.beta[1],
-                    error: (rss / degrees * fit.unit_variance[1]).sqrt(),
-                },
-                (1.0 - correlation) / (1.0 + correlation),
-            ));
+        Self::mixed(correlations(&[u], &y, noise_floor), 1.0 / span)
+    }
+
+    /// Averages the growth over several models, each with its weight: the first column of a model is its growth per
+    /// unit of progress, and one unit of progress is `span` on the axis.
+    pub(crate) fn average(
+        candidates: &[(&Candidate, f64)],
+        u: &[f64],
+        y: &[f64],
+        noise_floor: f64,
+        span: f64,
+    ) -> Option<Self> {
+        let mut all = Vec::new();
+        for (candidate, weight) in candidates {
+            let pulled = candidate.pulled_in(y, 4.0);
+            let mut found = correlations(&candidate.columns(u), &pulled, noise_floor);
+            found.iter_mut().for_each(|c| c.weight *= weight);
+            all.append(&mut found);
         }
-        let total: f64 = components
-            .iter()
-            .map(|c| (c.0.weight - highest).exp())
-            .sum();
-        if total.is_nan() || total <= 0.0 {
+        Self::mixed(all, 1.0 / span)
+    }
+
+    fn mixed(mut components: Vec<Component>, scale: f64) -> Option<Self> {
+        let total: f64 = components.iter().map(|c| c.weight).sum();
+        if total.is_nan() || total <= 0.0 || !scale.is_finite() {
             return None;
         }
-        let mut mixed = Vec::with_capacity(components.len());
-        for (mut c, information) in components {
-            c.weight = (c.weight - highest).exp() / total;
-            c.centre /= span;
-            c.error /= span;
-            effective += c.weight * n as f64 * information;
-            mixed.push(c);
+        for c in &mut components {
+            c.weight /= total;
+            c.centre *= scale;
+            c.error *= scale;
         }
-        let rate = mixed.iter().map(|c| c.weight * c.centre).sum::<f64>();
-        let spread = mixed
+        components.retain(|c| c.weight > 2e-4);
+        let rate = components.iter().map(|c| c.weight * c.centre).sum::<f64>();
+        let spread = components
             .iter()
             .map(|c| c.weight * (c.error * c.error + (c.centre - rate).powi(2)))
             .sum::<f64>();
         Some(Self {
             rate,
             error: spread.sqrt(),
-            effective: effective.max(2.0),
-            degrees,
-            components: mixed,
+            components,
         })
     }
 
@@ -119,7 +110,7 @@ impl Trend {
         self.components
             .iter()
             .map(|c| {
-                c.weight * student_upper((level - c.centre) / c.error.max(1e-300), self.degrees)
+                c.weight * student_upper_fast((level - c.centre) / c.error.max(1e-300), c.degrees)
             })
             .sum::<f64>()
             .clamp(0.0, 1.0)
@@ -127,19 +118,19 @@ impl Trend {
 
     /// The rate that is exceeded with probability `upper`.
     pub(crate) fn quantile_above(&self, upper: f64) -> f64 {
-        let reach = student_quantile(upper.min(1.0 - upper).max(1e-9), self.degrees);
-        let low = self
+        let tail = upper.min(1.0 - upper).max(1e-9);
+        let reach = |c: &Component| student_quantile(tail, c.degrees) * c.error;
+        let mut low = self
             .components
             .iter()
-            .map(|c| c.centre - reach * c.error)
+            .map(|c| c.centre - reach(c))
             .fold(f64::INFINITY, f64::min);
-        let high = self
+        let mut high = self
             .components
             .iter()
-            .map(|c| c.centre + reach * c.error)
+            .map(|c| c.centre + reach(c))
             .fold(f64::NEG_INFINITY, f64::max);
-        let (mut low, mut high) = (low, high);
-        for _ in 0..40 {
+        for _ in 0..30 {
             let middle = 0.5 * (low + high);
             if self.probability_above(middle) > upper {
                 low = middle;
@@ -162,21 +153,60 @@ impl Trend {
     pub(crate) fn p_value(&self) -> f64 {
         self.components
             .iter()
-            .map(|c| c.weight * student_upper(c.centre / c.error.max(1e-300), self.degrees))
+            .map(|c| c.weight * student_upper(c.centre / c.error.max(1e-300), f64::from(c.degrees)))
             .sum::<f64>()
             .clamp(0.0, 1.0)
     }
 }
 
-/// Prais–Winsten transform: the columns (1, u) and the values, freed of AR(1) correlation.
-fn whiten(u: &[f64], y: &[f64], correlation: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+/// Fits a constant and the columns under each correlation; the coefficient of the first column is the centre. Weights
+/// sum to 1.
+fn correlations(columns: &[Vec<f64>], y: &[f64], noise_floor: f64) -> Vec<Component> {
+    let (n, k) = (y.len(), 1 + columns.len());
+    if n <= k || columns.is_empty() {
+        return Vec::new();
+    }
+    let degrees = n - k;
+    let mut found = Vec::with_capacity(CORRELATIONS.len());
+    let ones = vec![1.0; n];
+    for (correlation, prior) in CORRELATIONS {
+        let white: Vec<Vec<f64>> = std::iter::once(&ones)
+            .chain(columns)
+            .map(|c| whiten(c, correlation))
+            .collect();
+        let columns: Vec<&[f64]> = white.iter().map(Vec::as_slice).collect();
+        let Some(fit) = least_squares::fit(&columns, &whiten(y, correlation), None) else {
+            continue;
+        };
+        // The floor is white on the readings; whitening by the correlation scales it by 1 + correlation^2.
+        let rss = fit.rss + n as f64 * noise_floor * (1.0 + correlation * correlation);
+        let ln_weight = prior.ln() + 0.5 * (1.0 - correlation * correlation).ln()
+            - 0.5 * fit.ln_determinant
+            - 0.5 * degrees as f64 * rss.ln();
+        found.push(Component {
+            weight: ln_weight,
+            centre: fit.beta[1],
+            error: (rss / degrees as f64 * fit.unit_variance[1]).sqrt(),
+            degrees: degrees as u32,
+        });
+    }
+    let highest = found
+        .iter()
+        .map(|c| c.weight)
+        .fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = found.iter().map(|c| (c.weight - highest).exp()).sum();
+    found
+        .iter_mut()
+        .for_each(|c| c.weight = (c.weight - highest).exp() / total);
+    found
+}
+
+/// Prais–Winsten transform: frees a column of AR(1) correlation.
+fn whiten(v: &[f64], correlation: f64) -> Vec<f64> {
     let first = (1.0 - correlation * correlation).sqrt();
-    let pass = |v: &[f64]| -> Vec<f64> {
-        std::iter::once(first * v[0])
-            .chain(v.windows(2).map(|w| w[1] - correlation * w[0]))
-            .collect()
-    };
-    (pass(&vec![1.0; u.len()]), pass(u), pass(y))
+    std::iter::once(first * v[0])
+        .chain(v.windows(2).map(|w| w[1] - correlation * w[0]))
+        .collect()
 }
 
 /// Pulls readings that lie more than 3.5 robust standard deviations off a robust line in to that distance.
