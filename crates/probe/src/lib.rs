@@ -19,7 +19,7 @@ mod tree;
 
 pub use error::Error;
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
-pub use output::Line;
+pub use output::{Line, Lines};
 pub use process::{OwnUsage, Process, host_memory, own_usage};
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};

@@ -1,0 +1,214 @@
+//! What probes answer, as types: the source that is put into Node subjects, and the [`Runtime`] behind every probe.
+
+use std::collections::BTreeMap;
+
+use plimsoll_model::{
+    Capabilities, Census, CensusRow, Collected, Cx, Evidence, EvidenceRequest, Gap, Mark, Method,
+    Metric, Scope, Sink,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::hub::{Epoch, Link};
+use crate::{Error, Runtime};
+
+/// The probe, kept once in `node/`; the link lies inside this crate so that it can be packaged.
+const SOURCE: &str = include_str!("node_probe.cjs");
+
+/// The place in the source where the run's configuration goes.
+const PLACE: &str = "const CONFIG = null;";
+
+/// The most rows a census may have: ours send 201, foreign ones are cut.
+const MAX_ROWS: usize = 512;
+
+/// The most readings of one collection.
+const MAX_VALUES: usize = 64;
+
+/// The probe's source with what it needs to find this run.
+pub(crate) fn carrier_source(socket: &str, token: &str) -> String {
+    let config = json!({ "socket": socket, "token": token });
+    SOURCE.replacen(PLACE, &format!("const CONFIG = {config};"), 1)
+}
+
+/// One isolate, asked through the hub. Not only Node's: every probe speaks the same protocol.
+#[derive(Debug)]
+pub(crate) struct ProbeRuntime {
+    key: u64,
+    capabilities: Capabilities,
+    link: Link,
+    epoch: Epoch,
+}
+
+impl ProbeRuntime {
+    pub(crate) fn new(key: u64, capabilities: Capabilities, link: Link, epoch: Epoch) -> Self {
+        Self {
+            key,
+            capabilities,
+            link,
+            epoch,
+        }
+    }
+
+    fn call<T: DeserializeOwned>(
+        &self,
+        op: &'static str,
+        args: Value,
+        cx: &Cx,
+    ) -> Result<T, Error> {
+        let supported = |known: &String| known == op;
+        if !self.capabilities.operations.iter().any(supported) {
+            return Err(Error::Unsupported {
+                operation: op.to_owned(),
+            });
+        }
+        let value = self.link.call(self.key, op, args, cx)?;
+        serde_json::from_value(value).map_err(|error| Error::Protocol {
+            message: format!("the reply to {op} does not parse: {error}"),
+        })
+    }
+}
+
+impl Runtime for ProbeRuntime {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let args = serde_json::to_value(&mark).unwrap_or_default();
+        self.link.tell(self.key, "mark", json!({ "mark": args }));
+    }
+
+    fn collect(&mut self, cx: &Cx) -> Result<Collected, Error> {
+        let reply: CollectReply = self.call("collect", json!({}), cx)?;
+        let values: Vec<(Metric, f64)> = reply
+            .values
+            .into_iter()
+            .filter(|(_, value)| *value >= 0.0 && value.is_finite())
+            .filter_map(|(name, value)| Some((crate::hub::metric(name)?, value)))
+            .take(MAX_VALUES)
+            .collect();
+        if !values
+            .iter()
+            .any(|(metric, _)| *metric == Metric::LIVE_BYTES)
+        {
+            return Err(Error::Protocol {
+                message: "a collection without live bytes".to_owned(),
+            });
+        }
+        Ok(Collected {
+            at: self.epoch.at(reply.at_us),
+            values,
+            passes: reply.passes,
+            settled: reply.settled,
+            pause_ns: nanoseconds(reply.pause_us),
+        })
+    }
+
+    fn census(&mut self, scope: Scope, cx: &Cx) -> Result<Census, Error> {
+        let reply: CensusReply = self.call("census", json!({ "scope": scope }), cx)?;
+        for gap in reply.gaps {
+            // A gap found while counting belongs to what this isolate cannot answer, like those it began with.
+            let gap = Gap {
+                what: gap.what,
+                why: gap.why,
+            };
+            if !self.capabilities.gaps.contains(&gap) && self.capabilities.gaps.len() < MAX_ROWS {
+                self.capabilities.gaps.push(gap);
+            }
+        }
+        let mut rows: Vec<CensusRow> = reply
+            .rows
+            .into_iter()
+            .take(MAX_ROWS)
+            .map(|row| CensusRow {
+                family: clean(&row.family),
+                kind: clean(&row.kind),
+                count: row.count as u64,
+                bytes: row.bytes.map(|bytes| bytes as u64),
+            })
+            .collect();
+        rows.sort_by(|a, b| (&a.family, &a.kind).cmp(&(&b.family, &b.kind)));
+        Ok(Census {
+            at: self.epoch.at(reply.at_us),
+            method: reply.method,
+            rows,
+            pause_ns: nanoseconds(reply.pause_us),
+        })
+    }
+
+    fn capture(
+        &mut self,
+        request: &EvidenceRequest,
+        sink: &mut dyn Sink,
+        cx: &Cx,
+    ) -> Result<Evidence, Error> {
+        match request {
+            EvidenceRequest::Census(scope) => {
+                let census = self.census(*scope, cx)?;
+                let bytes = serde_json::to_vec(&census).map_err(|error| Error::Protocol {
+                    message: error.to_string(),
+                })?;
+                sink.write(&bytes)
+                    .map_err(|error| Error::io("keep a census", error))?;
+                Ok(Evidence {
+                    at: census.at,
+                    bytes: bytes.len() as u64,
+                })
+            }
+            _ => Err(Error::Unsupported {
+                operation: "capture".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Names come from the subject and go onto screens: no control characters, and an end.
+fn clean(name: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    name.chars().take(200).map(visible).collect()
+}
+
+fn nanoseconds(microseconds: f64) -> u64 {
+    (microseconds * 1e3) as u64
+}
+
+#[derive(Debug, Deserialize)]
+struct CollectReply {
+    at_us: f64,
+    values: BTreeMap<String, f64>,
+    passes: u32,
+    settled: bool,
+    pause_us: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct CensusReply {
+    at_us: f64,
+    method: Method,
+    rows: Vec<WireRow>,
+    #[serde(default)]
+    gaps: Vec<crate::protocol::WireGap>,
+    pause_us: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireRow {
+    family: String,
+    kind: String,
+    count: f64,
+    #[serde(default)]
+    bytes: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_has_one_place_for_the_configuration() {
+        assert_eq!(SOURCE.matches(PLACE).count(), 1);
+        let source = carrier_source(r#"/a"b/hub"#, "t0ken");
+        assert!(source.contains(r#"const CONFIG = {"socket":"/a\"b/hub","token":"t0ken"};"#));
+    }
+}
