@@ -493,6 +493,11 @@ fn estimate(
         interval,
         per: Axis::Operations,
         per_second: own_speed.map(|s| rate * s),
+        per_second_interval: own_speed.map(|s| {
+            let (slow, fast) = speeds(&e.x[from..], &readings.seconds[from..], s);
+            let by = |r: f64, speed: f64, other: f64| r * if r > 0.0 { speed } else { other };
+            Interval { low: by(interval.low, slow, fast), high: by(interval.high, fast, slow) }
+        }),
         per_operation: Some(rate),
         onset,
         plateau,
@@ -500,6 +505,17 @@ fn estimate(
         acceleration: e.acceleration,
         consistency: same_way as f64 / increments.len().max(1) as f64,
     }
+}
+
+/// The slowest and fastest operation rate of the three thirds of a stretch, and `own` over all of it.
+fn speeds(x: &[f64], seconds: &[f64], own: f64) -> (f64, f64) {
+    let n = x.len();
+    let cut = [0, n / 3, 2 * n / 3, n - 1];
+    let third = cut.windows(2).filter_map(|w| {
+        let elapsed = seconds[w[1]] - seconds[w[0]];
+        (elapsed > 0.0).then(|| (x[w[1]] - x[w[0]]) / elapsed)
+    });
+    third.fold((own, own), |(slow, fast), v| (slow.min(v), fast.max(v)))
 }
 
 /// The verdict on fewer readings than a rate needs.

@@ -102,6 +102,8 @@ pub struct Growth {
     pub per: Axis,
     /// Growth per second over the same stretch, if times are known.
     pub per_second: Option<f64>,
+    /// 95 % interval of `per_second`; on the operations axis it also covers how unsteady the operations came.
+    pub per_second_interval: Option<Interval>,
     /// Growth per operation over the same stretch, if operations are known.
     pub per_operation: Option<f64>,
     /// Where the growth began; `None` = since the start.
