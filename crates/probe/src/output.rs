@@ -2,15 +2,18 @@
 //!
 //! Kept are the first 1 MiB and the last 8 MiB; what lies between is counted and dropped.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, PipeReader, Read, Write};
+use std::ops::Deref;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use plimsoll_model::Output;
 use regex_lite::Regex;
 
@@ -18,6 +21,11 @@ use regex_lite::Regex;
 const HEAD: usize = 1 << 20;
 /// Kept from the end.
 const TAIL: usize = 8 << 20;
+/// Bytes asked of the pipe, and taken from it at once.
+pub(crate) const PIPE: usize = 1 << 20;
+/// Bytes read by one call, and calls for one [`Kept::drain`].
+const BITE: usize = 64 << 10;
+const BITES: usize = PIPE / BITE + 1;
 /// Longest line that is searched for a match; the rest of it is ignored.
 const LINE: usize = 64 << 10;
 /// Matches that wait for their receiver; more are dropped.
@@ -36,6 +44,22 @@ pub struct Line {
     pub at: Instant,
     /// The line without its end and without escape sequences.
     pub text: String,
+}
+
+/// Lines of a subject's output as they are printed. Searching ends when this is dropped.
+#[derive(Debug)]
+pub struct Lines {
+    receiver: Receiver<Line>,
+    /// While this lives, somebody wants the lines.
+    _wanted: Arc<()>,
+}
+
+impl Deref for Lines {
+    type Target = Receiver<Line>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.receiver
+    }
 }
 
 /// The read end of a subject's pipe and what came out of it so far.
@@ -65,6 +89,7 @@ impl fmt::Debug for Kept {
 struct Watch {
     regex: Regex,
     matches: Sender<Line>,
+    wanted: Weak<()>,
 }
 
 impl Kept {
@@ -72,7 +97,7 @@ impl Kept {
     pub(crate) fn new(pipe: PipeReader) -> Self {
         Self {
             pipe: Some(pipe),
-            chunk: vec![0; 64 << 10],
+            chunk: vec![0; BITE],
             bytes: 0,
             head: Vec::new(),
             tail: VecDeque::new(),
@@ -82,14 +107,14 @@ impl Kept {
         }
     }
 
-    /// Takes what lies in the pipe, at most 16 MiB of it so that others get their turn. False once all writers are gone.
+    /// Takes what lies in the pipe, up to a little more than the largest pipe there is. False once all writers are gone.
     pub(crate) fn drain(&mut self) -> bool {
         let Some(pipe) = &mut self.pipe else {
             return false;
         };
         let mut chunk = std::mem::take(&mut self.chunk);
         let mut open = true;
-        for _ in 0..256 {
+        for _ in 0..BITES {
             match pipe.read(&mut chunk) {
                 Ok(0) => open = false,
                 Ok(length) => {
@@ -100,9 +125,10 @@ impl Kept {
                         &mut self.tail,
                         &chunk[..length],
                     );
+                    self.watches.retain(|watch| watch.wanted.strong_count() > 0);
                     if !self.watches.is_empty() {
                         search(
-                            &mut self.watches,
+                            &self.watches,
                             &mut self.line,
                             &mut self.line_is_told,
                             &chunk[..length],
@@ -149,33 +175,42 @@ impl Kept {
     pub(crate) fn tell_unfinished_line(&mut self) {
         if self.has_untold_line() {
             self.line_is_told = true;
-            tell(&mut self.watches, &self.line);
+            tell(&self.watches, &self.line);
         }
     }
 
     /// From now on, every line that matches is sent; those already printed and kept are sent at once.
-    pub(crate) fn watch(&mut self, regex: Regex) -> Receiver<Line> {
+    pub(crate) fn watch(&mut self, regex: Regex) -> Lines {
         let (matches, receiver) = bounded(MATCHES);
-        let mut watch = vec![Watch { regex, matches }];
+        let wanted = Arc::new(());
+        let watch = [Watch {
+            regex,
+            matches,
+            wanted: Arc::downgrade(&wanted),
+        }];
         let mut line = Vec::new();
         let mut told = false;
-        search(&mut watch, &mut line, &mut told, &self.head);
+        search(&watch, &mut line, &mut told, &self.head);
         if self.dropped_bytes() > 0 {
             // What was dropped ended the line of the head; the tail starts within another.
             line.clear();
         }
         let (older, newer) = self.tail.as_slices();
-        search(&mut watch, &mut line, &mut told, older);
-        search(&mut watch, &mut line, &mut told, newer);
-        if self.pipe.is_none() && !line.is_empty() {
-            tell(&mut watch, &line);
+        search(&watch, &mut line, &mut told, older);
+        search(&watch, &mut line, &mut told, newer);
+        let is_told = self.line_is_told && !self.watches.is_empty();
+        if (self.pipe.is_none() || is_told) && !line.is_empty() {
+            tell(&watch, &line);
         }
         if self.watches.is_empty() {
             self.line = line;
             self.line_is_told = false;
         }
         self.watches.extend(watch);
-        receiver
+        Lines {
+            receiver,
+            _wanted: wanted,
+        }
     }
 
     fn dropped_bytes(&self) -> u64 {
@@ -244,7 +279,7 @@ impl Kept {
 }
 
 /// Cuts `bytes` into lines, `line` being the unfinished one before them, and tells each to those who watch.
-fn search(watches: &mut Vec<Watch>, line: &mut Vec<u8>, is_told: &mut bool, bytes: &[u8]) {
+fn search(watches: &[Watch], line: &mut Vec<u8>, is_told: &mut bool, bytes: &[u8]) {
     let mut rest = bytes;
     while let Some(end) = rest.iter().position(|&b| b == b'\n') {
         append(line, &rest[..end]);
@@ -263,29 +298,24 @@ fn append(line: &mut Vec<u8>, bytes: &[u8]) {
     line.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-fn tell(watches: &mut Vec<Watch>, line: &[u8]) {
-    let text = without_escapes(&String::from_utf8_lossy(line));
+fn tell(watches: &[Watch], line: &[u8]) {
+    let text = String::from_utf8_lossy(line);
+    let text = without_escapes(&text);
     let text = text.trim_end_matches('\r');
-    watches.retain(|watch| {
-        if !watch.regex.is_match(text) {
-            return true;
-        }
-        let line = Line {
+    for watch in watches.iter().filter(|watch| watch.regex.is_match(text)) {
+        // A full channel loses the match: the subject must never wait for whoever reads its lines.
+        let _ = watch.matches.try_send(Line {
             at: Instant::now(),
             text: text.to_owned(),
-        };
-        // A full channel loses the match: the subject must never wait for whoever reads its lines.
-        !matches!(
-            watch.matches.try_send(line),
-            Err(TrySendError::Disconnected(_))
-        )
-    });
+        });
+    }
 }
 
 /// A line fit for a terminal and a report: what would move a cursor, ring a bell or reverse the text is escaped.
 fn printable(line: &[u8]) -> String {
     let line = &line[..line.len().min(LINE)];
-    let text = without_escapes(&String::from_utf8_lossy(line));
+    let text = String::from_utf8_lossy(line);
+    let text = without_escapes(&text);
     let mut out = String::new();
     for (i, c) in text.trim_end_matches('\r').chars().enumerate() {
         if i == SHOWN - 1 && text.chars().nth(SHOWN).is_some() {
@@ -311,7 +341,10 @@ fn printable(line: &[u8]) -> String {
 }
 
 /// The text without ANSI control sequences (`ESC [ … letter`): colours, which say nothing once the line is data.
-fn without_escapes(text: &str) -> String {
+fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\u{1b}') {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("\u{1b}[") {
@@ -329,7 +362,7 @@ fn without_escapes(text: &str) -> String {
         }
     }
     out.push_str(rest);
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -472,7 +505,7 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         os::set_nonblocking(reader.as_fd()).unwrap();
         let mut kept = Kept::new(reader);
-        drop(kept.watch(Regex::new("x").unwrap()));
+        drop(kept.watch(Regex::new("never").unwrap()));
         writer.write_all(b"x\n").unwrap();
         kept.drain();
         assert!(kept.watches.is_empty());

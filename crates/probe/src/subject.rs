@@ -17,14 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Receiver;
 use plimsoll_model::{Cancel, Exit, Output, ProcessInfo, Role};
 use regex_lite::Regex;
 
-use crate::output::{Kept, Line};
+use crate::output::{Kept, Lines};
 use crate::process::Process;
 use crate::tree::{self, Reach, Tree, registry};
-use crate::{Error, os};
+use crate::{Error, os, output};
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -52,10 +51,26 @@ pub struct Subject {
     process: Process,
     tree: Tree,
     exit: OnceLock<Exit>,
-    output: Arc<Mutex<Kept>>,
+    output: Arc<Shared>,
     output_dir: Option<PathBuf>,
     reader: Option<Reader>,
     is_ended: bool,
+}
+
+/// What the reading thread and those who ask for the output share.
+#[derive(Debug)]
+struct Shared {
+    /// Held only while waiting for `kept`. Without it, a thread that reads endless output would take the lock again
+    /// before anybody who waits for it woke up.
+    turn: Mutex<()>,
+    kept: Mutex<Kept>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The thread that started the program and reads its output.
@@ -78,11 +93,11 @@ impl Subject {
         let failed = |source: io::Error| spawn_error(&name, &program, source);
         let mark = new_mark();
 
-        let (output, writer) = io::pipe().map_err(failed)?;
+        let (reader, writer) = io::pipe().map_err(failed)?;
         // Room for a subject that prints a lot, so that it waits less often for our thread to be scheduled.
-        os::widen_pipe(output.as_fd(), 1 << 20);
-        os::set_nonblocking(output.as_fd()).map_err(failed)?;
-        let ready = output.as_fd().try_clone_to_owned().map_err(failed)?;
+        os::widen_pipe(reader.as_fd(), output::PIPE);
+        os::set_nonblocking(reader.as_fd()).map_err(failed)?;
+        let ready = reader.as_fd().try_clone_to_owned().map_err(failed)?;
         let (stopped, stop) = io::pipe().map_err(failed)?;
 
         let mut command = Command::new(&program);
@@ -95,7 +110,10 @@ impl Subject {
             .stdout(writer.try_clone().map_err(failed)?)
             .stderr(writer);
 
-        let kept = Arc::new(Mutex::new(Kept::new(output)));
+        let kept = Arc::new(Shared {
+            turn: Mutex::new(()),
+            kept: Mutex::new(Kept::new(reader)),
+        });
         let (send_child, child) = crossbeam_channel::bounded(1);
         let readers_kept = Arc::clone(&kept);
         // The parent-death signal comes when the thread that forked ends, so the thread that lives as long as we do forks.
@@ -179,7 +197,7 @@ impl Subject {
 
     /// Sends every line that matches, those printed already and still kept first. Escape sequences are taken out before;
     /// a last line without an end counts after 100 ms of silence. Of a receiver that lags by 16,384 lines, more are lost.
-    pub fn on_line(&self, regex: Regex) -> Receiver<Line> {
+    pub fn on_line(&self, regex: Regex) -> Lines {
         self.drained().watch(regex)
     }
 
@@ -281,10 +299,14 @@ impl Subject {
         let _ = os::signal_group(self.process.id().pid, signal);
     }
 
-    /// What was printed until now: a program's last words are in the pipe when its end is noticed.
+    /// What was printed until now. While the program runs, the thread that reads is at most a moment behind; when it has
+    /// ended, its last words may still lie in the pipe.
     fn drained(&self) -> MutexGuard<'_, Kept> {
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.drain();
+        let has_ended = self.exit().is_some();
+        let mut output = self.output.lock();
+        if has_ended {
+            output.drain();
+        }
         output
     }
 }
@@ -334,16 +356,18 @@ pub fn reap_strangers() -> usize {
 }
 
 /// Reads until the output has ended, then stays until `stopped`: see the parent-death signal.
-fn read_output(kept: &Mutex<Kept>, ready: &OwnedFd, stopped: &io::PipeReader) {
-    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+fn read_output(output: &Shared, ready: &OwnedFd, stopped: &io::PipeReader) {
     let mut is_open = true;
     while is_open {
-        let silence = lock().has_untold_line().then(|| Instant::now() + PROMPT);
+        let silence = output
+            .lock()
+            .has_untold_line()
+            .then(|| Instant::now() + PROMPT);
         match os::wait_readable([ready.as_fd(), stopped.as_fd()], silence) {
-            Ok([true, _]) => is_open = lock().drain(),
+            Ok([true, _]) => is_open = output.lock().drain(),
             // Whoever ended us drains what is left.
             Ok([false, true]) | Err(_) => return,
-            Ok([false, false]) => lock().tell_unfinished_line(),
+            Ok([false, false]) => output.lock().tell_unfinished_line(),
         }
     }
     let _ = os::wait_readable([stopped.as_fd()], None);

@@ -257,6 +257,31 @@ fn the_service_behind_a_shell_is_who_listens() {
 }
 
 #[test]
+fn npm_and_its_shell_are_wrappers() {
+    if find("npm").is_none() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let package =
+        r#"{"name": "subject", "version": "1.0.0", "scripts": {"start": "node server.js"}}"#;
+    std::fs::write(directory.path().join("package.json"), package).unwrap();
+    std::fs::write(directory.path().join("server.js"), NODE_SERVER).unwrap();
+    let directory = directory.path().to_str().unwrap();
+    let subject = spawn(&["npm", "--prefix", directory, "start"]);
+    let port = u16::try_from(number(&subject, "port")).unwrap();
+    for found in [members(&subject, Some(port)), members(&subject, None)] {
+        let found = found.unwrap();
+        let service = found.service.info(Role::Service);
+        assert_eq!(service.command, ["node", "server.js"]);
+        let others = found.processes.iter().filter(|p| p.id != service.id);
+        assert!(others.clone().count() > 0);
+        for other in others {
+            assert_eq!(other.role, Role::Wrapper, "{other:?}");
+        }
+    }
+}
+
+#[test]
 fn workers_of_a_cluster_run_the_same_script() {
     if find("node").is_none() {
         return;

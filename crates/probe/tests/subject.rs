@@ -146,6 +146,17 @@ fn a_program_that_prints_without_end_never_waits_and_is_kept_in_bounds() {
 }
 
 #[test]
+fn endless_output_keeps_nobody_waiting() {
+    let subject = shell("exec yes 'one line'");
+    let lines = subject.on_line(regex("^one line$"));
+    line(&lines);
+    for _ in 0..10 {
+        assert!(subject.last_lines(3).len() <= 3);
+        assert!(subject.output().bytes > 0);
+    }
+}
+
+#[test]
 fn a_line_is_found_before_and_after_it_is_printed() {
     let subject = shell("echo listening on 1; read never; true");
     wait(&subject);
