@@ -11,6 +11,14 @@ const here = dirname(fileURLToPath(import.meta.url));
 const SOURCE = readFileSync(join(here, '../probe.cjs'), 'utf8');
 const NULL_CONFIG = 'const CONFIG = null;';
 
+/** A message as a frame. */
+export function frame(message) {
+  const body = Buffer.from(JSON.stringify(message));
+  const head = Buffer.alloc(5);
+  head.writeUInt32LE(body.length, 0);
+  return Buffer.concat([head, body]);
+}
+
 /** One connected probe. */
 export class Peer {
   constructor(socket) {
@@ -44,10 +52,7 @@ export class Peer {
   }
 
   send(message) {
-    const body = Buffer.from(typeof message === 'string' ? message : JSON.stringify(message));
-    const head = Buffer.alloc(5);
-    head.writeUInt32LE(body.length, 0);
-    this.socket.write(Buffer.concat([head, body]));
+    this.socket.write(frame(message));
   }
 
   /** The next message that `wanted` accepts; `undefined` once the connection closed. */
