@@ -307,9 +307,26 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     Ok(rustix::process::setrlimit(Resource::Nofile, raised)?)
 }
 
+/// Undoes an ignored `SIGCHLD` inherited from whoever started us: with it the kernel reaps children at once, their exit
+/// status is lost and their pids are free to be reused. A handler is left alone.
+fn keep_ended_children() {
+    #[expect(unsafe_code, reason = "sigaction takes pointers")]
+    // SAFETY: both calls get a valid signal number and pointers to a live, initialised `sigaction` or null. `SIG_DFL` for
+    // `SIGCHLD` does nothing when the signal arrives, so no code runs in a handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let asked = libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action);
+        if asked == 0 && action.sa_sigaction == libc::SIG_IGN {
+            action.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Starts `command` as the leader of a session and process group of its own, to be sent `SIGTERM` when the calling
 /// *thread* ends (the kernel ties the parent-death signal to the thread that forked, not to its process).
 pub(crate) fn spawn_session(command: &mut Command) -> io::Result<Child> {
+    keep_ended_children();
     let parent = rustix::process::getpid();
     let descriptor_limit = DESCRIPTOR_LIMIT.get().copied();
     let prepare = move || {

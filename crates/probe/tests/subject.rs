@@ -311,3 +311,32 @@ fn observer_to_be_killed() {
     println!("subject {}", subject.process().id().pid);
     wait(&subject);
 }
+
+#[test]
+fn an_ignored_sigchld_loses_no_exit_status() {
+    let output = std::process::Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "observer_that_ignores_sigchld", "--ignored"])
+        .output()
+        .unwrap();
+    if output.status.code() == Some(125) {
+        eprintln!("SKIPPED: this `env` cannot ignore signals");
+        return;
+    }
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+#[ignore = "started by an_ignored_sigchld_loses_no_exit_status"]
+fn observer_that_ignores_sigchld() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status
+        .lines()
+        .find_map(|l| l.strip_prefix("SigIgn:"))
+        .unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    let sigchld = rustix::process::Signal::CHILD.as_raw();
+    assert_ne!(ignored & 1 << (sigchld - 1), 0, "ignored when we start");
+    assert_eq!(wait(&shell("exit 7")), Exit::Status(7));
+}
