@@ -95,7 +95,13 @@ impl Output {
 ))]
 pub(crate) struct CheckArgs {
     /// Operation: a request to this URL; {{seq}} counts through
-    #[arg(long, value_name = "URL", env = "PLIMSOLL_URL", hide_env = true, help_heading = "Driver")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PLIMSOLL_URL",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
     url: Option<String>,
     /// Method of the request [default: GET, POST with --body]
     #[arg(long, value_name = "METHOD", help_heading = "Driver")]
@@ -113,7 +119,13 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
     timeout: Option<Duration>,
     /// Requests in flight [default: 10]
-    #[arg(long, value_name = "N", env = "PLIMSOLL_CONCURRENCY", hide_env = true, help_heading = "Driver")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_CONCURRENCY",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
     concurrency: Option<u32>,
     /// Share of a round's requests that may fail [default: 1%]
     #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
@@ -139,13 +151,31 @@ pub(crate) struct CheckArgs {
     ready_timeout: Option<Duration>,
 
     /// Operations per round [default: sized from the noise]
-    #[arg(long, value_name = "N", env = "PLIMSOLL_OPERATIONS", hide_env = true, help_heading = "Rounds")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_OPERATIONS",
+        hide_env = true,
+        help_heading = "Rounds"
+    )]
     operations: Option<u64>,
     /// Measured rounds [default: 12, up to 48 while unsettled]
-    #[arg(long, value_name = "N", env = "PLIMSOLL_ROUNDS", hide_env = true, help_heading = "Rounds")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_ROUNDS",
+        hide_env = true,
+        help_heading = "Rounds"
+    )]
     rounds: Option<u32>,
     /// Warm-up operations [default: until settled]
-    #[arg(long, value_name = "N", env = "PLIMSOLL_WARM_UP", hide_env = true, help_heading = "Rounds")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_WARM_UP",
+        hide_env = true,
+        help_heading = "Rounds"
+    )]
     warm_up: Option<u64>,
     /// Ceiling of the time after readiness [default: 4m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_MAX_TIME", hide_env = true, help_heading = "Rounds")]
@@ -235,7 +265,8 @@ pub(crate) struct AnalyzeArgs {
 
 /// A length of time; bare numbers are seconds, 0 is unknown.
 fn seconds(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().or_else(|_| parse_duration(text).map(|d| d.as_secs_f64()))
+    text.parse::<f64>()
+        .or_else(|_| parse_duration(text).map(|d| d.as_secs_f64()))
 }
 
 /// A size; bare numbers are bytes, 0 is unknown.

@@ -13,14 +13,19 @@ use plimsoll_model::{Cancel, ExitCode, Outcome, Run};
 use plimsoll_report::Style;
 use plimsoll_store::Store;
 
-use crate::args::{AnalyzeArgs, CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
+use crate::args::{
+    AnalyzeArgs, CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless,
+};
 use crate::progress::Progress;
 
 fn main() -> ProcessExit {
     let cli = Cli::parse();
     // A panic is our bug: it must not look like a verdict, and the subject must still be ended (by unwinding).
     let code = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or_else(|_| {
-        complain("plimsoll itself failed", Some("please report this with the command and the lines above"));
+        complain(
+            "plimsoll itself failed",
+            Some("please report this with the command and the lines above"),
+        );
         ExitCode::Internal
     });
     ProcessExit::from(code.code())
@@ -56,7 +61,12 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     cancel_on_signals(&cancel)?;
     let supervisor = Supervisor::of_process().unwrap_or_default();
     let mut progress = Progress::new(quiet);
-    let mut run = plimsoll_engine::check(&config, &supervisor, &mut |event| progress.tell(&event), &cancel)?;
+    let mut run = plimsoll_engine::check(
+        &config,
+        &supervisor,
+        &mut |event| progress.tell(&event),
+        &cancel,
+    )?;
     progress.clear();
     let undecided = run.exit_code == ExitCode::Inconclusive.code();
     let code = match args.inconclusive {
@@ -82,7 +92,13 @@ fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
         print(&plimsoll_report::verdict_json(&analysis.verdict))?;
     } else {
         let name = args.file.display().to_string();
-        print(&plimsoll_report::analyze_text(&name, &analysis.verdict, &analysis.t_s, &analysis.value, style(color)))?;
+        print(&plimsoll_report::analyze_text(
+            &name,
+            &analysis.verdict,
+            &analysis.t_s,
+            &analysis.value,
+            style(color),
+        ))?;
     }
     Ok(match analysis.verdict.outcome {
         Outcome::Leak => ExitCode::Broken,
@@ -113,7 +129,10 @@ fn store() -> anyhow::Result<Store> {
     let here = std::env::current_dir().context("the working directory is not readable")?;
     let named = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
     let directories = plimsoll_engine::directories(named, &here);
-    let first = directories.iter().find(|d| d.join("runs").is_dir()).or(directories.first());
+    let first = directories
+        .iter()
+        .find(|d| d.join("runs").is_dir())
+        .or(directories.first());
     Ok(Store::read_only(first.context("no directory for runs")?))
 }
 
@@ -135,23 +154,38 @@ fn style(color: Color) -> Style {
             !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (io::stdout().is_terminal() && !dumb))
         }
     };
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
     // No locale at all is what CI containers have, and their logs are UTF-8.
     let ascii = locale.is_some_and(|l| {
         let l = l.to_ascii_lowercase();
-        !l.contains("utf-8") && !l.contains("utf8") && l != "c.utf-8" && (l == "c" || l == "posix" || l.contains("iso"))
+        !l.contains("utf-8")
+            && !l.contains("utf8")
+            && l != "c.utf-8"
+            && (l == "c" || l == "posix" || l.contains("iso"))
     });
-    Style { color, width: progress::width(), ascii }
+    Style {
+        color,
+        width: progress::width(),
+        ascii,
+    }
 }
 
 /// Writes the report. A reader that has left (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
     });
     match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output cannot be written"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
         _ => Ok(()),
     }
 }
@@ -167,8 +201,8 @@ fn complain(message: &str, hint: Option<&str>) {
 /// The first signal asks for an orderly end, the second ends at once.
 fn cancel_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be handled")?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .context("signals cannot be handled")?;
     let cancel = cancel.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -185,5 +219,8 @@ fn cancel_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
 }
 
 fn exit_code(code: u8) -> ExitCode {
-    ExitCode::ALL.into_iter().find(|c| c.code() == code).unwrap_or(ExitCode::Internal)
+    ExitCode::ALL
+        .into_iter()
+        .find(|c| c.code() == code)
+        .unwrap_or(ExitCode::Internal)
 }

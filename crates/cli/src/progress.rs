@@ -22,7 +22,13 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Self { live: stderr().is_terminal() && !dumb, quiet, drawn: false, last: None, round: String::new() }
+        Self {
+            live: stderr().is_terminal() && !dumb,
+            quiet,
+            drawn: false,
+            last: None,
+            round: String::new(),
+        }
     }
 
     pub(crate) fn tell(&mut self, event: &Event) {
@@ -30,7 +36,10 @@ impl Progress {
             return;
         }
         match event {
-            Event::PhaseStarted { phase: Phase::Close, .. } => self.clear(),
+            Event::PhaseStarted {
+                phase: Phase::Close,
+                ..
+            } => self.clear(),
             Event::PhaseStarted { phase, detail } => {
                 if self.live {
                     self.draw(&format!("{}  {detail}", phase.as_str()), true);
@@ -39,15 +48,33 @@ impl Progress {
                 }
             }
             Event::Waiting { seconds, last_line } => {
-                let last = last_line.as_deref().map(|l| format!("  | {l}")).unwrap_or_default();
+                let last = last_line
+                    .as_deref()
+                    .map(|l| format!("  | {l}"))
+                    .unwrap_or_default();
                 if self.live {
-                    self.draw(&format!("start  waiting {}{last}", units::duration(*seconds)), true);
+                    self.draw(
+                        &format!("start  waiting {}{last}", units::duration(*seconds)),
+                        true,
+                    );
                 } else if (*seconds as u64).is_multiple_of(10) {
-                    self.line(&format!("start: still waiting after {}{last}", units::duration(*seconds)));
+                    self.line(&format!(
+                        "start: still waiting after {}{last}",
+                        units::duration(*seconds)
+                    ));
                 }
             }
-            Event::Progress { phase, done, planned, live_bytes, rate, seconds_left } if self.live => {
-                let of = planned.map(|p| format!("/{}", units::count(p as f64))).unwrap_or_default();
+            Event::Progress {
+                phase,
+                done,
+                planned,
+                live_bytes,
+                rate,
+                seconds_left,
+            } if self.live => {
+                let of = planned
+                    .map(|p| format!("/{}", units::count(p as f64)))
+                    .unwrap_or_default();
                 let mut line = format!("{}  {}{of}", phase.as_str(), units::count(*done as f64));
                 if let Some(bytes) = live_bytes.filter(|b| b.is_finite()) {
                     line += &format!("  {}", units::bytes(bytes));
@@ -83,7 +110,8 @@ impl Progress {
         self.last = Some(Instant::now());
         self.drawn = true;
         self.round.clear();
-        self.round.extend(line.chars().take(usize::from(width()) - 1));
+        self.round
+            .extend(line.chars().take(usize::from(width()) - 1));
         // Erase to the end of the line after writing, so that nothing flickers.
         let _ = write!(stderr(), "\r{}\x1b[K", self.round);
         let _ = stderr().flush();
@@ -105,5 +133,9 @@ impl Progress {
 
 /// Columns of the terminal, by the environment or a safe guess.
 pub(crate) fn width() -> u16 {
-    std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| (40..1000).contains(c)).unwrap_or(100)
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|c| c.parse().ok())
+        .filter(|c| (40..1000).contains(c))
+        .unwrap_or(100)
 }

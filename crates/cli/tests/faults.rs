@@ -24,7 +24,10 @@ fn a_file_that_is_not_executable() {
     let place = Place::new();
     let file = place.directory.path().join("service");
     std::fs::write(&file, "just text").expect("written");
-    place.run(&["check", "--duration", "5s", "--", "./service"]).expect_code(2).expect_said("chmod +x");
+    place
+        .run(&["check", "--duration", "5s", "--", "./service"])
+        .expect_code(2)
+        .expect_said("chmod +x");
 }
 
 #[test]
@@ -33,7 +36,14 @@ fn a_port_that_somebody_else_holds_is_not_measured() {
     let holder = std::net::TcpListener::bind(("127.0.0.1", place.port)).expect("the port is free");
     let url = place.url("/");
     place
-        .run(&["check", "--url", &url, "--", "node", &example("faults/all-500.js")])
+        .run(&[
+            "check",
+            "--url",
+            &url,
+            "--",
+            "node",
+            &example("faults/all-500.js"),
+        ])
         .expect_code(2)
         .expect_said("already taken")
         .expect_said(&place.port.to_string());
@@ -43,14 +53,25 @@ fn a_port_that_somebody_else_holds_is_not_measured() {
 #[test]
 fn an_unknown_flag_names_the_nearest_one() {
     let place = Place::new();
-    place.run(&["check", "--max-tim", "4m", "--", "true"]).expect_code(2).expect_said("--max-time");
+    place
+        .run(&["check", "--max-tim", "4m", "--", "true"])
+        .expect_code(2)
+        .expect_said("--max-time");
 }
 
 #[test]
 fn an_unknown_configuration_key_names_its_place_and_the_nearest_one() {
     let place = Place::new();
-    std::fs::write(place.directory.path().join("plimsoll.toml"), "[check]\n\nmax_tme = \"4m\"\n").expect("written");
-    place.run(&["check", "--", "true"]).expect_code(2).expect_said("plimsoll.toml:3:1").expect_said("did you mean `max_time`?");
+    std::fs::write(
+        place.directory.path().join("plimsoll.toml"),
+        "[check]\n\nmax_tme = \"4m\"\n",
+    )
+    .expect("written");
+    place
+        .run(&["check", "--", "true"])
+        .expect_code(2)
+        .expect_said("plimsoll.toml:3:1")
+        .expect_said("did you mean `max_time`?");
 }
 
 #[test]
@@ -70,7 +91,14 @@ fn a_subject_that_dies_at_start_shows_its_last_lines() {
     let place = Place::new();
     let url = place.url("/");
     place
-        .run(&["check", "--url", &url, "--", "node", &example("faults/dies-at-start.js")])
+        .run(&[
+            "check",
+            "--url",
+            &url,
+            "--",
+            "node",
+            &example("faults/dies-at-start.js"),
+        ])
         .expect_code(4)
         .expect_said("exited before it was ready (status 1")
         .expect_said("last lines:");
@@ -82,7 +110,16 @@ fn a_subject_that_never_gets_ready() {
     let place = Place::new();
     let url = place.url("/");
     place
-        .run(&["check", "--ready-timeout", "2s", "--url", &url, "--", "node", &example("faults/never-ready.js")])
+        .run(&[
+            "check",
+            "--ready-timeout",
+            "2s",
+            "--url",
+            &url,
+            "--",
+            "node",
+            &example("faults/never-ready.js"),
+        ])
         .expect_code(4)
         .expect_said("was not ready within 2.0 s")
         .expect_said("--ready-timeout");
@@ -93,7 +130,14 @@ fn answers_that_are_all_errors_are_no_verdict() {
     let place = Place::new();
     let url = place.url("/");
     place
-        .run(&["check", "--url", &url, "--", "node", &example("faults/all-500.js")])
+        .run(&[
+            "check",
+            "--url",
+            &url,
+            "--",
+            "node",
+            &example("faults/all-500.js"),
+        ])
         .expect_code(4)
         .expect_said("status 500")
         .expect_said("--expect-status")
@@ -105,9 +149,25 @@ fn a_path_that_is_not_there_is_no_verdict_but_can_be_declared_right() {
     let place = Place::new();
     let server = example("node/session-map/server.js");
     let url = place.url("/nowhere");
-    place.run(&["check", "--url", &url, "--", "node", &server]).expect_code(4).expect_said("status 404");
     place
-        .run(&["check", "--url", &url, "--expect-status", "404", "--rounds", "6", "--warm-up", "3000", "--", "node", &server])
+        .run(&["check", "--url", &url, "--", "node", &server])
+        .expect_code(4)
+        .expect_said("status 404");
+    place
+        .run(&[
+            "check",
+            "--url",
+            &url,
+            "--expect-status",
+            "404",
+            "--rounds",
+            "6",
+            "--warm-up",
+            "3000",
+            "--",
+            "node",
+            &server,
+        ])
         .expect_unsaid("failed in");
 }
 
@@ -116,7 +176,19 @@ fn in_round(place: &Place, subject: &str, environment: &[(&str, &str)], said: &[
     let url = place.url("/");
     let subject = example(subject);
     let arguments = [
-        "check", "--warm-up", "1000", "--operations", "500", "--rounds", "12", "--timeout", "2s", "--url", &url, "--", "node",
+        "check",
+        "--warm-up",
+        "1000",
+        "--operations",
+        "500",
+        "--rounds",
+        "12",
+        "--timeout",
+        "2s",
+        "--url",
+        &url,
+        "--",
+        "node",
         &subject,
     ];
     let mut command = place.command(&arguments);
@@ -128,7 +200,12 @@ fn in_round(place: &Place, subject: &str, environment: &[(&str, &str)], said: &[
     }
     let document = place.last_run();
     assert_eq!(document["status"]["state"], "failed");
-    let measured = document["rounds"].as_array().expect("rounds").iter().filter(|r| r["kind"] == "measured").count();
+    let measured = document["rounds"]
+        .as_array()
+        .expect("rounds")
+        .iter()
+        .filter(|r| r["kind"] == "measured")
+        .count();
     assert!((1..12).contains(&measured), "{measured} rounds were kept");
 }
 
@@ -137,7 +214,12 @@ const ROUND_7: &str = "5600";
 
 #[test]
 fn every_fiftieth_answer_dropped_in_mid_run() {
-    in_round(&Place::new(), "faults/drop-50th.js", &[("AFTER", ROUND_7), ("EVERY", "50")], &["round 7", "failed in", "--max-errors"]);
+    in_round(
+        &Place::new(),
+        "faults/drop-50th.js",
+        &[("AFTER", ROUND_7), ("EVERY", "50")],
+        &["round 7", "failed in", "--max-errors"],
+    );
 }
 
 #[test]
@@ -152,7 +234,12 @@ fn a_server_that_is_killed_in_mid_run() {
 
 #[test]
 fn a_server_that_hangs_in_mid_run() {
-    in_round(&Place::new(), "faults/hangs-after.js", &[("AFTER", ROUND_7)], &["round 7"]);
+    in_round(
+        &Place::new(),
+        "faults/hangs-after.js",
+        &[("AFTER", ROUND_7)],
+        &["round 7"],
+    );
 }
 
 // ---- nothing is lost, nothing is left behind ----
@@ -187,7 +274,10 @@ fn an_interrupt_ends_the_subject_in_every_phase() {
         command.envs(environment.iter().copied::<(&str, &str)>());
         let mut child = command.spawn().expect("plimsoll starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let seen = lines.by_ref().map_while(Result::ok).find(|l| l.starts_with(line));
+        let seen = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|l| l.starts_with(line));
         assert!(seen.is_some(), "`{line}` was not said");
         let pid = rustix_kill(child.id());
         assert!(pid, "the interrupt was sent");
@@ -199,14 +289,20 @@ fn an_interrupt_ends_the_subject_in_every_phase() {
         let document = place.last_run();
         assert_eq!(document["status"]["state"], "interrupted", "{line}");
         if let Some(pid) = document["subject"]["service"]["id"]["pid"].as_i64() {
-            assert!(!is_alive(pid), "the subject survived an interrupt at `{line}`");
+            assert!(
+                !is_alive(pid),
+                "the subject survived an interrupt at `{line}`"
+            );
         }
     }
 }
 
 /// Sends SIGINT by the `kill` utility: the tests need no system calls of their own.
 fn rustix_kill(pid: u32) -> bool {
-    std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().is_ok_and(|s| s.success())
+    std::process::Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 #[test]
@@ -214,11 +310,23 @@ fn a_parent_that_forks_its_service_and_leaves_is_followed() {
     let place = Place::new();
     let url = place.url("/");
     let run = place.run(&[
-        "check", "--rounds", "6", "--warm-up", "2000", "--operations", "500", "--url", &url, "--", "node",
+        "check",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "2000",
+        "--operations",
+        "500",
+        "--url",
+        &url,
+        "--",
+        "node",
         &example("faults/fork-and-exit.js"),
     ]);
     assert!([0, 3].contains(&run.code), "{}", run.said());
-    let pid = place.last_run()["subject"]["service"]["id"]["pid"].as_i64().expect("the service was found");
+    let pid = place.last_run()["subject"]["service"]["id"]["pid"]
+        .as_i64()
+        .expect("the service was found");
     assert!(!is_alive(pid), "the daemon survived");
 }
 
@@ -227,16 +335,36 @@ fn a_shell_in_front_is_listed_apart() {
     let place = Place::new();
     let url = place.url("/");
     let run = place.run(&[
-        "check", "--rounds", "6", "--warm-up", "2000", "--operations", "500", "--url", &url, "--", "sh",
-        &example("faults/wrapper.sh"), "node", &example("node/session-map/server.js"), "--fixed",
+        "check",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "2000",
+        "--operations",
+        "500",
+        "--url",
+        &url,
+        "--",
+        "sh",
+        &example("faults/wrapper.sh"),
+        "node",
+        &example("node/session-map/server.js"),
+        "--fixed",
     ]);
     // The root of that example answers 404: what matters here is who was found.
     run.expect_code(4);
     let document = place.last_run();
     assert_eq!(document["subject"]["service"]["runtime"]["name"], "node");
-    let roles: Vec<&str> =
-        document["subject"]["processes"].as_array().expect("processes").iter().filter_map(|p| p["role"].as_str()).collect();
-    assert!(roles.contains(&"wrapper") && roles.contains(&"service"), "{roles:?}");
+    let roles: Vec<&str> = document["subject"]["processes"]
+        .as_array()
+        .expect("processes")
+        .iter()
+        .filter_map(|p| p["role"].as_str())
+        .collect();
+    assert!(
+        roles.contains(&"wrapper") && roles.contains(&"service"),
+        "{roles:?}"
+    );
 }
 
 #[test]
@@ -244,7 +372,17 @@ fn a_subject_that_prints_without_end_is_bounded() {
     let place = Place::new();
     let url = place.url("/");
     let mut command = place.command(&[
-        "check", "--rounds", "6", "--warm-up", "2000", "--operations", "500", "--url", &url, "--", "node",
+        "check",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "2000",
+        "--operations",
+        "500",
+        "--url",
+        &url,
+        "--",
+        "node",
         &example("faults/noisy.js"),
     ]);
     command.env("BYTES", (64 << 20).to_string());
@@ -252,6 +390,12 @@ fn a_subject_that_prints_without_end_is_bounded() {
     assert!([0, 3, 4].contains(&run.code), "{}", run.said());
     let document = place.last_run();
     let output = &document["subject"]["output"];
-    let (printed, dropped) = (output["bytes"].as_u64().expect("bytes"), output["dropped_bytes"].as_u64().expect("dropped"));
-    assert!(printed - dropped <= 9 << 20, "{printed} printed, {dropped} dropped");
+    let (printed, dropped) = (
+        output["bytes"].as_u64().expect("bytes"),
+        output["dropped_bytes"].as_u64().expect("dropped"),
+    );
+    assert!(
+        printed - dropped <= 9 << 20,
+        "{printed} printed, {dropped} dropped"
+    );
 }

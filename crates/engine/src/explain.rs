@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use plimsoll_model::{
-    Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Verdict, Window, units,
+    Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Window, units,
 };
 
 /// Explains growth. Pure: it is given facts and evidence, and answers with culprits.
@@ -230,7 +230,7 @@ impl std::fmt::Display for Windows {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_model::{CensusRow, Growth, Interval, Method, Ns};
+    use plimsoll_model::{CensusRow, Growth, Interval, Method, Ns, Verdict};
 
     use super::*;
 

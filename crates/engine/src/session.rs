@@ -610,7 +610,7 @@ impl<'a> Session<'a> {
             if let Some(anon) = memory.rss_anon {
                 values.insert(Metric::RSS_ANON, anon as f64);
                 if let (Some(&heap), Some(&external)) = (
-                    values.get(&Metric::HEAP_TOTAL),
+                    values.get(&Metric::HEAP_PHYSICAL),
                     values.get(&Metric::EXTERNAL),
                 ) {
                     values.insert(Metric::OUTSIDE_HEAP, anon as f64 - heap - external);

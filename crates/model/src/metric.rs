@@ -46,6 +46,8 @@ impl Metric {
     pub const HEAP_USED: Self = Self(Cow::Borrowed("heap_used"));
     /// Bytes the runtime's heap has reserved.
     pub const HEAP_TOTAL: Self = Self(Cow::Borrowed("heap_total"));
+    /// Bytes of the runtime's heap that are resident: what of its reservation was ever touched.
+    pub const HEAP_PHYSICAL: Self = Self(Cow::Borrowed("heap_physical"));
     /// Off-heap bytes owned by heap objects, array buffers included.
     pub const EXTERNAL: Self = Self(Cow::Borrowed("external"));
     /// Bytes in array buffers (a part of `external`).
@@ -64,7 +66,7 @@ impl Metric {
     pub const RSS_PEAK: Self = Self(Cow::Borrowed("rss_peak"));
     /// Swapped-out bytes.
     pub const SWAP: Self = Self(Cow::Borrowed("swap"));
-    /// `RssAnon` less the runtime's own heap and external: growth nobody inside the runtime can see.
+    /// `RssAnon` less the resident part of the runtime's own heap and external: growth nobody inside the runtime can see.
     pub const OUTSIDE_HEAP: Self = Self(Cow::Borrowed("outside_heap"));
     /// Threads.
     pub const THREADS: Self = Self(Cow::Borrowed("threads"));

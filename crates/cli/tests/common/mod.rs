@@ -22,7 +22,10 @@ pub struct Finished {
 
 impl Place {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a temporary directory"), port: free_port() }
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            port: free_port(),
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -73,7 +76,10 @@ pub fn finish(output: Output) -> Finished {
 impl Finished {
     /// Everything it said, for a failed assertion.
     pub fn said(&self) -> String {
-        format!("exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
+        format!(
+            "exit {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        )
     }
 
     #[track_caller]
@@ -84,13 +90,21 @@ impl Finished {
 
     #[track_caller]
     pub fn expect_said(&self, part: &str) -> &Self {
-        assert!(self.stdout.contains(part) || self.stderr.contains(part), "`{part}` was not said:\n{}", self.said());
+        assert!(
+            self.stdout.contains(part) || self.stderr.contains(part),
+            "`{part}` was not said:\n{}",
+            self.said()
+        );
         self
     }
 
     #[track_caller]
     pub fn expect_unsaid(&self, part: &str) -> &Self {
-        assert!(!self.stdout.contains(part) && !self.stderr.contains(part), "`{part}` was said:\n{}", self.said());
+        assert!(
+            !self.stdout.contains(part) && !self.stderr.contains(part),
+            "`{part}` was said:\n{}",
+            self.said()
+        );
         self
     }
 }
@@ -98,7 +112,12 @@ impl Finished {
 /// A file of the repository.
 pub fn repository(path: &str) -> String {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.canonicalize().expect("the repository").join(path).to_str().expect("a readable path").to_owned()
+    root.canonicalize()
+        .expect("the repository")
+        .join(path)
+        .to_str()
+        .expect("a readable path")
+        .to_owned()
 }
 
 pub fn example(path: &str) -> String {
@@ -106,11 +125,20 @@ pub fn example(path: &str) -> String {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// Whether a process of this pid is alive (a zombie is not).
 pub fn is_alive(pid: i64) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z')
+    })
 }
