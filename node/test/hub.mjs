@@ -103,7 +103,7 @@ export class Hub {
   }
 
   get nodeOptions() {
-    return `--require "${this.carrier}"`;
+    return `--require "${this.carrier.replace(/["\\]/g, '\\$&')}"`;
   }
 
   /** A process with the probe in it. */
@@ -141,5 +141,15 @@ export class Hub {
     for (const peer of this.peers) peer.socket.destroy();
     this.server.close();
     rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+/** Runs `f` with a hub, and ends whatever it started. */
+export async function withHub(f, folder) {
+  const hub = await Hub.start(folder);
+  try {
+    await f(hub);
+  } finally {
+    await hub.stop();
   }
 }

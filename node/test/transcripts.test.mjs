@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { Hub, frame } from './hub.mjs';
+import { frame, withHub } from './hub.mjs';
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), '../../testdata/probe');
 const SKIPPED = new Set(['s', 'gc', 'drop', 'gap', 'schema']);
@@ -37,9 +37,8 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith('.jsonl'))
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
-  test(`${file}: ${about}`, { timeout: 60000 }, async () => {
-    const hub = await Hub.start();
-    try {
+  test(`${file}: ${about}`, { timeout: 60000 }, () =>
+    withHub(async (hub) => {
       const child = hub.spawn(['-e', 'setInterval(() => {}, 1000); process.on("message", (m) => process.send(m))'], {
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       });
@@ -62,8 +61,6 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith('.jsonl'))
       child.send('alive');
       assert.equal(await echo, 'alive');
       assert.deepEqual(child.output, { stdout: '', stderr: '' });
-    } finally {
-      await hub.stop();
-    }
-  });
+    }),
+  );
 }
