@@ -61,7 +61,7 @@ fn its_fixed_twin_does_not() {
 fn a_listener_per_request_is_named() {
     let place = Place::new();
     let server = example("node/request-listener/server.js");
-    let url = place.url("/");
+    let url = place.url("/front-page");
     place
         .run(&["check", "--url", &url, "--", "node", &server])
         .expect_code(1)
@@ -78,7 +78,7 @@ fn a_listener_per_request_is_named() {
 fn its_fixed_twin_has_no_culprit() {
     let place = Place::new();
     let server = example("node/request-listener/server.js");
-    let url = place.url("/");
+    let url = place.url("/front-page");
     place
         .run(&["check", "--url", &url, "--", "node", &server, "--fixed"])
         .expect_code(0)
@@ -89,7 +89,7 @@ fn its_fixed_twin_has_no_culprit() {
 fn a_cache_that_fills_and_stays_is_never_a_leak() {
     let place = Place::new();
     let server = example("node/bounded-cache/server.js");
-    let url = place.url("/quote?n={{seq}}");
+    let url = place.url("/catalogue?n={{seq}}");
     let run = place.run(&["check", "--url", &url, "--", "node", &server]);
     assert!([0, 3].contains(&run.code), "{}", run.said());
 }

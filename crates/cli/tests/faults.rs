@@ -279,7 +279,7 @@ fn an_interrupt_ends_the_subject_in_every_phase() {
             .map_while(Result::ok)
             .find(|l| l.starts_with(line));
         assert!(seen.is_some(), "`{line}` was not said");
-        let pid = rustix_kill(child.id());
+        let pid = send_interrupt(child.id());
         assert!(pid, "the interrupt was sent");
         // Keep reading, so that it never blocks on a full pipe.
         let drain = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
@@ -298,7 +298,7 @@ fn an_interrupt_ends_the_subject_in_every_phase() {
 }
 
 /// Sends SIGINT by the `kill` utility: the tests need no system calls of their own.
-fn rustix_kill(pid: u32) -> bool {
+fn send_interrupt(pid: u32) -> bool {
     std::process::Command::new("kill")
         .args(["-INT", &pid.to_string()])
         .status()

@@ -8,32 +8,32 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// A directory of its own and a free port.
-pub struct Place {
-    pub directory: tempfile::TempDir,
-    pub port: u16,
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) port: u16,
 }
 
 /// What a run of `plimsoll` left.
-pub struct Finished {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             port: free_port(),
         }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// `plimsoll` with these arguments, in this place, on this port.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
         command
             .args(arguments)
@@ -49,23 +49,23 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Finished {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         finish(self.command(arguments).output().expect("plimsoll starts"))
     }
 
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().expect("plimsoll starts")
     }
 
     /// The document of the newest run.
-    pub fn last_run(&self) -> Value {
+    pub(crate) fn last_run(&self) -> Value {
         let shown = self.run(&["report", "last", "--json"]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);
         serde_json::from_str(&shown.stdout).expect("the report is JSON")
     }
 }
 
-pub fn finish(output: Output) -> Finished {
+pub(crate) fn finish(output: Output) -> Finished {
     Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -75,7 +75,7 @@ pub fn finish(output: Output) -> Finished {
 
 impl Finished {
     /// Everything it said, for a failed assertion.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         format!(
             "exit {}\n--- stdout\n{}\n--- stderr\n{}",
             self.code, self.stdout, self.stderr
@@ -83,13 +83,13 @@ impl Finished {
     }
 
     #[track_caller]
-    pub fn expect_code(&self, code: i32) -> &Self {
+    pub(crate) fn expect_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "{}", self.said());
         self
     }
 
     #[track_caller]
-    pub fn expect_said(&self, part: &str) -> &Self {
+    pub(crate) fn expect_said(&self, part: &str) -> &Self {
         assert!(
             self.stdout.contains(part) || self.stderr.contains(part),
             "`{part}` was not said:\n{}",
@@ -99,7 +99,7 @@ impl Finished {
     }
 
     #[track_caller]
-    pub fn expect_unsaid(&self, part: &str) -> &Self {
+    pub(crate) fn expect_unsaid(&self, part: &str) -> &Self {
         assert!(
             !self.stdout.contains(part) && !self.stderr.contains(part),
             "`{part}` was said:\n{}",
@@ -110,7 +110,7 @@ impl Finished {
 }
 
 /// A file of the repository.
-pub fn repository(path: &str) -> String {
+pub(crate) fn repository(path: &str) -> String {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.canonicalize()
         .expect("the repository")
@@ -120,7 +120,7 @@ pub fn repository(path: &str) -> String {
         .to_owned()
 }
 
-pub fn example(path: &str) -> String {
+pub(crate) fn example(path: &str) -> String {
     repository(&format!("examples/{path}"))
 }
 
@@ -132,7 +132,7 @@ fn free_port() -> u16 {
 }
 
 /// Whether a process of this pid is alive (a zombie is not).
-pub fn is_alive(pid: i64) -> bool {
+pub(crate) fn is_alive(pid: i64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
             .rsplit(')')
