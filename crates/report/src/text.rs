@@ -134,7 +134,13 @@ fn conditions(run: &Run) -> Vec<String> {
             .errors_by_kind
             .iter()
             .filter(|&(_, &count)| count > 0)
-            .map(|(kind, count)| format!("{kind} {}", units::count(*count as f64)))
+            .map(|(kind, &count)| {
+                if count == errors {
+                    kind.clone()
+                } else {
+                    format!("{} x {kind}", units::count(count as f64))
+                }
+            })
             .collect();
         let kinds = if kinds.is_empty() {
             String::new()
@@ -609,12 +615,16 @@ fn guarantee(run: &Run) -> Option<String> {
     if run.status != RunStatus::Completed || verdict.growth.is_none() {
         return None;
     }
-    let rate = units::count(verdict.alpha * 100.0);
-    Some(match operation_word(run) {
-        Some(word) if verdict.warm_up_operations > 0 => format!(
-            "false LEAK in at most {rate} % of runs, if memory is steady after {} of warm-up",
-            several(verdict.warm_up_operations, word)
-        ),
-        _ => format!("false LEAK in at most {rate} % of runs, if memory was steady from the start"),
-    })
+    // Rounded up: a promise may be kept better than it says.
+    let percent = verdict.alpha * 100.0;
+    let steps = if percent < 0.1 { 100.0 } else { 10.0 };
+    let rate = units::count((percent * steps - 1e-9).ceil() / steps);
+    let condition = if operation_word(run).is_some() && verdict.warm_up_operations > 0 {
+        "is steady after the warm-up"
+    } else {
+        "was steady from the start"
+    };
+    Some(format!(
+        "false LEAK in at most {rate} % of runs, if memory {condition}"
+    ))
 }
