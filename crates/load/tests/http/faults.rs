@@ -190,6 +190,71 @@ fn an_answer_without_end_times_out() {
     );
 }
 
+/// The first operation is answered without end; it costs one error, and the others of the round are answered.
+fn check_flood(start: &'static str, more: &'static str, operations: u64, timeout: Duration) {
+    let server = Server::start(move |exchange| {
+        if exchange.number == 0 {
+            Reply::Flood(start.as_bytes(), more.as_bytes())
+        } else {
+            answer("200 OK", "")
+        }
+    });
+    let mut driver = driver(HttpRequest {
+        timeout,
+        ..HttpRequest::get(server.url("/"))
+    });
+    let stats = round(&mut driver, operations, 2);
+    assert_eq!(stats.errors_by_kind, kinds(&[("timeout", 1)]));
+}
+
+#[test]
+fn a_flood_times_out_and_leaves_the_others_their_turn() {
+    let short = Duration::from_millis(200);
+    check_flood(
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "abcdefgh",
+        200,
+        Duration::from_secs(3),
+    );
+    check_flood(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "1\r\na\r\n",
+        1,
+        short,
+    );
+    check_flood("", "HTTP/1.1 100 Continue\r\n\r\n", 1, short);
+}
+
+#[test]
+fn all_at_once_is_counted_by_kind() {
+    let server = Server::start(|exchange| match exchange.number % 8 {
+        0 => answer("500 Internal Server Error", "oh"),
+        1 => Reply::Close,
+        2 => Reply::Reset,
+        3 => text("no HTTP"),
+        4 => Reply::SendAndClose(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".into()),
+        5 => Reply::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhe".into()),
+        6 => text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"),
+        _ => answer("200 OK", "hello"),
+    });
+    let mut driver = driver(HttpRequest::get(server.url("/")));
+    for _ in 0..3 {
+        let stats = round(&mut driver, 800, 16);
+        let each = [
+            "status 500",
+            "closed before the answer",
+            "connection reset",
+            "malformed response",
+            "closed inside the answer",
+        ]
+        .map(|kind| (kind, 100));
+        assert_eq!(stats.errors_by_kind, kinds(&each));
+        assert_eq!(stats.done, 300);
+        assert_eq!(driver.quiesce(&cx()).unwrap().connections, 16);
+    }
+    assert_eq!(server.counts().requests, 2_400);
+}
+
 #[test]
 fn an_answer_to_an_unread_body_counts() {
     // It announces the end: a body that was sent whole before the answer came would leave the connection usable.

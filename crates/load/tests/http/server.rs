@@ -33,6 +33,8 @@ pub(crate) enum Reply {
     Reset,
     /// Never answers.
     Hang,
+    /// Starts with the first and repeats the second until the client goes away.
+    Flood(&'static [u8], &'static [u8]),
 }
 
 /// An answer with this status and body, connection kept.
@@ -243,6 +245,12 @@ impl Shared {
                 Reply::Close => break,
                 Reply::Reset => {
                     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+                    break;
+                }
+                Reply::Flood(start, more) => {
+                    let more = more.repeat(1_000);
+                    let _ = stream.write_all(start);
+                    while stream.write_all(&more).is_ok() {}
                     break;
                 }
                 Reply::Hang => {
