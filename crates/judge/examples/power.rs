@@ -1,11 +1,16 @@
 //! Prints how the judge does on simulated rounds: leak / no leak / inconclusive, and coverage of the interval.
 #![expect(clippy::print_stdout, reason = "an example program")]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/it/common.rs"]
 mod common;
+
+use std::fmt::Write as _;
 
 use common::{Noise, simulate};
 use plimsoll_judge::{Outcome, Terms};
+
+/// Live bytes after so many operations, in rounds of so many.
+type Shape = fn(f64, f64) -> f64;
 
 fn main() {
     let noises = [
@@ -17,7 +22,7 @@ fn main() {
         Noise::Spikes(1e4),
         Noise::Flush(1e4),
     ];
-    let shapes: [(&str, f64, fn(f64, f64) -> f64); 13] = [
+    let shapes: [(&str, f64, Shape); 13] = [
         ("flat", 0.0, |_, _| 0.0),
         ("leak 4", 4.0, |x, _| 4.0 * x),
         ("leak 10", 10.0, |x, _| 10.0 * x),
@@ -81,7 +86,8 @@ fn main() {
                             })
                         })
                         .count();
-                    line += &format!(
+                    let _ = write!(
+                        line,
                         " | {leak:3} {none:3} {:3} {:3}% {:6.2}",
                         50 - leak - none,
                         covered * 2,

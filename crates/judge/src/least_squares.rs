@@ -46,7 +46,9 @@ pub(crate) fn fit(columns: &[&[f64]], y: &[f64], weights: Option<&[f64]>) -> Opt
         let norm = left.sqrt();
         r[j * k + j] = norm;
         ln_determinant += 2.0 * norm.ln();
-        v.iter_mut().for_each(|a| *a /= norm);
+        for a in &mut v {
+            *a /= norm;
+        }
         let along = dot(&v, &z);
         subtract(&mut z, along, &v);
         gamma.push(along);

@@ -5,180 +5,51 @@
 //! where a leak must still be growing and a healthy program must not.
 
 use crate::envelope::{self, Blocks, correlation, roughness};
-use crate::models::{self, Candidate, Class, Contest, Form, Noise};
+use crate::growth::{estimate, growth_of, interval, pattern, stretch_of_leak};
+use crate::models::{self, Candidate, Contest, Form, Noise};
 use crate::repair::Readings;
 use crate::rounds::look_alpha;
-use crate::series::{Axis, Repair, Series, Terms};
-use crate::stats::{deviation, fair_coin_upper, mean, median, quantile, theil_sen};
+use crate::series::{Axis, Quantity, Repair, Series, Terms};
+use crate::stats::{fair_coin_upper, mean, median, quantile, student_upper, theil_sen};
 use crate::steps;
+use crate::stretch::{FEWEST, at, axis, covariates, is_resident, segments};
 use crate::trend::Trend;
-use crate::verdict::{
-    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason,
-    TimeToLimit, Verdict,
-};
+use crate::verdict::{Bound, Guarantee, Interval, More, Outcome, Pattern, Reason, Verdict};
 
-/// Fewest samples judged.
-pub(crate) const FEWEST: usize = 12;
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
 
-/// Whether the metric counts resident pages.
-fn is_resident(series: &Series) -> bool {
-    series.resolution >= 4096.0
-        || ["rss", "anon", "pss", "resident"]
-            .iter()
-            .any(|w| series.metric.to_ascii_lowercase().contains(w))
-}
-
-/// The stretches between restarts, at least [`FEWEST`] readings long: by epoch where the recorder knew, else by a
-/// collapse of resident memory to its start-up level.
-fn segments(readings: &Readings, resident: bool) -> Vec<(usize, usize)> {
-    let n = readings.value.len();
-    let mut cuts = vec![0];
-    if readings.epoch.is_empty() {
-        if resident && n > 60 {
-            cuts.extend(collapses(&readings.value));
-            if cuts.len() > 4 {
-                cuts.truncate(1);
-            }
-        }
-    } else {
-        cuts.extend((1..n).filter(|&i| readings.epoch[i] != readings.epoch[i - 1]));
-    }
-    cuts.push(n);
-    cuts.windows(2)
-        .map(|w| (w[0], w[1]))
-        .filter(|(a, b)| b - a >= FEWEST)
-        .collect()
-}
-
-/// Where memory falls by more than a quarter, to near its level at the start, and stays there.
-fn collapses(y: &[f64]) -> Vec<usize> {
-    let n = y.len();
-    let width = 3.max(n / 100);
-    let stride = (width / 10).max(1);
-    let start = median(&y[..width]);
-    let mut found = Vec::new();
-    let mut i = width;
-    while i + width < n {
-        let lowest = y[i.saturating_sub(5 * width)..i]
-            .iter()
-            .copied()
-            .fold(f64::INFINITY, f64::min);
-        // The median of what follows decides; the cheap test first.
-        if y[i] < 0.72 * lowest || y[i + width / 2] < 0.72 * lowest {
-            let after = median(&y[i..i + width]);
-            if after < 0.72 * lowest
-                && after < 1.25 * start
-                && after < 0.8 * median(&y[i - width..i])
-            {
-                found.push(i);
-                i += 5 * width;
-                continue;
-            }
-        }
-        i += stride;
-    }
-    found
-}
-
-/// The axis growth is measured against: operations where their rate varies by more than a quarter, else time. Scaled
-/// to the length of the record in seconds, so that rates per operation and per second differ by one factor.
-fn axis(series: &Series, r: &Readings) -> (Vec<f64>, bool) {
-    let length = r.seconds.last().copied().unwrap_or(0.0);
-    let done = match r.ops.as_slice() {
-        [first, .., last] => last - first,
-        _ => 0.0,
-    };
-    if done <= 0.0 || done.is_nan() {
-        return (r.seconds.clone(), false);
-    }
-    let wanted = series.axis == Axis::Operations || {
-        let pieces: Vec<f64> = (0..13)
-            .map(|k| at(&r.seconds, &r.ops, length * f64::from(k) / 12.0))
-            .collect();
-        let steps: Vec<f64> = pieces.windows(2).map(|w| w[1] - w[0]).collect();
-        deviation(&steps) > 0.25 * mean(&steps)
-    };
-    if !wanted {
-        return (r.seconds.clone(), false);
-    }
-    let scale = if length > 0.0 { length } else { 1.0 };
-    // Readings without an operation between them stay in order by a hair.
-    let hair = scale * 1e-12;
-    let x = r
-        .ops
-        .iter()
-        .enumerate()
-        .map(|(i, o)| (o - r.ops[0]) / done * scale + i as f64 * hair)
-        .collect();
-    (x, true)
-}
-
-/// Linear interpolation of a column at a time.
-fn at(seconds: &[f64], column: &[f64], when: f64) -> f64 {
-    let i = seconds.partition_point(|s| *s <= when);
-    if i == 0 {
-        return column[0];
-    }
-    if i >= seconds.len() {
-        return column[column.len() - 1];
-    }
-    let span = seconds[i] - seconds[i - 1];
-    let part = if span > 0.0 {
-        (when - seconds[i - 1]) / span
-    } else {
-        1.0
-    };
-    column[i - 1] + part * (column[i] - column[i - 1])
-}
-
-/// Load as covariates: its level, and its running maximum (pools that grow with the load and never shrink).
-fn covariates(load: &[f64]) -> Vec<Vec<f64>> {
-    let most = load.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if load.is_empty() || deviation(load) <= 0.05 * mean(load).abs().max(1.0) || most <= 0.0 {
-        return Vec::new();
-    }
-    let mut top = f64::NEG_INFINITY;
-    let running = load.iter().map(|l| {
-        top = top.max(*l);
-        top / most
-    });
-    let running: Vec<f64> = running.collect();
-    vec![load.iter().map(|l| l / most).collect(), running]
-}
-
 /// What was measured of one stretch, before any decision.
-struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     /// Progress of each block, 0 to 1 of the stretch.
-    u: Vec<f64>,
+    pub(crate) u: Vec<f64>,
     /// The envelope that was judged.
-    m: Vec<f64>,
-    blocks: Blocks,
-    contest: Contest<'a>,
+    pub(crate) m: Vec<f64>,
+    pub(crate) blocks: Blocks,
+    pub(crate) contest: Contest<'a>,
     /// Whether load explains part of the series.
-    loaded: bool,
-    level: f64,
+    pub(crate) loaded: bool,
+    pub(crate) level: f64,
     /// Noise of one block around the best model.
-    sigma: f64,
-    effective: f64,
+    pub(crate) sigma: f64,
+    pub(crate) effective: f64,
     /// Theil–Sen growth per stretch, over everything and over the second half.
-    full: f64,
-    tail: f64,
+    pub(crate) full: f64,
+    pub(crate) tail: f64,
     /// Standard error of `tail`.
-    tail_error: f64,
+    pub(crate) tail_error: f64,
     /// Growth of the best leak model per stretch.
-    growth: f64,
-    interval: Interval,
-    p_value: f64,
-    signs: Signs,
-    octave: f64,
-    undecided: bool,
-    cyclic: bool,
+    pub(crate) growth: f64,
+    pub(crate) interval: Interval,
+    pub(crate) p_value: f64,
+    pub(crate) signs: Signs,
+    pub(crate) octave: f64,
+    pub(crate) undecided: bool,
+    pub(crate) cyclic: bool,
 }
 
 /// The increments of the last 70 % of the record in twelve pieces.
-struct Signs {
+pub(crate) struct Signs {
     /// Chance that so many of eleven increments rise by luck.
     p_value: f64,
     /// Growth of the later half of the pieces over that of the earlier.
@@ -221,7 +92,7 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
     if r.seconds.last().is_none_or(|s| *s <= 0.0) {
         return crate::rounds::too_few(series, &r, terms, guarantee, FEWEST);
     }
-    let (x, by_operations) = axis(series, &r);
+    let x = axis(series, &r);
     let length = x[x.len() - 1] - x[0];
     let mut blocks = envelope::best_blocks(&x, &r.value, &r.load);
     // The first 3 % never count: whatever starts, starts with allocations.
@@ -272,15 +143,15 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
         effective,
         !load.is_empty(),
     );
-    decide(series, &r, terms, &evidence, by_operations, guarantee)
+    decide(series, &r, terms, &evidence, guarantee)
 }
 
 /// Variance of a block that is always there: page size or counter step, and 20 ppm of a level that was not collected.
 fn noise_floor(series: &Series, resident: bool, level: f64, collected: bool) -> f64 {
     let step = match series.quantity {
-        crate::Quantity::Count => 0.1,
-        crate::Quantity::Bytes if resident => 4096.0 / 12_f64.sqrt(),
-        crate::Quantity::Bytes => 8.0,
+        Quantity::Count => 0.1,
+        Quantity::Bytes if resident => 4096.0 / 12_f64.sqrt(),
+        Quantity::Bytes => 8.0,
     };
     let drift = if collected { 0.0 } else { 2e-5 * level };
     step * step + drift * drift
@@ -335,7 +206,15 @@ fn measure<'a>(
     let stretch = stretch_of_leak(&u, contest.best_leak);
     let trend = Trend::of(&u[stretch..], &m[stretch..], noise.floor);
     let error = 2.2 * sigma * (12.0 / effective).sqrt();
-    let interval = interval(candidates, contest.best_leak, (growth, full), (&u, &m), error, trend.as_ref(), loaded);
+    let interval = interval(
+        candidates,
+        contest.best_leak,
+        (growth, full),
+        (&u, &m),
+        error,
+        trend.as_ref(),
+        loaded,
+    );
     let slope_p = trend.as_ref().map_or(1.0, Trend::p_value);
     Evidence {
         octave: octave(&u, &m),
@@ -381,32 +260,6 @@ fn tail_growth(u: &[f64], m: &[f64], noise_floor: f64) -> (f64, f64) {
     (slope, error)
 }
 
-/// Growth per stretch as the best leak model sees it.
-fn growth_of(best: Option<&Candidate>, full: f64, tail: f64, loaded: bool) -> f64 {
-    match best {
-        Some(c) => match c.form {
-            Form::WarmLinear | Form::Onset | Form::WarmOnset => c.beta[1],
-            Form::Exponential | Form::Quadratic => tail,
-            Form::Steps => c.beta.iter().sum(),
-            _ if loaded => c.beta[1],
-            _ => full,
-        },
-        None => full,
-    }
-}
-
-/// Where the growth of the best leak model starts to be straight.
-fn stretch_of_leak(u: &[f64], best: Option<&Candidate>) -> usize {
-    let corner = best.map_or(0.0, |c| match c.form {
-        Form::WarmLinear => 2.0 * c.shape[0],
-        Form::Onset | Form::WarmOnset => c.shape[0],
-        Form::Exponential | Form::Quadratic => 0.5,
-        _ => 0.0,
-    });
-    let latest = u.len().saturating_sub((u.len() / 4).max(4));
-    u.partition_point(|at| *at < corner).min(latest)
-}
-
 /// A late major collection makes a leak look capped: then what follows the last big drop must still grow.
 fn grows_on_after_a_drop(u: &[f64], m: &[f64], full: f64, share: f64) -> bool {
     let k = m.len();
@@ -423,34 +276,6 @@ fn grows_on_after_a_drop(u: &[f64], m: &[f64], full: f64, share: f64) -> bool {
         .filter(|i| *i * 2 > k);
     let from = drop.unwrap_or(k * 85 / 100);
     k - from >= 3 && theil_sen(&u[from..], &m[from..]) > 0.5 * full
-}
-
-fn signs(u: &[f64], m: &[f64], loaded: bool) -> Signs {
-    let from = u.partition_point(|at| *at < 0.3);
-    let late = &m[from..];
-    if late.len() < 14 || loaded {
-        return Signs {
-            p_value: 1.0,
-            ratio: 0.0,
-        };
-    }
-    let n = late.len();
-    let piece: Vec<f64> = (0..12)
-        .map(|i| mean(&late[i * n / 12..(i + 1) * n / 12]))
-        .collect();
-    let rises = piece.windows(2).filter(|w| w[1] > w[0]).count();
-    let (earlier, later) = (piece[6] - piece[0], piece[11] - piece[5]);
-    let ratio = if earlier > 0.0 {
-        later / earlier
-    } else if later > 0.0 {
-        9.0
-    } else {
-        0.0
-    };
-    Signs {
-        p_value: fair_coin_upper(rises, 11),
-        ratio,
-    }
 }
 
 /// Growth of the last half over that of the quarter before it: 2 for a line, 1.4 for a square root, 1 for a
@@ -489,89 +314,119 @@ fn excess(r: &Readings, x: &[f64], blocks: &Blocks) -> f64 {
     quantile(&above, 0.95)
 }
 
-/// What the rate may be: the union of what the leak models within reach of the best one say, of the straight line with
-/// correlated errors, and of the slopes of the later parts of the record. A heap that is still being sized, or an
-/// allocator that works in chunks, bends a leak without changing it; an interval from the noise alone would be far too
-/// short (0.65 instead of 0.95 on the public corpus).
-fn interval(
-    candidates: &[Candidate],
-    best: Option<&Candidate>,
-    (growth, full): (f64, f64),
-    (u, m): (&[f64], &[f64]),
-    error: f64,
-    trend: Option<&Trend>,
-    loaded: bool,
-) -> Interval {
-    let mut low = vec![growth - error];
-    let mut high = vec![growth + error];
-    let mut include = |rate: f64, error: f64| {
-        low.push(rate - error);
-        high.push(rate + error);
+/// The sign test. It needs no model of the noise, so it still speaks when growth comes irregularly.
+fn signs(u: &[f64], m: &[f64], loaded: bool) -> Signs {
+    let from = u.partition_point(|at| *at < 0.3);
+    let late = &m[from..];
+    if late.len() < 14 || loaded {
+        return Signs {
+            p_value: 1.0,
+            ratio: 0.0,
+        };
+    }
+    let n = late.len();
+    let piece: Vec<f64> = (0..12)
+        .map(|i| mean(&late[i * n / 12..(i + 1) * n / 12]))
+        .collect();
+    let rises = piece.windows(2).filter(|w| w[1] > w[0]).count();
+    let (earlier, later) = (piece[6] - piece[0], piece[11] - piece[5]);
+    let ratio = if earlier > 0.0 {
+        later / earlier
+    } else if later > 0.0 {
+        9.0
+    } else {
+        0.0
     };
-    if !loaded {
-        include(full, error);
-    }
-    if let Some(best) = best {
-        for c in candidates {
-            if c.class == Class::Leak && c.pattern == Pattern::Linear && c.bic - best.bic < 4.0 {
-                include(c.beta[1], error);
-            }
-        }
-        if best.pattern == Pattern::Linear && !loaded {
-            if let Some(i) = trend.map(Trend::interval) {
-                include(i.low, 0.0);
-                include(i.high, 0.0);
-            }
-            let start = stretch_of_leak(u, Some(best));
-            let left = u.len() - start;
-            for part in [left / 4, left / 2] {
-                if left - part >= 6 {
-                    include(theil_sen(&u[start + part..], &m[start + part..]), error);
-                }
-            }
-            for part in [left * 3 / 4, left / 2] {
-                if part >= 6 {
-                    include(theil_sen(&u[start..start + part], &m[start..start + part]), error);
-                }
-            }
-        }
-    }
-    Interval {
-        low: low.into_iter().fold(f64::INFINITY, f64::min),
-        high: high.into_iter().fold(f64::NEG_INFINITY, f64::max),
+    Signs {
+        p_value: fair_coin_upper(rises, 11),
+        ratio,
     }
 }
 
-fn scale(
-    series: &Series,
-    e: &Evidence<'_>,
-    collected: bool,
-    floor_rate: Option<f64>,
-    operations: Option<f64>,
-    per_stretch: f64,
-) -> Scale {
-    let (least, wide, tight) = match (series.quantity, collected) {
-        (crate::Quantity::Count, _) => (5.0, 10.0, 8.0),
-        (crate::Quantity::Bytes, true) => (16_384.0, 0.0, 32_768.0),
-        (crate::Quantity::Bytes, false) => (98_304.0, 262_144.0, 196_608.0),
-    };
-    let floor = match (floor_rate, operations) {
-        (Some(rate), _) => rate * per_stretch,
-        (None, Some(done)) => {
-            let per_op = if series.quantity == crate::Quantity::Count {
-                0.005
-            } else {
-                16.0
-            };
-            (per_op * done).max(0.0)
+/// What growth per stretch is divided by to become a rate.
+pub(crate) struct Units {
+    /// What rates are per.
+    pub(crate) axis: Axis,
+    /// Length of the stretch on that axis.
+    pub(crate) of_axis: f64,
+    /// Seconds.
+    pub(crate) elapsed: f64,
+    /// Operations, if known.
+    pub(crate) operations: Option<f64>,
+}
+
+impl Units {
+    fn of(series: &Series, r: &Readings) -> Self {
+        let elapsed = r.seconds[r.seconds.len() - 1];
+        let operations = match r.ops.as_slice() {
+            [first, .., last] if last > first => Some(last - first),
+            _ => None,
+        };
+        match (series.axis, operations) {
+            (Axis::Operations, Some(done)) => Self {
+                axis: Axis::Operations,
+                of_axis: done,
+                elapsed,
+                operations,
+            },
+            _ => Self {
+                axis: Axis::Time,
+                of_axis: elapsed,
+                elapsed,
+                operations,
+            },
         }
-        (None, None) => (0.004 * e.level).max(least),
-    };
-    Scale {
-        floor,
-        wide: (0.02 * e.level).max(wide).max(3.0 * e.sigma),
-        tight: (0.01 * e.level).max(tight),
     }
+}
+
+impl Scale {
+    /// Against time, a leak must add 0.4 % of the level or 96 KiB over the stretch, and no leak may remain that would
+    /// add 2 % or 256 KiB (a wider margin: raw samples rarely allow a narrower one, and the bound is always printed).
+    /// Against operations, and where the user gives a floor, both are the floor.
+    fn of(
+        series: &Series,
+        e: &Evidence<'_>,
+        collected: bool,
+        floor: Option<f64>,
+        units: &Units,
+    ) -> Self {
+        let (least, wide, tight) = match (series.quantity, collected) {
+            (Quantity::Count, _) => (5.0, 10.0, 8.0),
+            (Quantity::Bytes, true) => (16_384.0, 0.0, 32_768.0),
+            (Quantity::Bytes, false) => (98_304.0, 262_144.0, 196_608.0),
+        };
+        let per_operation = match (series.quantity, collected) {
+            (Quantity::Count, _) => 0.005,
+            (Quantity::Bytes, true) => 4.0,
+            (Quantity::Bytes, false) => 16.0,
+        };
+        let floor = floor
+            .filter(|f| f.is_finite())
+            .or((units.axis == Axis::Operations).then_some(per_operation));
+        match floor {
+            Some(rate) => {
+                let floor = rate * units.of_axis;
+                Self {
+                    floor,
+                    wide: floor,
+                    tight: floor,
+                }
+            }
+            None => Self {
+                floor: (0.004 * e.level).max(least),
+                wide: (0.02 * e.level).max(wide).max(3.0 * e.sigma),
+                tight: (0.01 * e.level).max(tight),
+            },
+        }
+    }
+}
+
+/// P(leak) once the sign test has spoken too: a p-value is worth at most odds of 1 / (-e p ln p) (Sellke, Bayarri and
+/// Berger 2001).
+fn with_signs(share: f64, p_value: f64) -> f64 {
+    let odds = 1.0 / (-std::f64::consts::E * p_value * p_value.ln());
+    let combined = share / (1.0 - share).max(1e-12) * odds.max(1.0);
+    combined / (1.0 + combined)
 }
 
 fn decide(
@@ -579,304 +434,151 @@ fn decide(
     r: &Readings,
     terms: &Terms,
     e: &Evidence<'_>,
-    by_operations: bool,
     guarantee: Guarantee,
 ) -> Verdict {
-    let elapsed = r.seconds[r.seconds.len() - 1];
-    let done = match r.ops.as_slice() {
-        [first, .., last] if last > first => Some(last - first),
-        _ => None,
-    };
-    let _ = by_operations;
-    let per_operation = series.axis == Axis::Operations && done.is_some();
-    // Units of the axis in the stretch: growth per stretch divided by this is the rate.
-    let units = if per_operation {
-        done.unwrap_or(1.0)
-    } else {
-        elapsed
-    };
+    let units = Units::of(series, r);
+    let scale = Scale::of(series, e, r.collected, terms.floor, &units);
     let planned = terms.planned_ns.map_or(0.0, |p| p as f64 / 1e9);
-    let early = planned > 1.06 * elapsed;
-    let scale = scale(
-        series,
-        e,
-        r.collected,
-        terms.floor,
-        done.filter(|_| per_operation),
-        units,
-    );
+    let to_plan = if planned > 1.06 * units.elapsed {
+        planned / units.elapsed
+    } else {
+        1.0
+    };
     let share = e.contest.leak_share();
-
-    let best = e.contest.best_leak;
-    let early_enough = !early || (e.octave >= 1.3 && !(e.blocks.cycles > 0 && e.blocks.cycles < 8));
-    let by_signs = e.signs.p_value <= 0.006 && share >= 0.5 && e.signs.ratio >= 0.6;
-    let certain = if early {
-        1.0 - 0.25 * (1.0 - CERTAIN)
+    let probability = if e.signs.p_value <= 0.006 && share >= 0.5 && e.signs.ratio >= 0.6 {
+        with_signs(share, e.signs.p_value)
     } else {
-        CERTAIN
+        share
     };
-    let sure = share >= certain;
-    let matters = e.growth
-        >= if by_signs && !sure {
-            3.0 * scale.floor
-        } else {
-            scale.floor
-        };
-    let visible = by_signs || e.growth > 4.0 * e.sigma / (e.effective / 4.0).max(1.0).sqrt();
-    let tail_grows = best.is_some_and(|c| {
-        c.pattern == Pattern::Stepped
-            || ((e.tail - 1.64 * e.tail_error > 0.0
-                || by_signs
-                || c.pattern == Pattern::Exponential)
-                && if e.loaded { c.beta[1] } else { e.tail } > 0.25 * e.growth)
-            || (e.loaded && c.form != Form::Steps && c.beta[1] > 0.0)
-    });
-    let leaks = best.is_some()
-        && early_enough
-        && !e.undecided
-        && (sure || by_signs)
-        && matters
-        && visible
-        && tail_grows;
+    let bound = e.tail + 1.96 * e.tail_error;
 
-    let stretch_to_plan = if early { planned / elapsed } else { 1.0 };
-    let bound = (e.tail + 1.96 * e.tail_error) * stretch_to_plan;
-    let already = (e.m[e
-        .u
-        .partition_point(|at| *at < e.u[0] + 0.5 * (e.u[e.u.len() - 1] - e.u[0]))
-        .min(e.m.len() - 1)]
-        - e.m[0])
-        .max(0.0);
-    let wide = if share < 0.02 {
-        scale.wide.max(0.2 * already)
-    } else {
-        scale.wide
-    };
-    let level = !e.undecided
-        && ((share <= 0.2 && bound <= wide)
-            || (share <= 0.7 && bound <= scale.tight)
-            || (e.growth < scale.floor && bound < scale.tight)
-            || (share <= 0.03 && e.full <= 0.0 && e.tail <= scale.tight));
-
-    let outcome = if leaks {
+    let outcome = if is_leak(e, terms, &scale, to_plan > 1.0, share, probability)
+        && e.p_value <= guarantee.alpha
+    {
         Outcome::Leak
-    } else if level {
+    } else if is_level(e, &scale, share, bound * to_plan) {
         Outcome::NoLeak(Bound {
-            rate: bound / stretch_to_plan / units,
+            rate: bound / units.of_axis,
         })
     } else {
-        let reason = if best.is_some_and(|_| e.undecided) {
-            match e.contest.best {
-                Some(c) if c.form == Form::Steps => Reason::FewSteps,
-                _ => Reason::StillFilling,
-            }
-        } else if share > 0.2 && share < certain {
-            Reason::Ambiguous
-        } else {
-            Reason::Noise
+        let reason = match e.contest.best {
+            Some(c) if e.undecided && c.form == Form::Steps => Reason::FewSteps,
+            Some(_) if e.undecided => Reason::StillFilling,
+            _ if !terms.settled && share >= CERTAIN => Reason::WarmingUp,
+            _ if (0.2..CERTAIN).contains(&share) => Reason::Ambiguous,
+            _ => Reason::Noise,
         };
         Outcome::Inconclusive {
             reason,
-            more: more(e, elapsed, done, per_operation, &scale),
+            more: more(e, &units, &scale),
         }
     };
     let leak = outcome == Outcome::Leak;
-    let pattern = pattern(e, leak, e.u[e.u.len() - 1] - e.u[0]);
-    let estimate = estimate(e, r, terms, leak, units, elapsed, done, per_operation);
+    let leak_probability = match outcome {
+        // That it goes on, and that it goes on above the floor.
+        Outcome::NoLeak(_) => {
+            share
+                * student_upper(
+                    (scale.floor - e.tail) / e.tail_error.max(1e-300),
+                    e.effective.max(3.0),
+                )
+        }
+        _ if e.undecided => 0.5,
+        _ => probability,
+    };
     Verdict {
-        leak_probability: if e.undecided { 0.5 } else { share },
+        leak_probability: leak_probability.clamp(0.0, 1.0),
         p_value: e.p_value,
-        pattern,
-        detectable: Some(
-            (scale
-                .floor
-                .max(4.0 * e.sigma / (e.effective / 4.0).max(1.0).sqrt()))
-                / units,
-        ),
-        floor: scale.floor / units,
+        pattern: pattern(e, leak),
+        detectable: Some(scale.floor.max(visible(e)) / units.of_axis),
+        floor: scale.floor / units.of_axis,
         guarantee: Guarantee {
             effective_readings: e.effective,
             ..guarantee
         },
         repairs: r.repairs.clone(),
-        estimate: Some(estimate),
+        estimate: Some(estimate(e, r, terms, leak, &units)),
         outcome,
     }
 }
 
+/// Growth per stretch that stands out from the noise by four standard errors.
+fn visible(e: &Evidence<'_>) -> f64 {
+    4.0 * e.sigma / (e.effective / 4.0).max(1.0).sqrt()
+}
+
+/// All guards of a leak. `early` = the run was planned to be longer, so that a slow start has to be ruled out.
+fn is_leak(
+    e: &Evidence<'_>,
+    terms: &Terms,
+    scale: &Scale,
+    early: bool,
+    share: f64,
+    probability: f64,
+) -> bool {
+    let Some(best) = e.contest.best_leak else {
+        return false;
+    };
+    let certain = if early {
+        1.0 - 0.25 * (1.0 - CERTAIN)
+    } else {
+        CERTAIN
+    };
+    let too_early = early && (e.octave < 1.3 || (1..8).contains(&e.blocks.cycles));
+    let slows_down = !terms.settled && e.octave < 1.6;
+    if e.undecided || too_early || slows_down || probability < certain {
+        return false;
+    }
+    // The sign test alone cannot tell a leak from a random walk of the same size: then three floors are asked.
+    let by_signs = probability > share;
+    let matters = e.growth
+        >= if share < certain {
+            3.0 * scale.floor
+        } else {
+            scale.floor
+        };
+    let stands_out = by_signs || e.growth > visible(e);
+    let tail = if e.loaded { best.beta[1] } else { e.tail };
+    let rises =
+        e.tail - 1.64 * e.tail_error > 0.0 || by_signs || best.pattern == Pattern::Exponential;
+    let still_grows = best.pattern == Pattern::Stepped
+        || (rises && tail > 0.25 * e.growth)
+        || (e.loaded && best.form != Form::Steps && best.beta[1] > 0.0);
+    matters && stands_out && still_grows
+}
+
+/// The equivalence test: whatever still grows is small, by a margin that depends on how sure the models are.
+fn is_level(e: &Evidence<'_>, scale: &Scale, share: f64, bound: f64) -> bool {
+    let middle = e.u[0] + 0.5 * (e.u[e.u.len() - 1] - e.u[0]);
+    let half = e.u.partition_point(|at| *at < middle).min(e.m.len() - 1);
+    let already = (e.m[half] - e.m[0]).max(0.0);
+    // After a large fill that has clearly ended, a fifth of it may be uncertain.
+    let wide = if share < 0.02 {
+        scale.wide.max(0.2 * already)
+    } else {
+        scale.wide
+    };
+    !e.undecided
+        && ((share <= 0.2 && bound <= wide)
+            || (share <= 0.7 && bound <= scale.tight)
+            || (e.growth < scale.floor && bound < scale.tight)
+            || (share <= 0.03 && e.full <= 0.0 && e.tail <= scale.tight))
+}
+
 /// What would settle it: half-widths shrink with the length to the power 3/2, and a filling cache needs three time
 /// constants.
-fn more(
-    e: &Evidence<'_>,
-    elapsed: f64,
-    done: Option<f64>,
-    per_operation: bool,
-    scale: &Scale,
-) -> More {
+fn more(e: &Evidence<'_>, units: &Units, scale: &Scale) -> More {
     let half = 0.5 * (e.interval.high - e.interval.low);
     let gap = (e.growth - scale.floor).abs().max(0.25 * scale.floor);
-    let mut factor = (half / gap).max(0.0).powf(2.0 / 3.0).clamp(1.5, 6.0);
-    if let Some(Candidate {
-        form: Form::Saturating,
-        shape,
-        ..
-    }) = e.contest.best
-    {
-        factor = factor.max((3.0 * shape[0]).min(6.0));
+    let mut factor = (half / gap.max(1e-300))
+        .max(0.0)
+        .powf(2.0 / 3.0)
+        .clamp(1.5, 6.0);
+    if let Some(c) = e.contest.best.filter(|c| c.form == Form::Saturating) {
+        factor = factor.max((3.0 * c.shape[0]).min(6.0));
     }
     More {
-        seconds: (!per_operation).then_some(elapsed * (factor - 1.0)),
-        operations: done.map(|d| (d * (factor - 1.0)).ceil() as u64),
-    }
-}
-
-fn pattern(e: &Evidence<'_>, leak: bool, _span: f64) -> Pattern {
-    if leak {
-        let Some(best) = e.contest.best_leak else {
-            return Pattern::Linear;
-        };
-        if best.form == Form::Steps {
-            let at: Vec<f64> = best.steps.iter().map(|&i| e.u[i]).collect();
-            let gaps: Vec<f64> = at.windows(2).map(|w| w[1] - w[0]).collect();
-            let irregular = deviation(&best.beta) > 0.55 * mean(&best.beta)
-                || (gaps.len() >= 2 && deviation(&gaps) > 0.6 * mean(&gaps));
-            return if irregular {
-                Pattern::Sporadic
-            } else {
-                Pattern::Stepped
-            };
-        }
-        let length = e.blocks.x.last().copied().unwrap_or(0.0);
-        if best.pattern == Pattern::Linear && e.cyclic && e.blocks.period > length / 25.0 {
-            return Pattern::Cyclic;
-        }
-        return best.pattern;
-    }
-    match e.contest.best_healthy.map_or(Pattern::Flat, |c| c.pattern) {
-        Pattern::Flat if e.loaded => Pattern::Load,
-        Pattern::Flat if e.cyclic => Pattern::Cyclic,
-        other => other,
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "all parts of one estimate")]
-fn estimate(
-    e: &Evidence<'_>,
-    r: &Readings,
-    terms: &Terms,
-    leak: bool,
-    units: f64,
-    elapsed: f64,
-    done: Option<f64>,
-    per_operation: bool,
-) -> Growth {
-    let last = e.m.len() - 1;
-    let at_ns = |block: usize| {
-        let seconds = e.blocks.first.get(block).map_or(0.0, |&i| r.seconds[i]);
-        r.start_ns.saturating_add((seconds * 1e9) as u64)
-    };
-    let (growth, interval) = (e.growth, e.interval);
-    let onset = e
-        .contest
-        .best_leak
-        .filter(|c| leak && matches!(c.form, Form::Onset | Form::WarmOnset))
-        .map(|c| {
-            let block = e.u.partition_point(|at| *at < c.shape[0]).min(last);
-            Onset {
-                t_ns: at_ns(block),
-                operations: e
-                    .blocks
-                    .first
-                    .get(block)
-                    .and_then(|&i| r.ops.get(i).copied()),
-            }
-        });
-    let plateau = e
-        .contest
-        .best_healthy
-        .filter(|c| !leak && c.pattern == Pattern::Plateau)
-        .map(|c| {
-            let reached = match c.form {
-                Form::Saturating => 3.0 * c.shape[0],
-                Form::TwoPhases => 3.0 * c.shape[1],
-                Form::Clamp | Form::WarmClamp => c.shape[0],
-                Form::Steps => c.steps.last().map_or(0.0, |&i| e.u[i]),
-                _ => 0.5,
-            };
-            let block = e.u.partition_point(|at| *at < reached).min(last);
-            Plateau {
-                level: median(&e.m[block..]),
-                t_ns: at_ns(block),
-            }
-        });
-    let speed = terms.expected_rate.filter(|v| v.is_finite() && *v > 0.0);
-    let time_to_limit = terms.limit.filter(|l| leak && l.is_finite()).map(|limit| {
-        let x: Vec<f64> = e.blocks.x.clone();
-        let over = {
-            let above: Vec<f64> = e
-                .blocks
-                .high
-                .iter()
-                .zip(&e.blocks.low)
-                .map(|(h, l)| h - l)
-                .collect();
-            let _ = x;
-            quantile(&above, 0.75)
-        };
-        let left = (limit - e.m[last] - over).max(0.0);
-        // Seconds for one stretch of growth, at the asked operation rate if there is one.
-        let per_stretch = match (speed, done) {
-            (Some(v), Some(d)) => d / v,
-            _ => elapsed,
-        };
-        let seconds = |g: f64| -> f64 {
-            if g <= 0.0 {
-                return f64::INFINITY;
-            }
-            match e.contest.best_leak {
-                Some(c) if c.form == Form::Exponential => {
-                    // y grows as amplitude x exp(rate u): solve for u beyond 1.
-                    let amplitude = c.beta[1] * (g / growth.max(1e-300));
-                    let now = 1.0;
-                    ((left / amplitude.max(1e-300) + now).ln() / c.shape[0]).max(0.0) * per_stretch
-                }
-                _ => left / g * per_stretch,
-            }
-        };
-        TimeToLimit {
-            limit,
-            seconds: seconds(growth),
-            interval: Interval {
-                low: seconds(interval.high),
-                high: seconds(interval.low),
-            },
-            at_rate: if per_operation {
-                speed.or(done.map(|d| d / elapsed))
-            } else {
-                None
-            },
-        }
-    });
-    let increments: Vec<f64> = e.m.windows(2).map(|w| w[1] - w[0]).collect();
-    let same_way = increments.iter().filter(|d| **d * growth > 0.0).count();
-    Growth {
-        rate: growth / units,
-        interval: Interval {
-            low: interval.low / units,
-            high: interval.high / units,
-        },
-        per: if per_operation {
-            Axis::Operations
-        } else {
-            Axis::Time
-        },
-        per_second: Some(growth / elapsed),
-        per_second_interval: Some(Interval { low: interval.low / elapsed, high: interval.high / elapsed }),
-        per_operation: done.map(|d| growth / d),
-        onset,
-        plateau,
-        time_to_limit,
-        acceleration: (0.5 * e.octave).clamp(-100.0, 100.0),
-        consistency: same_way as f64 / increments.len().max(1) as f64,
+        seconds: (units.axis == Axis::Time).then_some(units.elapsed * (factor - 1.0)),
+        operations: units.operations.map(|d| (d * (factor - 1.0)).ceil() as u64),
     }
 }

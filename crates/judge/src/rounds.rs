@@ -22,6 +22,8 @@ pub(crate) const FEWEST: usize = 5;
 pub(crate) const MOST: usize = 200;
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
+/// Growth of the second half over that of the first from which growth counts as not slowing down.
+const STEADY: f64 = 0.8;
 /// Default floor per operation: the smallest object V8 can leak is about this large.
 const FLOOR_BYTES: f64 = 4.0;
 /// Above this the floor does not rise however noisy the series is: psleak's 16 B/call (giampaolo/psleak#9).
@@ -176,7 +178,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     };
     let keeps_growing =
         by_steps || (tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0 && !e.decelerates);
-    let steady = e.acceleration >= 0.8;
+    let steady = acceleration(e.x, e.y) >= STEADY;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
         && !undecided
@@ -275,11 +277,22 @@ fn growth(
                 })
                 .map(|c| (c, (-0.5 * (c.bic - best.bic)).exp()))
                 .collect();
+            // A line that fits to the last bit needs no warm-up to explain it.
+            let exact = candidates
+                .iter()
+                .find(|c| c.form == Form::Linear && mean_square(&c.residuals) <= 4.0 * noise_floor);
+            if let Some(exact) = exact {
+                near = vec![(exact, 1.0)];
+            }
             near.sort_by(|a, b| b.1.total_cmp(&a.1));
             near.truncate(8);
             Trend::average(&near, u, y, noise_floor, span)
         }
     }
+}
+
+fn mean_square(residuals: &[f64]) -> f64 {
+    residuals.iter().map(|r| r * r).sum::<f64>() / residuals.len().max(1) as f64
 }
 
 /// Whether the last third grows clearly slower than the third before: a saturation that the leak models can imitate
@@ -370,8 +383,9 @@ fn acceleration(u: &[f64], y: &[f64]) -> f64 {
 }
 
 fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reason {
-    let grows = e.grown.low > e.floor;
-    if grows && !terms.settled && e.acceleration < 0.8 {
+    let grows = e.grown.low > e.floor || e.overall.low > e.floor;
+    let undecidable = undecided && e.whole.rate > e.floor;
+    if grows && !terms.settled && acceleration(e.x, e.y) < STEADY {
         Reason::WarmingUp
     } else if e
         .contest
@@ -379,7 +393,7 @@ fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reaso
         .is_some_and(|c| c.form == Form::Steps && c.class == Class::Undecided)
     {
         Reason::FewSteps
-    } else if grows && (undecided || shape < 0.5 || e.decelerates || e.acceleration < 0.6) {
+    } else if undecidable || (grows && (shape < 0.5 || e.decelerates || e.acceleration < 0.6)) {
         Reason::StillFilling
     } else if grows && shape < CERTAIN {
         Reason::Ambiguous
@@ -496,7 +510,10 @@ fn estimate(
         per_second_interval: own_speed.map(|s| {
             let (slow, fast) = speeds(&e.x[from..], &readings.seconds[from..], s);
             let by = |r: f64, speed: f64, other: f64| r * if r > 0.0 { speed } else { other };
-            Interval { low: by(interval.low, slow, fast), high: by(interval.high, fast, slow) }
+            Interval {
+                low: by(interval.low, slow, fast),
+                high: by(interval.high, fast, slow),
+            }
         }),
         per_operation: Some(rate),
         onset,

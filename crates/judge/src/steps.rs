@@ -47,7 +47,7 @@ fn candidate(
     let smallest = jumps.iter().copied().fold(f64::INFINITY, f64::min);
     let parameters = 1 + 2 * at.len();
     let (first, last) = (u[*at.first()?], u[*at.last()?]);
-    let quiet_tail = last.powi(at.len() as i32);
+    let quiet_tail = last.powf(at.len() as f64);
     // A container that doubles steps at operations 1, 2, 4, 8 …: after its last step it is quiet for as long again as
     // everything before, which a steady pace would take for the end of growth.
     let growing_steps = jumps.windows(2).all(|w| w[1] > 0.8 * w[0]);
@@ -161,8 +161,13 @@ fn splits(y: &[f64], most: usize) -> Vec<(f64, Vec<usize>)> {
         let mut next = vec![f64::INFINITY; n + 1];
         let mut from = vec![0; n + 1];
         for to in SHORTEST * (s + 1)..=n {
-            for cut in SHORTEST * s..=to - SHORTEST {
-                let total = best[cut] + cost(cut, to);
+            for (cut, so_far) in best
+                .iter()
+                .enumerate()
+                .take(to - SHORTEST + 1)
+                .skip(SHORTEST * s)
+            {
+                let total = so_far + cost(cut, to);
                 if total < next[to] {
                     next[to] = total;
                     from[to] = cut;

@@ -76,7 +76,9 @@ impl Trend {
         for (candidate, weight) in candidates {
             let pulled = candidate.pulled_in(y, 4.0);
             let mut found = correlations(&candidate.columns(u), &pulled, noise_floor);
-            found.iter_mut().for_each(|c| c.weight *= weight);
+            for c in &mut found {
+                c.weight *= weight;
+            }
             all.append(&mut found);
         }
         Self::mixed(all, 1.0 / span)
@@ -195,9 +197,9 @@ fn correlations(columns: &[Vec<f64>], y: &[f64], noise_floor: f64) -> Vec<Compon
         .map(|c| c.weight)
         .fold(f64::NEG_INFINITY, f64::max);
     let total: f64 = found.iter().map(|c| (c.weight - highest).exp()).sum();
-    found
-        .iter_mut()
-        .for_each(|c| c.weight = (c.weight - highest).exp() / total);
+    for c in &mut found {
+        c.weight = (c.weight - highest).exp() / total;
+    }
     found
 }
 

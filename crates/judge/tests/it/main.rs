@@ -1,0 +1,6 @@
+//! The judge seen from outside: known answers, properties, and error rates by simulation.
+
+mod common;
+mod properties;
+mod simulation;
+mod verdict;

@@ -1,0 +1,288 @@
+//! The verdict on simple series whose answer is known.
+
+use crate::common::{Noise, rounds, simulate};
+use plimsoll_judge::{
+    Axis, Outcome, Overall, Pattern, Quantity, Reason, Repair, Series, Terms, judge, judge_family,
+    overall,
+};
+
+fn exact(n: usize, signal: impl Fn(f64) -> f64) -> Series {
+    rounds(n, 1000.0, signal, &vec![0.0; n])
+}
+
+#[test]
+fn exact_growth_is_a_leak_with_a_tight_interval() {
+    for n in [6, 12, 48] {
+        let v = judge(&exact(n, |x| 40.0 * x), &Terms::default());
+        let g = v.estimate.unwrap();
+        assert_eq!(
+            (v.outcome, v.pattern),
+            (Outcome::Leak, Pattern::Linear),
+            "{n}"
+        );
+        assert!((g.rate - 40.0).abs() < 0.01, "{}", g.rate);
+        assert!(g.interval.high - g.interval.low < 0.5, "{:?}", g.interval);
+        assert!(v.leak_probability >= 0.98 && v.p_value < 1e-3);
+        assert!((g.acceleration - 1.0).abs() < 0.01 && g.consistency == 1.0);
+    }
+}
+
+#[test]
+fn exact_counts_are_judged_by_their_own_floor() {
+    let counts = |per_op: f64| Series {
+        quantity: Quantity::Count,
+        resolution: 1.0,
+        ..exact(12, |x| per_op * x)
+    };
+    assert_eq!(
+        judge(&counts(1.0), &Terms::default()).outcome,
+        Outcome::Leak
+    );
+    assert_eq!(
+        judge(&counts(0.05), &Terms::default()).outcome,
+        Outcome::Leak
+    );
+    assert!(
+        matches!(judge(&counts(0.0), &Terms::default()).outcome, Outcome::NoLeak(b) if b.rate < 0.005)
+    );
+    assert!(
+        matches!(judge(&counts(0.001), &Terms::default()).outcome, Outcome::NoLeak(b) if b.rate < 0.005)
+    );
+}
+
+#[test]
+fn exactly_flat_is_no_leak() {
+    for n in [6, 12, 48] {
+        let v = judge(&exact(n, |_| 0.0), &Terms::default());
+        assert!(
+            matches!(v.outcome, Outcome::NoLeak(b) if b.rate.abs() < 1.0),
+            "{:?}",
+            v.outcome
+        );
+        assert!(v.leak_probability < 0.02, "{}", v.leak_probability);
+        assert_eq!(v.pattern, Pattern::Flat);
+    }
+}
+
+#[test]
+fn growth_below_the_floor_is_no_leak_and_a_users_floor_is_obeyed() {
+    let slow = exact(12, |x| 2.0 * x);
+    assert!(matches!(
+        judge(&slow, &Terms::default()).outcome,
+        Outcome::NoLeak(_)
+    ));
+    assert_eq!(
+        judge(
+            &slow,
+            &Terms {
+                floor: Some(1.0),
+                ..Terms::default()
+            }
+        )
+        .outcome,
+        Outcome::Leak
+    );
+    let fast = exact(12, |x| 40.0 * x);
+    assert!(matches!(
+        judge(
+            &fast,
+            &Terms {
+                floor: Some(64.0),
+                ..Terms::default()
+            }
+        )
+        .outcome,
+        Outcome::NoLeak(_)
+    ));
+}
+
+#[test]
+fn too_few_readings_say_how_many_are_needed() {
+    for n in 0..5 {
+        let v = judge(&exact(n, |x| 40.0 * x), &Terms::default());
+        assert!(
+            matches!(v.outcome, Outcome::Inconclusive { reason: Reason::TooFewReadings { have, need: 5 }, .. } if have == n)
+        );
+        assert!(v.estimate.is_none());
+    }
+}
+
+#[test]
+fn growth_while_idle_is_not_blamed_on_operations() {
+    let series = exact(12, |x| 40.0 * x);
+    let v = judge(
+        &series,
+        &Terms {
+            idle_growth_per_op: 39.0,
+            ..Terms::default()
+        },
+    );
+    assert!(
+        matches!(
+            v.outcome,
+            Outcome::Inconclusive {
+                reason: Reason::GrowsWhileIdle,
+                ..
+            }
+        ),
+        "{:?}",
+        v.outcome
+    );
+    let g = v.estimate.unwrap();
+    assert!(
+        (g.rate - 40.0).abs() < 0.1,
+        "idle growth is never subtracted: {}",
+        g.rate
+    );
+    assert!(
+        g.interval.low < 1.5,
+        "it widens the interval: {:?}",
+        g.interval
+    );
+    assert_eq!(
+        judge(
+            &series,
+            &Terms {
+                idle_growth_per_op: 3.0,
+                ..Terms::default()
+            }
+        )
+        .outcome,
+        Outcome::Leak
+    );
+}
+
+#[test]
+fn an_unsettled_warm_up_needs_growth_that_does_not_slow_down() {
+    let unsettled = Terms {
+        settled: false,
+        ..Terms::default()
+    };
+    assert_eq!(
+        judge(&exact(18, |x| 40.0 * x), &unsettled).outcome,
+        Outcome::Leak
+    );
+    let slowing = exact(18, |x| 40.0 * x + 4e5 * (1.0 - (-x / 3000.0).exp()));
+    assert!(matches!(
+        judge(&slowing, &unsettled).outcome,
+        Outcome::Inconclusive { .. }
+    ));
+}
+
+#[test]
+fn the_time_to_limit_is_at_the_runs_own_rate_or_the_expected_one() {
+    // 40 bytes per operation, 1,000 operations in 0.7 s, 23 MB to go.
+    let series = exact(12, |x| 40.0 * x);
+    let limit = 21e6 + 40.0 * 11_000.0 + 23e6;
+    let at = |expected_rate| {
+        let v = judge(
+            &series,
+            &Terms {
+                limit: Some(limit),
+                expected_rate,
+                ..Terms::default()
+            },
+        );
+        v.estimate.unwrap().time_to_limit.unwrap()
+    };
+    let own = at(None);
+    assert!(
+        (own.seconds / (23e6 / 40.0 / 1000.0 * 0.7) - 1.0).abs() < 0.01,
+        "{own:?}"
+    );
+    assert!(own.interval.low <= own.seconds && own.seconds <= own.interval.high);
+    assert!((at(Some(50.0)).seconds / (23e6 / 40.0 / 50.0) - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn a_leak_that_begins_mid_run_has_an_onset() {
+    let v = judge(
+        &exact(24, |x| 40.0 * (x - 12_000.0).max(0.0)),
+        &Terms::default(),
+    );
+    assert_eq!(v.outcome, Outcome::Leak);
+    let onset = v.estimate.unwrap().onset.expect("an onset");
+    assert!(
+        (onset.operations.unwrap() - 12_000.0).abs() <= 2500.0,
+        "{onset:?}"
+    );
+}
+
+#[test]
+fn a_family_pays_for_its_size() {
+    // One series that is only just significant, alone and among many healthy ones.
+    let flat = exact(12, |_| 0.0);
+    let verdicts = simulate(40, 8, 1000.0, Noise::White(1e4), &Terms::default(), |x| {
+        30.0 * x
+    });
+    let just = verdicts
+        .iter()
+        .position(|v| v.outcome == Outcome::Leak && v.p_value > 1e-4)
+        .expect("a close call");
+    let mut g = crate::common::Generator::new(just as u64 + 8000);
+    let noise = Noise::White(1e4).draw(8, &mut g);
+    let close = rounds(8, 1000.0, |x| 30.0 * x, &noise);
+    assert_eq!(judge(&close, &Terms::default()).outcome, Outcome::Leak);
+    let mut family = vec![flat; 200];
+    family.push(close);
+    let judged = judge_family(&family, &Terms::default());
+    assert!(
+        matches!(judged[200].outcome, Outcome::Inconclusive { .. }),
+        "{:?}",
+        judged[200]
+    );
+    assert_eq!(overall(&judged), Overall::Inconclusive);
+    assert_eq!(overall(&judged[..200]), Overall::NoLeak);
+    assert_eq!(overall(&[]), Overall::Inconclusive);
+}
+
+#[test]
+fn a_restart_splits_the_series_and_the_longest_stretch_is_judged() {
+    let n = 2000_u64;
+    let series = Series {
+        metric: "rss".into(),
+        axis: Axis::Time,
+        t_ns: (0..n).map(|i| i * 200_000_000).collect(),
+        value: (0..n)
+            .map(|i| {
+                4e7 + 100_000.0 * 0.2 * (if i < 1400 { i } else { i - 1400 }) as f64
+                    + ((i * 7919) % 97) as f64 * 300.0
+            })
+            .collect(),
+        ..Series::default()
+    };
+    let v = judge(&series, &Terms::default());
+    assert_eq!(v.outcome, Outcome::Leak);
+    assert!(
+        matches!(
+            v.repairs[..],
+            [Repair::Restarts {
+                segments: 2,
+                kept: 1380..=1420
+            }]
+        ),
+        "{:?}",
+        v.repairs
+    );
+    let g = v.estimate.unwrap();
+    assert!((g.rate / 100_000.0 - 1.0).abs() < 0.05, "{}", g.rate);
+    assert_eq!(g.per, Axis::Time);
+}
+
+#[test]
+fn memory_that_follows_the_load_is_no_leak() {
+    let n = 1500_usize;
+    let load = |i: usize| (i as f64 / 5.0).min(200.0).floor();
+    let series = Series {
+        metric: "rss".into(),
+        axis: Axis::Time,
+        t_ns: (0..n as u64).map(|i| i * 200_000_000).collect(),
+        value: (0..n)
+            .map(|i| 5e7 + 1e5 * load(i) + ((i * 7919) % 97) as f64 * 3000.0)
+            .collect(),
+        load: (0..n).map(load).collect(),
+        ..Series::default()
+    };
+    let v = judge(&series, &Terms::default());
+    assert!(!matches!(v.outcome, Outcome::Leak), "{v:?}");
+}
