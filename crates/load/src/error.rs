@@ -10,7 +10,7 @@ use plimsoll_model::RoundStats;
 #[non_exhaustive]
 pub enum Error {
     /// Nobody accepts connections any more.
-    #[error("the server at {address} refuses connections, for {} now: {} answered, {} failed before", seconds(*since), stats.done, stats.errors())]
+    #[error("the server at {address} has refused connections for {}: {} answered, {} failed before", seconds(*since), stats.done, stats.errors())]
     ServerLost {
         /// Where it used to listen.
         address: String,
@@ -113,4 +113,61 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 fn seconds(duration: Duration) -> String {
     plimsoll_model::units::duration(duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StatusRanges, Url};
+
+    fn stats() -> Box<RoundStats> {
+        Box::new(RoundStats {
+            done: 980,
+            errors_by_kind: [("connection reset".into(), 10)].into(),
+            ..RoundStats::default()
+        })
+    }
+
+    #[test]
+    fn messages_say_what_and_how_far() {
+        let lost = Error::ServerLost {
+            address: "127.0.0.1:3000".into(),
+            since: Duration::from_millis(2_100),
+            stats: stats(),
+        };
+        assert_eq!(
+            lost.to_string(),
+            "the server at 127.0.0.1:3000 has refused connections for 2.1 s: 980 answered, 10 failed before"
+        );
+        assert_eq!(lost.stats().map(|s| s.done), Some(980));
+        assert_eq!(
+            Error::Deadline { stats: stats() }.to_string(),
+            "the time for the round is over: 980 answered, 10 failed"
+        );
+        assert_eq!(
+            Error::Cancelled { stats: stats() }.to_string(),
+            "cancelled: 980 answered, 10 failed"
+        );
+        let full = Error::Io {
+            doing: "open another connection",
+            source: io::Error::from_raw_os_error(24),
+        };
+        assert!(full.hint().is_some_and(|hint| hint.contains("ulimit -n")));
+        assert!(full.stats().is_none());
+    }
+
+    #[test]
+    fn examples_in_hints_are_right() {
+        let url = Url::parse("nonsense").unwrap_err().hint().unwrap();
+        assert!(Url::parse(url.rsplit(' ').next().unwrap()).is_ok());
+        let statuses = "nonsense".parse::<StatusRanges>().unwrap_err();
+        let example = statuses
+            .hint()
+            .unwrap()
+            .strip_prefix("an example: ")
+            .unwrap();
+        for list in example.split(" or ") {
+            assert!(list.parse::<StatusRanges>().is_ok(), "{list}");
+        }
+    }
 }
