@@ -50,9 +50,12 @@ pub use verdict::{
 /// gaps. Cost: below 5 ms for 3,000 readings.
 pub fn judge(series: &Series, terms: &Terms) -> Verdict {
     let readings = repair::repair(series);
-    let few = readings.value.len() <= rounds::MOST;
     let collected = readings.collected || readings.value.is_empty();
-    if series.axis == Axis::Operations && few && collected {
+    let most = match series.axis {
+        Axis::Operations => rounds::MOST,
+        Axis::Time => rounds::MOST_ON_TIME,
+    };
+    if collected && readings.value.len() <= most {
         rounds::judge(series, &readings, terms)
     } else {
         passive::judge(series, &readings, terms)

@@ -20,6 +20,8 @@ use crate::verdict::{
 pub(crate) const FEWEST: usize = 5;
 /// Most readings judged as rounds; more are reduced to blocks first.
 pub(crate) const MOST: usize = 200;
+/// The same against time, where more than the most rounds there can be are a recording.
+pub(crate) const MOST_ON_TIME: usize = 60;
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
 /// Growth of the second half over that of the first from which growth counts as not slowing down.
@@ -28,6 +30,9 @@ const STEADY: f64 = 0.8;
 const FLOOR_BYTES: f64 = 4.0;
 /// Above this the floor does not rise however noisy the series is: psleak's 16 B/call (giampaolo/psleak#9).
 const FLOOR_BYTES_MOST: f64 = 16.0;
+/// Default floor against time: bytes, or things, that the whole record may add.
+const LEAST_PER_RUN: f64 = 16_384.0;
+const LEAST_COUNT_PER_RUN: f64 = 5.0;
 /// Default floor for counts: one thing kept in two hundred operations.
 const FLOOR_COUNT: f64 = 0.005;
 
@@ -73,12 +78,19 @@ struct Evidence<'a> {
     acceleration: f64,
     decelerates: bool,
     floor: f64,
+    axis: Axis,
     idle: f64,
 }
 
-/// Judges the readings against operations.
+/// Judges the readings against operations, or against time if the series asks for that (rounds that grow while idle).
 pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verdict {
-    let (x, y) = (&readings.ops, &readings.value);
+    let on_time = series.axis == Axis::Time;
+    let x = if on_time {
+        &readings.seconds
+    } else {
+        &readings.ops
+    };
+    let y = &readings.value;
     let guarantee = Guarantee {
         alpha: look_alpha(terms),
         warm_up_operations: terms.warm_up_operations,
@@ -112,7 +124,11 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         &u,
         y,
         allowance,
-        terms.warm_up_operations as f64 / span,
+        if on_time {
+            0.0
+        } else {
+            terms.warm_up_operations as f64 / span
+        },
     ));
     let effective = effective_readings(&candidates, y.len());
     models::rescore(&mut candidates, y.len(), effective);
@@ -123,15 +139,21 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         .unwrap_or_else(|| whole.clone());
     let tail = stretch_of_level(&u, contest.best_healthy)
         .and_then(|start| Some((start, Trend::of(&x[start..], &y[start..], noise.floor)?)));
-    let floor = terms.floor.unwrap_or_else(|| match series.quantity {
-        Quantity::Bytes => {
-            let error = tail
-                .as_ref()
-                .map_or(whole.error, |t| t.1.error.min(whole.error));
-            (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST)
-        }
-        Quantity::Count => FLOOR_COUNT,
-    });
+    let floor = terms
+        .floor
+        .filter(|f| f.is_finite())
+        .unwrap_or_else(|| match series.quantity {
+            // Against time there is no object size to compare with: what the run may add, as for raw samples.
+            Quantity::Bytes if on_time => (0.004 * median(y)).max(LEAST_PER_RUN) / span,
+            Quantity::Count if on_time => LEAST_COUNT_PER_RUN / span,
+            Quantity::Bytes => {
+                let error = tail
+                    .as_ref()
+                    .map_or(whole.error, |t| t.1.error.min(whole.error));
+                (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST)
+            }
+            Quantity::Count => FLOOR_COUNT,
+        });
     let evidence = Evidence {
         x,
         y,
@@ -145,7 +167,8 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         overall: whole.interval(),
         whole,
         floor,
-        idle: if terms.idle_growth_per_op.is_finite() {
+        axis: series.axis,
+        idle: if terms.idle_growth_per_op.is_finite() && !on_time {
             terms.idle_growth_per_op
         } else {
             0.0
@@ -409,9 +432,16 @@ fn more(e: &Evidence<'_>) -> More {
     let half = 0.5 * (interval.high - interval.low);
     let gap = (e.growth.rate - e.floor).abs().max(0.25 * e.floor);
     let factor = (half / gap).max(0.0).powf(2.0 / 3.0).clamp(1.5, 5.0);
-    More {
-        operations: Some((span * (factor - 1.0)).ceil().max(1.0) as u64),
-        seconds: None,
+    let further = span * (factor - 1.0);
+    match e.axis {
+        Axis::Operations => More {
+            operations: Some(further.ceil().max(1.0) as u64),
+            seconds: None,
+        },
+        Axis::Time => More {
+            operations: None,
+            seconds: Some(further),
+        },
     }
 }
 
@@ -452,16 +482,22 @@ fn estimate(
             .start_ns
             .saturating_add((readings.seconds[i] * 1e9) as u64)
     };
+    let on_time = e.axis == Axis::Time;
     let elapsed = readings.seconds[last] - readings.seconds[from];
-    let own_speed = if elapsed > 0.0 {
-        Some((e.x[last] - e.x[from]) / elapsed)
-    } else {
-        None
+    let done = match readings.ops.get(from..) {
+        Some([first, .., last]) if last > first => Some(last - first),
+        _ => None,
     };
-    let speed = terms
+    // Units of the axis per second: operations, or seconds themselves.
+    let own_speed = if on_time {
+        Some(1.0)
+    } else {
+        done.filter(|_| elapsed > 0.0).map(|d| d / elapsed)
+    };
+    let expected = terms
         .expected_rate
-        .filter(|r| r.is_finite() && *r > 0.0)
-        .or(own_speed);
+        .filter(|r| r.is_finite() && *r > 0.0 && !on_time);
+    let speed = expected.or(own_speed);
     let onset = (matches!(outcome, Outcome::Leak)
         && e.from > 0
         && e.contest
@@ -469,7 +505,7 @@ fn estimate(
             .is_some_and(|c| matches!(c.form, Form::Onset | Form::WarmOnset)))
     .then(|| Onset {
         t_ns: at_ns(e.from),
-        operations: Some(e.x[e.from]),
+        operations: readings.ops.get(e.from).copied(),
     });
     let plateau = match (&e.tail, outcome) {
         (Some((start, _)), Outcome::NoLeak(_)) if *start > 0 => Some(Plateau {
@@ -495,7 +531,7 @@ fn estimate(
                     low: seconds(interval.high),
                     high: seconds(interval.low),
                 },
-                at_rate: Some(speed),
+                at_rate: (!on_time).then_some(speed),
             })
         }
         _ => None,
@@ -505,7 +541,7 @@ fn estimate(
     Growth {
         rate,
         interval,
-        per: Axis::Operations,
+        per: e.axis,
         per_second: own_speed.map(|s| rate * s),
         per_second_interval: own_speed.map(|s| {
             let (slow, fast) = speeds(&e.x[from..], &readings.seconds[from..], s);
@@ -515,7 +551,11 @@ fn estimate(
                 high: by(interval.high, fast, slow),
             }
         }),
-        per_operation: Some(rate),
+        per_operation: if on_time {
+            done.map(|d| rate * elapsed / d)
+        } else {
+            Some(rate)
+        },
         onset,
         plateau,
         time_to_limit,
@@ -544,10 +584,13 @@ pub(crate) fn too_few(
     need: usize,
 ) -> Verdict {
     let have = readings.value.len();
-    let floor = terms.floor.unwrap_or(match series.quantity {
-        Quantity::Bytes => FLOOR_BYTES_MOST,
-        Quantity::Count => FLOOR_COUNT,
-    });
+    let floor = terms
+        .floor
+        .filter(|f| f.is_finite())
+        .unwrap_or(match series.quantity {
+            Quantity::Bytes => FLOOR_BYTES_MOST,
+            Quantity::Count => FLOOR_COUNT,
+        });
     let per_reading = match readings.ops.as_slice() {
         [first, .., last] => (last - first) / (have - 1) as f64,
         _ => 0.0,

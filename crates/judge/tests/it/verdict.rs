@@ -286,3 +286,33 @@ fn memory_that_follows_the_load_is_no_leak() {
     let v = judge(&series, &Terms::default());
     assert!(!matches!(v.outcome, Outcome::Leak), "{v:?}");
 }
+
+#[test]
+fn rounds_can_be_judged_against_time() {
+    // 40 bytes per operation at 1,000 operations per 0.7 s.
+    let series = Series {
+        axis: Axis::Time,
+        ..exact(12, |x| 40.0 * x)
+    };
+    let v = judge(
+        &series,
+        &Terms {
+            limit: Some(1e9),
+            ..Terms::default()
+        },
+    );
+    assert_eq!(v.outcome, Outcome::Leak);
+    let g = v.estimate.unwrap();
+    assert_eq!(g.per, Axis::Time);
+    assert!((g.rate * 0.7 / 40_000.0 - 1.0).abs() < 0.01, "{}", g.rate);
+    assert!((g.per_operation.unwrap() - 40.0).abs() < 0.1);
+    assert!((g.time_to_limit.unwrap().seconds * g.rate / (1e9 - 21.4e6) - 1.0).abs() < 0.01);
+    let flat = Series {
+        axis: Axis::Time,
+        ..exact(12, |_| 0.0)
+    };
+    assert!(matches!(
+        judge(&flat, &Terms::default()).outcome,
+        Outcome::NoLeak(_)
+    ));
+}
