@@ -1,2 +1,87 @@
-//! Chores.
-fn main() {}
+//! Chores of the workspace: `cargo xtask test`, `tidy` and `dist`.
+//!
+//! Everything a continuous build needs is here and not in its configuration, so that the same command
+//! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
+//! is built before anything else.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore talks to whoever started it"
+)]
+
+mod dist;
+mod runner;
+mod tally;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+/// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
+const CHORES: [(&str, &str); 3] = [
+    (
+        "test",
+        "every check and every test; `cargo xtask test STEP...` does only the steps named",
+    ),
+    (
+        "tidy",
+        "what no other tool checks: dependency arrows, STYLE's rules, names of examples",
+    ),
+    (
+        "dist",
+        "a stripped binary with its licences in `dist/`, and proof that it starts",
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let (chore, rest) = match arguments.split_first() {
+        Some((chore, rest)) => (chore.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    match chore {
+        "test" => test::run(rest),
+        "tidy" => tidy::run(),
+        "dist" => dist::run(),
+        "help" | "--help" | "-h" => {
+            println!("usage: cargo xtask CHORE\n");
+            for (name, does) in CHORES {
+                println!("  {name:<6} {does}");
+            }
+            println!("\nsteps of test: {}", test::step_names().join(", "));
+            Ok(ExitCode::SUCCESS)
+        }
+        unknown => bail!(
+            "no chore is called '{unknown}'; there are: {}",
+            CHORES.map(|(name, _)| name).join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+
+    #[test]
+    fn an_unknown_chore_names_the_known_ones() {
+        let error = run(&["tset".to_owned()]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "no chore is called 'tset'; there are: test, tidy, dist"
+        );
+    }
+}

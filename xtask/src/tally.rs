@@ -1,0 +1,176 @@
+//! How many tests passed and failed, read from what the runners print.
+//!
+//! Three runners, three last lines:
+//!
+//! - nextest: `Summary [ 0.012s] 3 tests run: 2 passed (1 slow), 1 failed, 0 skipped`
+//! - libtest: `test result: ok. 3 passed; 0 failed; 0 ignored; …`, once per test binary
+//! - node: `ℹ pass 3`, `ℹ fail 0`, `ℹ cancelled 0`
+//!
+//! Ignored and skipped tests count as neither. A line that is none of these counts nothing.
+
+use std::ops::AddAssign;
+
+/// Tests that passed and tests that did not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl Tally {
+    /// What one line of a runner's output adds. Colours are ignored.
+    pub(crate) fn of_line(line: &str) -> Self {
+        let line = without_colour(line);
+        let line = line.trim();
+        if let Some(rest) = line.strip_prefix("Summary [") {
+            return match rest.split_once(" run: ") {
+                Some((_, counts)) => of_counts(&without_parentheses(counts), ','),
+                None => Self::default(),
+            };
+        }
+        if let Some(rest) = line.strip_prefix("test result: ") {
+            return match rest.split_once(". ") {
+                Some((_, counts)) => of_counts(counts, ';'),
+                None => Self::default(),
+            };
+        }
+        let Some((word, count)) = line
+            .strip_prefix("ℹ ")
+            .and_then(|rest| rest.split_once(' '))
+        else {
+            return Self::default();
+        };
+        match (word, count.parse()) {
+            ("pass", Ok(passed)) => Self { passed, failed: 0 },
+            ("fail" | "cancelled", Ok(failed)) => Self { passed: 0, failed },
+            _ => Self::default(),
+        }
+    }
+}
+
+/// `2 passed, 1 failed, 1 timed out, 1 exec failed, 3 skipped` with any separator.
+fn of_counts(counts: &str, separator: char) -> Tally {
+    let mut tally = Tally::default();
+    for part in counts.split(separator) {
+        let Some((count, what)) = part.trim().split_once(' ') else {
+            continue;
+        };
+        let Ok(count) = count.parse::<u64>() else {
+            continue;
+        };
+        match what.trim() {
+            "passed" => tally.passed += count,
+            "failed" | "timed out" | "exec failed" => tally.failed += count,
+            _ => {}
+        }
+    }
+    tally
+}
+
+fn without_parentheses(text: &str) -> String {
+    let mut depth = 0_u32;
+    text.chars()
+        .filter(|&character| {
+            match character {
+                '(' => depth += 1,
+                ')' => {
+                    depth = depth.saturating_sub(1);
+                    return false;
+                }
+                _ => {}
+            }
+            depth == 0
+        })
+        .collect()
+}
+
+/// `line` without the escape sequences that colour it (`ESC [ … m` and its kin).
+fn without_colour(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        if character == '\u{1b}' {
+            characters.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[track_caller]
+    fn check(line: &str, passed: u64, failed: u64) {
+        assert_eq!(Tally::of_line(line), Tally { passed, failed }, "{line}");
+    }
+
+    #[test]
+    fn reads_nextest() {
+        check(
+            "     Summary [   0.012s] 3 tests run: 3 passed, 0 skipped",
+            3,
+            0,
+        );
+        check(
+            "     Summary [   0.012s] 1 test run: 1 passed, 2 skipped",
+            1,
+            0,
+        );
+        check(
+            "     Summary [   9.012s] 12/20 tests run: 7 passed (1 slow, 2 leaky), 2 failed, 1 timed out, 2 exec failed, 8 skipped",
+            7,
+            5,
+        );
+        check(
+            "\u{1b}[31;1m     Summary\u{1b}[0m [   0.01s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m1\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m1\u{1b}[0m \u{1b}[31;1mfailed\u{1b}[0m, 0 skipped",
+            1,
+            1,
+        );
+    }
+
+    #[test]
+    fn reads_libtest() {
+        check(
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s",
+            5,
+            0,
+        );
+        check(
+            "test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+            4,
+            1,
+        );
+    }
+
+    #[test]
+    fn reads_node() {
+        check("ℹ pass 14", 14, 0);
+        check("ℹ fail 2", 0, 2);
+        check("ℹ cancelled 1", 0, 1);
+        check("ℹ skipped 3", 0, 0);
+        check("ℹ duration_ms 1443", 0, 0);
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        check("running 5 tests", 0, 0);
+        check(
+            "        PASS [   0.005s] plimsoll-judge rounds::tests::flat",
+            0,
+            0,
+        );
+        check("12 passed, 3 failed", 0, 0);
+        check("test result: what", 0, 0);
+        check("", 0, 0);
+    }
+}
