@@ -13,7 +13,7 @@
 //! use plimsoll_model::{Cancel, Cx, Mode, RoundSpec};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut driver = HttpDriver::try_new(HttpRequest::get("http://127.0.0.1:3000/login?user={{seq}}"), 10)?;
+//! let mut driver = HttpDriver::try_new(HttpRequest::get("http://127.0.0.1:3000/api/items?id={{seq}}"), 10)?;
 //! let round = RoundSpec { operations: 1_000, mode: Mode::Closed { concurrency: 10 }, only: None, distinct: true };
 //! let cx = Cx::within(&Cancel::try_new()?, Duration::from_secs(60));
 //! let stats = driver.round(&round, &cx)?;

@@ -15,7 +15,7 @@ pub struct OpId(pub u32);
 pub struct OperationKind {
     /// Its index.
     pub id: OpId,
-    /// Name for people, e.g. `GET /login`.
+    /// Name for people, e.g. `GET /api/items`.
     pub name: String,
 }
 

@@ -142,7 +142,7 @@ pub struct Output {
 /// What drove the subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadInfo {
-    /// What it is, for people: `GET http://127.0.0.1:8080/login`.
+    /// What it is, for people: `GET http://127.0.0.1:3000/api/items`.
     pub name: String,
     /// One operation, for people: `request`.
     pub operation_word: String,
