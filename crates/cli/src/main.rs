@@ -9,7 +9,7 @@ use std::process::ExitCode as ProcessExit;
 use anyhow::Context;
 use clap::Parser;
 use plimsoll_engine::{Config, Error, Question, Supervisor};
-use plimsoll_model::{Cancel, ExitCode, Outcome, Run};
+use plimsoll_model::{Cancel, Event, ExitCode, Outcome, Run};
 use plimsoll_report::Style;
 use plimsoll_store::Store;
 
@@ -61,10 +61,19 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     cancel_on_signals(&cancel)?;
     let supervisor = Supervisor::of_process().unwrap_or_default();
     let mut progress = Progress::new(quiet);
+    // Development builds can be made to fail on purpose: a test sees that the subject does not survive our own bugs.
+    let fails_on_purpose =
+        cfg!(debug_assertions) && std::env::var_os("PLIMSOLL_TEST_PANIC").is_some();
     let mut run = plimsoll_engine::check(
         &config,
         &supervisor,
-        &mut |event| progress.tell(&event),
+        &mut |event| {
+            assert!(
+                !(fails_on_purpose && matches!(event, Event::Round(_))),
+                "a failure on purpose"
+            );
+            progress.tell(&event);
+        },
         &cancel,
     )?;
     progress.clear();

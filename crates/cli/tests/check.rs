@@ -114,5 +114,109 @@ fn memory_that_grows_without_a_driver_is_judged_on_time() {
         .expect_code(1)
         .expect_said("LEAK")
         .expect_said("probe not loaded");
-    assert_eq!(run(&["--flat"]).expect_unsaid("LEAK").code, 0);
+    run(&["--flat"]).expect_code(0).expect_said("NO LEAK");
+}
+
+#[test]
+fn worker_threads_are_named_and_not_judged() {
+    let place = Place::new();
+    let url = place.url("/");
+    let subject = example("faults/worker-threads.js");
+    let run = place.run(&[
+        "check",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "2000",
+        "--operations",
+        "500",
+        "--url",
+        &url,
+        "--",
+        "node",
+        &subject,
+        "--fixed",
+    ]);
+    assert!([0, 3].contains(&run.code), "{}", run.said());
+    let isolates = place.last_run()["subject"]["context_isolates"].clone();
+    assert!(
+        !isolates.as_array().expect("a list").is_empty(),
+        "{}",
+        run.said()
+    );
+}
+
+#[test]
+fn buffers_outside_the_heap_are_counted_as_external() {
+    let place = Place::new();
+    let url = place.url("/");
+    let subject = example("faults/external-leak.js");
+    place
+        .run(&["check", "--url", &url, "--", "node", &subject])
+        .expect_code(1)
+        .expect_said("LEAK");
+    let shares = place.last_run()["shares"].clone();
+    let external = shares
+        .as_array()
+        .and_then(|all| all.iter().find(|s| s["name"] == "external"))
+        .and_then(|s| s["ratio"].as_f64())
+        .expect("a share");
+    assert!(external > 0.5, "{shares}");
+}
+
+#[test]
+fn what_cannot_be_settled_is_inconclusive_and_ci_chooses_what_that_means() {
+    let place = Place::new();
+    let file = place.directory.path().join("short.csv");
+    std::fs::write(&file, "t_s,bytes\n0,100\n1,101\n2,103\n").expect("written");
+    let file = file.to_str().expect("readable");
+    place
+        .run(&["analyze", file])
+        .expect_code(3)
+        .expect_said("INCONCLUSIVE");
+    for (how, code) in [("exit", 3), ("pass", 0), ("fail", 1)] {
+        let run = place.run(&[
+            "check",
+            "--inconclusive",
+            how,
+            "--duration",
+            "300ms",
+            "--",
+            "sh",
+            "-c",
+            "sleep 30",
+        ]);
+        run.expect_code(code).expect_said("INCONCLUSIVE");
+    }
+}
+
+#[test]
+fn a_recorded_series_gets_the_verdict_of_the_same_judge() {
+    let place = Place::new();
+    let rows = |rate: f64| -> String {
+        let row = |i: u32| {
+            let sawtooth = f64::from((i * 7919) % 97) * 1000.0;
+            format!(
+                "{},{}\n",
+                f64::from(i) * 0.1,
+                5e7 + sawtooth + rate * f64::from(i) * 0.1
+            )
+        };
+        std::iter::once("t_s,bytes\n".to_owned())
+            .chain((0..3000).map(row))
+            .collect()
+    };
+    for (name, rate, code) in [("leak.csv", 20_000.0, 1), ("flat.csv", 0.0, 0)] {
+        std::fs::write(place.directory.path().join(name), rows(rate)).expect("written");
+        let run = place.run(&["analyze", "--json", name]);
+        run.expect_code(code);
+        let verdict: serde_json::Value =
+            serde_json::from_str(&run.stdout).expect("one flat object");
+        assert_eq!(verdict["schema"], "plimsoll.verdict/1");
+        if rate > 0.0 {
+            let low = verdict["rate_ci_low"].as_f64().expect("an interval");
+            let high = verdict["rate_ci_high"].as_f64().expect("an interval");
+            assert!(low <= rate && rate <= high, "{low} … {high}");
+        }
+    }
 }

@@ -399,3 +399,21 @@ fn a_subject_that_prints_without_end_is_bounded() {
         "{printed} printed, {dropped} dropped"
     );
 }
+
+#[test]
+fn our_own_failure_has_its_own_code_and_ends_the_subject() {
+    // Only development builds can be made to fail.
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let place = Place::new();
+    let url = place.url("/login");
+    let server = example("node/session-map/server.js");
+    let mut command = place.command(&["check", "--url", &url, "--", "node", &server]);
+    command.env("PLIMSOLL_TEST_PANIC", "1");
+    finish(command.output().expect("plimsoll starts"))
+        .expect_code(70)
+        .expect_said("plimsoll itself failed");
+    // Nobody answers any more: the port is free at once.
+    std::net::TcpListener::bind(("127.0.0.1", place.port)).expect("the subject was ended");
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plimsoll_load::HttpDriver;
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, Unit,
+    Phase, Plan, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId, Unit,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, Recorder, RunDir, Store};
@@ -229,14 +229,17 @@ fn load_info(
 ) -> LoadInfo {
     let totals = &driven.totals;
     if totals.operations > 0 && set_cookies > totals.operations / 2 {
-        session.found(Finding::warning(
-            "new-session-per-request",
-            format!(
-                "{set_cookies} of {} answers set a cookie that is not sent back",
-                totals.operations
+        session.found(Finding {
+            id: "new-session-per-request".to_owned(),
+            severity: Severity::Info,
+            message:
+                "every answer sets a cookie, and none is sent back: each request is a new visitor"
+                    .to_owned(),
+            hint: Some(
+                "if the service keeps a session per visitor, that growth is of the load's making"
+                    .to_owned(),
             ),
-            Some("if the service opens a session per visitor, that growth is of the load's making"),
-        ));
+        });
     }
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {

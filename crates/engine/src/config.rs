@@ -12,15 +12,17 @@ use crate::error::Error;
 use crate::file::File;
 
 /// Ceiling of the time after readiness unless `--max-time` says otherwise.
-pub const DEFAULT_MAX_TIME: Duration = Duration::from_secs(240);
+pub const DEFAULT_MAX_TIME: Duration = Duration::from_mins(4);
 /// Wait for readiness unless `--ready-timeout` says otherwise.
-pub const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(120);
+pub const DEFAULT_READY_TIMEOUT: Duration = Duration::from_mins(2);
 /// Operations in flight unless `--concurrency` says otherwise.
 pub const DEFAULT_CONCURRENCY: u32 = 10;
 /// Share of a round's operations that may fail unless `--max-errors` says otherwise.
 pub const DEFAULT_MAX_ERRORS: f64 = 0.01;
 /// Measured rounds unless `--rounds` says otherwise.
 pub const DEFAULT_ROUNDS: u32 = 12;
+/// Measured rounds at least: fewer readings give no rate.
+const FEWEST_ROUNDS: u32 = 6;
 /// Measured rounds at most, where more are needed to settle it.
 pub const MAX_ROUNDS: u32 = 48;
 
@@ -169,146 +171,149 @@ impl Config {
             Some(path) => File::read(path)?,
             None => File::read_if_there(&working_directory.join("plimsoll.toml"))?,
         };
-        let command = if flags.command.is_empty() {
-            file.subject
-                .command
-                .into_iter()
-                .map(OsString::from)
-                .collect()
-        } else {
-            flags.command
-        };
-        if command.is_empty() {
+        let env = file.subject.env.clone().into_iter().collect();
+        let given = flags.or(Flags::from(file));
+        if given.command.is_empty() {
             return Err(Error::usage(
                 "no subject: nothing to start",
                 "name a command after `--`, for example `plimsoll check --url http://127.0.0.1:3000/ -- node server.js`",
             ));
         }
-
-        let load = match flags.url.or(file.driver.url) {
-            Some(url) => {
-                let headers = if flags.headers.is_empty() {
-                    file.driver.headers
-                } else {
-                    flags.headers
-                };
-                let expect = flags.expect_status.or(file.driver.expect_status);
-                let method = flags.method.or(file.driver.method);
-                let body = flags.body.or(file.driver.body);
-                let parsed = parse_url(&url, flags.allow_remote)?;
-                Some(Load {
-                    request: HttpRequest {
-                        method: method.unwrap_or_else(|| {
-                            if body.is_some() { "POST" } else { "GET" }.to_owned()
-                        }),
-                        url,
-                        headers: headers
-                            .iter()
-                            .map(|h| parse_header(h))
-                            .collect::<Result<_, _>>()?,
-                        body: body.map(String::into_bytes),
-                        expect_status: expect
-                            .as_deref()
-                            .map(parse_statuses)
-                            .transpose()?
-                            .unwrap_or_default(),
-                        timeout: positive(
-                            "--timeout",
-                            flags
-                                .timeout
-                                .or(file.driver.timeout)
-                                .unwrap_or(Duration::from_secs(30)),
-                        )?,
-                    },
-                    url: parsed,
-                    concurrency: at_least(
-                        "--concurrency",
-                        flags
-                            .concurrency
-                            .or(file.driver.concurrency)
-                            .unwrap_or(DEFAULT_CONCURRENCY),
-                        1,
-                    )?,
-                    max_errors: ratio(
-                        "--max-errors",
-                        flags
-                            .max_errors
-                            .or(file.driver.max_errors)
-                            .unwrap_or(DEFAULT_MAX_ERRORS),
-                    )?,
-                })
-            }
-            None => None,
-        };
-
-        let ready_status = flags.ready_status.or(file.subject.ready_status);
-        let statuses = ready_status
-            .as_deref()
-            .map(parse_statuses)
-            .transpose()?
-            .unwrap_or_default();
-        let ready = if let Some(url) = flags.ready_url.or(file.subject.ready_url) {
-            Ready::Url(parse_url(&url, flags.allow_remote)?, statuses)
-        } else if let Some(port) = flags.ready_port.or(file.subject.ready_port) {
-            Ready::Port(port)
-        } else if let Some(pattern) = flags.ready_log.or(file.subject.ready_log) {
-            Ready::Log(Regex::new(&pattern).map_err(|e| {
-                Error::usage(
-                    format!("--ready-log: `{pattern}` is no regular expression: {e}"),
-                    "escape `(`, `[` and `.` by `\\`",
-                )
-            })?)
-        } else if let Some(load) = &load {
-            Ready::Url(load.url.clone(), statuses)
-        } else {
-            Ready::Started
-        };
-
-        let duration = flags.duration.or(file.check.duration);
-        if duration.is_some() && load.is_some() {
+        if given.duration.is_some() && given.url.is_some() {
             return Err(Error::usage(
                 "--duration and --url exclude each other",
                 "with `--url` the length is set by `--rounds` and `--operations`, and bounded by `--max-time`",
             ));
         }
-        let check = Check {
-            operations: flags
-                .operations
-                .or(file.check.operations)
-                .map(|n| at_least("--operations", n, 1))
-                .transpose()?,
-            rounds: flags
-                .rounds
-                .or(file.check.rounds)
-                .map(|n| at_least("--rounds", n, 6))
-                .transpose()?,
-            warm_up: flags.warm_up.or(file.check.warm_up),
-            max_time: positive(
-                "--max-time",
-                flags
-                    .max_time
-                    .or(file.check.max_time)
-                    .unwrap_or(DEFAULT_MAX_TIME),
-            )?,
-            duration: duration.map(|d| positive("--duration", d)).transpose()?,
-            floor: flags.floor.or(file.check.floor),
-            explain: flags.explain.or(file.check.explain).unwrap_or_default(),
-            expect_rate: flags.expect_rate.or(file.check.expect_rate),
-        };
+        let load = given.load()?;
         Ok(Self {
-            command,
-            env: file.subject.env.into_iter().collect(),
-            ready,
+            ready: given.ready(load.as_ref())?,
             ready_timeout: positive(
                 "--ready-timeout",
-                flags
-                    .ready_timeout
-                    .or(file.subject.ready_timeout)
-                    .unwrap_or(DEFAULT_READY_TIMEOUT),
+                given.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
             )?,
+            check: given.check()?,
+            directories: directories(given.directory, working_directory),
+            command: given.command,
+            env,
             load,
-            check,
-            directories: directories(flags.directory, working_directory),
+        })
+    }
+}
+
+impl Flags {
+    /// These flags, and where they say nothing, the lower ones.
+    fn or(self, lower: Self) -> Self {
+        let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
+        Self {
+            command: if self.command.is_empty() {
+                lower.command
+            } else {
+                self.command
+            },
+            config: self.config.or(lower.config),
+            url: self.url.or(lower.url),
+            method: self.method.or(lower.method),
+            headers: list(self.headers, lower.headers),
+            body: self.body.or(lower.body),
+            expect_status: self.expect_status.or(lower.expect_status),
+            timeout: self.timeout.or(lower.timeout),
+            concurrency: self.concurrency.or(lower.concurrency),
+            max_errors: self.max_errors.or(lower.max_errors),
+            ready_url: self.ready_url.or(lower.ready_url),
+            ready_status: self.ready_status.or(lower.ready_status),
+            ready_port: self.ready_port.or(lower.ready_port),
+            ready_log: self.ready_log.or(lower.ready_log),
+            ready_timeout: self.ready_timeout.or(lower.ready_timeout),
+            operations: self.operations.or(lower.operations),
+            rounds: self.rounds.or(lower.rounds),
+            warm_up: self.warm_up.or(lower.warm_up),
+            max_time: self.max_time.or(lower.max_time),
+            duration: self.duration.or(lower.duration),
+            floor: self.floor.or(lower.floor),
+            explain: self.explain.or(lower.explain),
+            expect_rate: self.expect_rate.or(lower.expect_rate),
+            allow_remote: self.allow_remote || lower.allow_remote,
+            directory: self.directory.or(lower.directory),
+        }
+    }
+
+    fn load(&self) -> Result<Option<Load>, Error> {
+        let Some(url) = &self.url else {
+            return Ok(None);
+        };
+        let method =
+            self.method
+                .as_deref()
+                .unwrap_or(if self.body.is_some() { "POST" } else { "GET" });
+        Ok(Some(Load {
+            url: parse_url(url, self.allow_remote)?,
+            request: HttpRequest {
+                method: method.to_owned(),
+                url: url.clone(),
+                headers: self
+                    .headers
+                    .iter()
+                    .map(|h| parse_header(h))
+                    .collect::<Result<_, _>>()?,
+                body: self.body.clone().map(String::into_bytes),
+                expect_status: parse_statuses(self.expect_status.as_deref())?,
+                timeout: positive(
+                    "--timeout",
+                    self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
+                )?,
+            },
+            concurrency: at_least(
+                "--concurrency",
+                self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+                1,
+            )?,
+            max_errors: share(
+                "--max-errors",
+                self.max_errors.unwrap_or(DEFAULT_MAX_ERRORS),
+            )?,
+        }))
+    }
+
+    fn ready(&self, load: Option<&Load>) -> Result<Ready, Error> {
+        let statuses = parse_statuses(self.ready_status.as_deref())?;
+        if let Some(url) = &self.ready_url {
+            return Ok(Ready::Url(parse_url(url, self.allow_remote)?, statuses));
+        }
+        if let Some(port) = self.ready_port {
+            return Ok(Ready::Port(port));
+        }
+        if let Some(pattern) = &self.ready_log {
+            let regex = Regex::new(pattern).map_err(|e| {
+                Error::usage(
+                    format!("--ready-log: `{pattern}` is no regular expression: {e}"),
+                    "escape `(`, `[` and `.` by `\\`",
+                )
+            })?;
+            return Ok(Ready::Log(regex));
+        }
+        Ok(load.map_or(Ready::Started, |l| Ready::Url(l.url.clone(), statuses)))
+    }
+
+    fn check(&self) -> Result<Check, Error> {
+        Ok(Check {
+            operations: self
+                .operations
+                .map(|n| at_least("--operations", n, 1))
+                .transpose()?,
+            rounds: self
+                .rounds
+                .map(|n| at_least("--rounds", n, FEWEST_ROUNDS))
+                .transpose()?,
+            warm_up: self.warm_up,
+            max_time: positive("--max-time", self.max_time.unwrap_or(DEFAULT_MAX_TIME))?,
+            duration: self
+                .duration
+                .map(|d| positive("--duration", d))
+                .transpose()?,
+            floor: self.floor,
+            explain: self.explain.unwrap_or_default(),
+            expect_rate: self.expect_rate,
         })
     }
 }
@@ -325,12 +330,7 @@ pub fn directories(named: Option<PathBuf>, working_directory: &Path) -> Vec<Path
 }
 
 fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
-    let url = Url::parse(text).map_err(|e| {
-        Error::usage(
-            format!("--url {text}: {e}"),
-            "an example: http://127.0.0.1:3000/api",
-        )
-    })?;
+    let url = Url::parse(text)?;
     if !url.is_loopback() && !allow_remote {
         return Err(Error::usage(
             format!("--url {text} is not on this machine"),
@@ -352,16 +352,15 @@ fn parse_header(text: &str) -> Result<(String, String), Error> {
     }
 }
 
-fn parse_statuses(text: &str) -> Result<StatusRanges, Error> {
-    text.parse().map_err(|e| {
-        Error::usage(
-            format!("status list `{text}`: {e}"),
-            "an example: --expect-status 200-299,405",
-        )
-    })
+fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
+    Ok(text.map(str::parse).transpose()?.unwrap_or_default())
 }
 
-fn at_least<T: PartialOrd + std::fmt::Display>(flag: &str, value: T, least: T) -> Result<T, Error> {
+fn at_least<T: PartialOrd + Copy + std::fmt::Display>(
+    flag: &str,
+    value: T,
+    least: T,
+) -> Result<T, Error> {
     if value < least {
         return Err(Error::usage(
             format!("{flag} {value} is too small"),
@@ -381,7 +380,7 @@ fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
     Ok(value)
 }
 
-fn ratio(flag: &str, value: f64) -> Result<f64, Error> {
+fn share(flag: &str, value: f64) -> Result<f64, Error> {
     if (0.0..=1.0).contains(&value) {
         Ok(value)
     } else {

@@ -76,7 +76,8 @@ impl Error {
                     .to_owned(),
             ),
             Self::Store(error) => error.hint().map(str::to_owned),
-            Self::Launch(_) | Self::Load(_) => None,
+            Self::Load(error) => error.hint().map(str::to_owned),
+            Self::Launch(_) => None,
         }
     }
 

@@ -1,12 +1,13 @@
 //! `plimsoll.toml`: the same words as the flags. Unknown keys are errors that name the line and the nearest known key.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::config::Explain;
+use crate::config::{Explain, Flags};
 use crate::error::Error;
 
 /// The file, as far as it says anything.
@@ -61,6 +62,41 @@ pub(crate) struct Check {
     #[serde(deserialize_with = "explain")]
     pub(crate) explain: Option<Explain>,
     pub(crate) expect_rate: Option<f64>,
+}
+
+impl From<File> for Flags {
+    fn from(file: File) -> Self {
+        let File {
+            subject,
+            driver,
+            check,
+        } = file;
+        Self {
+            command: subject.command.into_iter().map(OsString::from).collect(),
+            ready_url: subject.ready_url,
+            ready_status: subject.ready_status,
+            ready_port: subject.ready_port,
+            ready_log: subject.ready_log,
+            ready_timeout: subject.ready_timeout,
+            url: driver.url,
+            method: driver.method,
+            headers: driver.headers,
+            body: driver.body,
+            expect_status: driver.expect_status,
+            timeout: driver.timeout,
+            concurrency: driver.concurrency,
+            max_errors: driver.max_errors,
+            operations: check.operations,
+            rounds: check.rounds,
+            warm_up: check.warm_up,
+            max_time: check.max_time,
+            duration: check.duration,
+            floor: check.floor,
+            explain: check.explain,
+            expect_rate: check.expect_rate,
+            ..Self::default()
+        }
+    }
 }
 
 impl File {
@@ -249,7 +285,7 @@ mod tests {
             ("", "length of time"),
         ] {
             match parse_duration(text) {
-                Ok(d) => assert_eq!(d, Duration::from_secs(240)),
+                Ok(d) => assert_eq!(d, Duration::from_mins(4)),
                 Err(e) => assert!(e.contains(part), "{e}"),
             }
         }

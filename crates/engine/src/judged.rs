@@ -336,26 +336,26 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
             series,
         };
     }
-    if series[main].is(Outcome::NoLeak) {
-        if let Some(other) = counts(Outcome::Inconclusive) {
-            let why = series[other]
-                .verdict
-                .as_ref()
-                .map_or("", |v| v.reason.as_str());
-            let reason = format!("{}: {why}", series[other].metric);
-            let verdict = own.map(|v| Verdict {
-                outcome: Outcome::Inconclusive,
-                reason: reason.clone(),
-                bound: None,
-                ..v
-            });
-            return Judgement {
-                headline: Some(main),
-                verdict,
-                reason,
-                series,
-            };
-        }
+    if series[main].is(Outcome::NoLeak)
+        && let Some(other) = counts(Outcome::Inconclusive)
+    {
+        let why = series[other]
+            .verdict
+            .as_ref()
+            .map_or("", |v| v.reason.as_str());
+        let reason = format!("{}: {why}", series[other].metric);
+        let verdict = own.map(|v| Verdict {
+            outcome: Outcome::Inconclusive,
+            reason: reason.clone(),
+            bound: None,
+            ..v
+        });
+        return Judgement {
+            headline: Some(main),
+            verdict,
+            reason,
+            series,
+        };
     }
     Judgement {
         headline: Some(main),

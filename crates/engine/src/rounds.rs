@@ -552,28 +552,27 @@ impl Journey {
             return;
         }
         if self.grows_while_idle(judgement) {
-            if let Some(mut on_time) = self.judge(session, Axis::Time) {
-                if on_time
+            if let Some(mut on_time) = self.judge(session, Axis::Time)
+                && on_time
                     .verdict
                     .as_ref()
                     .is_some_and(|v| v.outcome == Outcome::Leak)
-                {
-                    on_time.reason = "grows with time, not with operations".to_owned();
-                    self.judgement = Some(on_time);
-                }
+            {
+                "grows with time, not with operations".clone_into(&mut on_time.reason);
+                self.judgement = Some(on_time);
             }
             return;
         }
-        if let Some(reason) = self.growth_stopped(judgement) {
-            if let Some(judgement) = &mut self.judgement {
-                if let Some(v) = &mut judgement.verdict {
-                    v.outcome = Outcome::Inconclusive;
-                    v.reason.clone_from(&reason);
-                    v.more_operations =
-                        Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
-                }
-                judgement.reason = reason;
+        if let Some(reason) = self.growth_stopped(judgement)
+            && let Some(judgement) = &mut self.judgement
+        {
+            if let Some(v) = &mut judgement.verdict {
+                v.outcome = Outcome::Inconclusive;
+                v.reason.clone_from(&reason);
+                v.more_operations =
+                    Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
             }
+            judgement.reason = reason;
         }
     }
 
@@ -655,7 +654,8 @@ impl Journey {
                 concurrency: drive.load.concurrency,
             },
             only: None,
-            distinct: false,
+            // A URL without `{{seq}}` is not changed by it; one with it asks for inputs of its own.
+            distinct: true,
         };
         let expected = self.rounds.last().map_or(0.0, |r| {
             let length = r.end.since(r.start).as_secs_f64();

@@ -23,7 +23,7 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a subject may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a forced collection may take before the subject counts as hanging.
-const COLLECT_DEADLINE: Duration = Duration::from_secs(60);
+const COLLECT_DEADLINE: Duration = Duration::from_mins(1);
 /// Poll period while waiting for readiness.
 const READY_POLL: Duration = Duration::from_millis(25);
 
@@ -109,7 +109,13 @@ impl<'a> Session<'a> {
         epoch: Instant,
         recorder: &Recorder,
     ) -> Result<Self, Error> {
-        let hub = Hub::start(epoch, &HubOptions::default())?;
+        // Following the runtime's own collections costs it memory until its event loop turns: fine for watching, not
+        // between readings that are compared byte by byte.
+        let options = HubOptions {
+            follow_gc: config.load.is_none(),
+            ..HubOptions::default()
+        };
+        let hub = Hub::start(epoch, &options)?;
         let given = config
             .env
             .iter()
@@ -197,10 +203,7 @@ impl<'a> Session<'a> {
             self.absorb_hub_events();
             let ready = match &self.config.ready {
                 Ready::Url(url, statuses) => {
-                    match plimsoll_load::probe_ready(url, Duration::from_secs(2), statuses) {
-                        Ok(_) => true,
-                        Err(_) => false,
-                    }
+                    plimsoll_load::probe_ready(url, Duration::from_secs(2), statuses).is_ok()
                 }
                 Ready::Port(port) => std::net::TcpStream::connect_timeout(
                     &std::net::SocketAddr::from(([127, 0, 0, 1], *port)),
@@ -367,35 +370,32 @@ impl<'a> Session<'a> {
                 Err(RecvTimeoutError::Disconnected) => break None,
             }
         };
-        match found {
-            Some(isolate) => {
-                let source = self.add_isolate_source(&isolate);
-                let runtime = self.hub.runtime(&isolate);
-                self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
-                let info = isolate.capabilities.runtime.clone();
-                if let Some(service) = self.service.as_mut() {
-                    service.info.runtime = Some(info.clone());
-                    service.runtime = Some(Inside {
-                        runtime,
-                        source,
-                        info,
-                        heap_limit: isolate.heap_limit,
-                        key: isolate.key,
-                    });
-                }
-            }
-            None => {
-                let why = self.why_no_probe();
-                self.gaps.push(Gap {
-                    what: "live bytes".to_owned(),
-                    why: why.clone(),
+        if let Some(isolate) = found {
+            let source = self.add_isolate_source(&isolate);
+            let runtime = self.hub.runtime(&isolate);
+            self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
+            let info = isolate.capabilities.runtime.clone();
+            if let Some(service) = self.service.as_mut() {
+                service.info.runtime = Some(info.clone());
+                service.runtime = Some(Inside {
+                    runtime,
+                    source,
+                    info,
+                    heap_limit: isolate.heap_limit,
+                    key: isolate.key,
                 });
-                self.found(Finding::warning(
-                    "probe-not-loaded",
-                    format!("probe not loaded: {why}; process level only"),
-                    None,
-                ));
             }
+        } else {
+            let why = self.why_no_probe();
+            self.gaps.push(Gap {
+                what: "live bytes".to_owned(),
+                why: why.clone(),
+            });
+            self.found(Finding::warning(
+                "probe-not-loaded",
+                format!("probe not loaded: {why}; process level only"),
+                None,
+            ));
         }
     }
 
@@ -553,43 +553,39 @@ impl<'a> Session<'a> {
         }
         let at = self.now();
         self.read_process(&mut values);
-        if census {
-            if let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) {
-                match inside.runtime.census(Scope::Resources, &cx) {
-                    Ok(answer) => {
-                        self.pause += Duration::from_nanos(answer.pause_ns);
-                        census_taken = Some(answer);
-                    }
-                    Err(plimsoll_probe::Error::Cancelled) => return Err(Stop::Interrupted),
-                    Err(error) => {
-                        self.check_alive()?;
-                        self.gaps.push(Gap {
-                            what: "counts of listeners and timers".to_owned(),
-                            why: error.to_string(),
-                        });
-                        self.found(Finding::warning(
-                            "census-failed",
-                            format!("no census: {error}"),
-                            None,
-                        ));
-                    }
+        if census && let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) {
+            match inside.runtime.census(Scope::Resources, &cx) {
+                Ok(answer) => {
+                    self.pause += Duration::from_nanos(answer.pause_ns);
+                    census_taken = Some(answer);
+                }
+                Err(plimsoll_probe::Error::Cancelled) => return Err(Stop::Interrupted),
+                Err(error) => {
+                    self.check_alive()?;
+                    self.gaps.push(Gap {
+                        what: "counts of listeners and timers".to_owned(),
+                        why: error.to_string(),
+                    });
+                    self.found(Finding::warning(
+                        "census-failed",
+                        format!("no census: {error}"),
+                        None,
+                    ));
                 }
             }
         }
         for row in census_taken.iter().flat_map(|c| &c.rows) {
             values.insert(Metric::counted(&row.family, &row.kind), row.count as f64);
         }
-        if collected {
-            if let Some(inside) = self.service.as_ref().and_then(|s| s.runtime.as_ref()) {
-                for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
-                    if let Some(&value) = values.get(&metric) {
-                        self.recorder.sample(Sample {
-                            at,
-                            source: inside.source,
-                            metric,
-                            value,
-                        });
-                    }
+        if collected && let Some(inside) = self.service.as_ref().and_then(|s| s.runtime.as_ref()) {
+            for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
+                if let Some(&value) = values.get(&metric) {
+                    self.recorder.sample(Sample {
+                        at,
+                        source: inside.source,
+                        metric,
+                        value,
+                    });
                 }
             }
         }
