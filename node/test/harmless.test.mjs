@@ -23,8 +23,11 @@ const SCRIPTS = {
 for (const [name, script] of Object.entries(SCRIPTS)) {
   test(`unchanged: ${name}`, { timeout: 60000 }, () =>
     withHub(async (hub) => {
-      const plain = await hub.spawn(['-e', script], { options: '' }).done;
-      assert.deepEqual(await hub.spawn(['-e', script]).done, plain);
+      const run = async (options) => {
+        const done = await hub.spawn(['-e', script], { options }).done;
+        return { ...done, stderr: done.stderr.replace(/\(node:\d+\)/g, '(node)') };
+      };
+      assert.deepEqual(await run(hub.nodeOptions), await run(''));
     }),
   );
 }
@@ -49,7 +52,7 @@ const SURFACE = `
     gcElsewhere: vm.runInNewContext('typeof gc'),
     handles: process._getActiveHandles().map((h) => h.constructor.name).sort(),
     requests: process._getActiveRequests().length,
-    resources: process.getActiveResourcesInfo().sort(),
+    resources: process.getActiveResourcesInfo ? process.getActiveResourcesInfo().sort() : [],
     execArgv: process.execArgv,
     argv: process.argv,
     cache: Object.keys(require.cache),
@@ -101,7 +104,10 @@ test('a hub that is killed leaves the subject as it was', { timeout: 60000 }, ()
     await peer.next((m) => m.type === 's');
     peer.send({ type: 'cmd', id: 1, op: 'collect', args: {}, deadline_ms: 1000 });
     peer.socket.destroy();
-    assert.deepEqual(await ask(child), plain);
+    let surface = await ask(child);
+    // The collection under way has one more turn before it notices.
+    while (surface.resources.includes('Immediate')) surface = await ask(child);
+    assert.deepEqual(surface, plain);
     child.kill('SIGTERM');
     assert.deepEqual(await child.done, { code: null, signal: 'SIGTERM', stdout: '', stderr: '' });
   }),

@@ -1,5 +1,5 @@
 // A hub for tests: listens on a private socket, writes carriers, speaks frames.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import net from 'node:net';
@@ -9,6 +9,10 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const SOURCE = readFileSync(join(here, '../probe.cjs'), 'utf8');
+/** The Node under test: another one than runs the tests where the variable says so. */
+const NODE = process.env.PLIMSOLL_TEST_NODE || process.execPath;
+export const version = execFileSync(NODE, ['--version'], { encoding: 'utf8' }).slice(1).split('.').map(Number);
+
 const NULL_CONFIG = 'const CONFIG = null;';
 
 /** A message as a frame. */
@@ -107,7 +111,7 @@ export class Hub {
   }
 
   /** A process with the probe in it. */
-  spawn(args, { options = this.nodeOptions, stdio = 'pipe', env = {}, execPath = process.env.PLIMSOLL_TEST_NODE || process.execPath } = {}) {
+  spawn(args, { options = this.nodeOptions, stdio = 'pipe', env = {}, execPath = NODE } = {}) {
     const environment = { ...process.env, NODE_OPTIONS: options, ...env };
     delete environment.NODE_TEST_CONTEXT;
     const child = spawn(execPath, args, { stdio, env: environment });
