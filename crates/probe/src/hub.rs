@@ -245,7 +245,7 @@ impl Epoch {
         if !probe_us.is_finite() {
             return now;
         }
-        let ns = (probe_us * 1e3) as i128 - self.start_ns;
+        let ns = ((probe_us * 1e3) as i128).saturating_sub(self.start_ns);
         Ns(u64::try_from(ns.max(0)).unwrap_or(u64::MAX)).min(now)
     }
 }
