@@ -37,5 +37,10 @@ pub trait Runtime: Send {
     ///
     /// # Errors
     /// As [`Runtime::collect`], or if the sink refuses.
-    fn capture(&mut self, request: &EvidenceRequest, sink: &mut dyn Sink, cx: &Cx) -> Result<Evidence, Error>;
+    fn capture(
+        &mut self,
+        request: &EvidenceRequest,
+        sink: &mut dyn Sink,
+        cx: &Cx,
+    ) -> Result<Evidence, Error>;
 }
