@@ -1,4 +1,8 @@
 //! The command line: one item per flag, its help beside it.
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help, read in a terminal"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -40,12 +40,11 @@ fn dispatch(cli: Cli) -> ExitCode {
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
     };
-    result.unwrap_or_else(|error| match error.downcast_ref::<Error>() {
-        Some(known) => {
+    result.unwrap_or_else(|error| {
+        if let Some(known) = error.downcast_ref::<Error>() {
             complain(&known.to_string(), known.hint().as_deref());
             known.exit_code()
-        }
-        None => {
+        } else {
             complain(&format!("{error:#}"), None);
             ExitCode::Usage
         }

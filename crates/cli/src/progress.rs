@@ -72,19 +72,20 @@ impl Progress {
                 rate,
                 seconds_left,
             } if self.live => {
-                let of = planned
-                    .map(|p| format!("/{}", units::count(p as f64)))
-                    .unwrap_or_default();
-                let mut line = format!("{}  {}{of}", phase.as_str(), units::count(*done as f64));
-                if let Some(bytes) = live_bytes.filter(|b| b.is_finite()) {
-                    line += &format!("  {}", units::bytes(bytes));
-                }
-                if let Some(rate) = rate.filter(|r| r.is_finite()) {
-                    line += &format!("  {}/op so far", units::signed_bytes(rate));
-                }
-                if let Some(left) = seconds_left {
-                    line += &format!("  at most {} left", units::duration(*left));
-                }
+                let of = planned.map(|p| format!("/{}", units::count(p as f64)));
+                let parts = [
+                    Some(format!(
+                        "{}  {}{}",
+                        phase.as_str(),
+                        units::count(*done as f64),
+                        of.unwrap_or_default()
+                    )),
+                    live_bytes.filter(|b| b.is_finite()).map(units::bytes),
+                    rate.filter(|r| r.is_finite())
+                        .map(|r| format!("{}/op so far", units::signed_bytes(r))),
+                    seconds_left.map(|left| format!("at most {} left", units::duration(left))),
+                ];
+                let line = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
                 self.draw(&line, done == planned.as_ref().unwrap_or(&u64::MAX));
             }
             Event::PhaseEnded { phase, detail } if !self.live && !detail.is_empty() => {

@@ -193,7 +193,7 @@ fn in_round(place: &Place, subject: &str, environment: &[(&str, &str)], said: &[
     ];
     let mut command = place.command(&arguments);
     command.envs(environment.iter().copied());
-    let run = finish(command.output().expect("plimsoll starts"));
+    let run = finish(&command.output().expect("plimsoll starts"));
     run.expect_code(4).expect_unsaid("NO LEAK");
     for part in said {
         run.expect_said(part);
@@ -254,7 +254,7 @@ fn a_store_that_cannot_be_written_still_gives_the_verdict() {
     let server = example("node/session-map/server.js");
     let mut command = place.command(&["check", "--url", &url, "--", "node", &server]);
     command.env("PLIMSOLL_DIR", &blocked);
-    finish(command.output().expect("plimsoll starts"))
+    finish(&command.output().expect("plimsoll starts"))
         .expect_code(1)
         .expect_said("LEAK")
         .expect_said("the run is not kept");
@@ -283,7 +283,7 @@ fn an_interrupt_ends_the_subject_in_every_phase() {
         assert!(pid, "the interrupt was sent");
         // Keep reading, so that it never blocks on a full pipe.
         let drain = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
-        let finished = finish(child.wait_with_output().expect("it ends"));
+        let finished = finish(&child.wait_with_output().expect("it ends"));
         drain.join().expect("drained");
         finished.expect_code(130);
         let document = place.last_run();
@@ -386,7 +386,7 @@ fn a_subject_that_prints_without_end_is_bounded() {
         &example("faults/noisy.js"),
     ]);
     command.env("BYTES", (64 << 20).to_string());
-    let run = finish(command.output().expect("plimsoll starts"));
+    let run = finish(&command.output().expect("plimsoll starts"));
     assert!([0, 3, 4].contains(&run.code), "{}", run.said());
     let document = place.last_run();
     let output = &document["subject"]["output"];
@@ -411,7 +411,7 @@ fn our_own_failure_has_its_own_code_and_ends_the_subject() {
     let server = example("node/session-map/server.js");
     let mut command = place.command(&["check", "--url", &url, "--", "node", &server]);
     command.env("PLIMSOLL_TEST_PANIC", "1");
-    finish(command.output().expect("plimsoll starts"))
+    finish(&command.output().expect("plimsoll starts"))
         .expect_code(70)
         .expect_said("plimsoll itself failed");
     // Nobody answers any more: the port is free at once.

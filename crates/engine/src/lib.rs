@@ -6,12 +6,17 @@
 
 mod analyze;
 mod check;
+mod conclude;
 mod config;
+mod drive;
 mod error;
 mod explain;
 mod file;
 mod judged;
+mod measure;
 mod passive;
+mod pilot;
+mod ready;
 mod rounds;
 mod session;
 mod watch;

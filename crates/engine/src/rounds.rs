@@ -3,20 +3,21 @@
 //! Each round is: exactly N operations → quiet → collect → measure. What was done before a stop stays in the journey, so
 //! that a verdict "until then" can always be given.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use plimsoll_judge::Axis;
 use plimsoll_load::{Driver, HttpDriver};
 use plimsoll_model::{
     Cx, Event, Facts, Finding, Metric, Mode, Outcome, Phase, Plan, RoundKind, RoundRecord,
-    RoundSpec, RoundStats, Source, SubjectHandle, Window, units,
+    RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
 
 use crate::config::{DEFAULT_ROUNDS, Explain, Load, MAX_ROUNDS};
+use crate::drive::Drive;
 use crate::explain::Explainer;
-use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
+use crate::judged::{Judgement, headline_metric, idle_growth_per_round};
+use crate::pilot::{agree, in_time, noise};
 use crate::session::{Session, Stop};
 
 /// Warm-up operations at least; JIT compilation and feedback take about this many in V8.
@@ -28,9 +29,6 @@ const SLOW_OPERATION: Duration = Duration::from_millis(5);
 const WARM_UP_SHARE: f64 = 0.30;
 /// Operations that tell how long one takes.
 const FIRST_OPERATIONS: u64 = 200;
-/// Two pilot increments agree within this many bytes per operation, or within [`PILOT_AGREEMENT`] of their size.
-const PILOT_FLOOR: f64 = 16.0;
-const PILOT_AGREEMENT: f64 = 0.10;
 /// A round lasts at least so long.
 const ROUND_LENGTH: Duration = Duration::from_millis(500);
 /// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
@@ -42,7 +40,7 @@ const IDLE_ROUNDS: u32 = 3;
 /// Between the last answer and the collection.
 const QUIET: Duration = Duration::from_millis(100);
 /// Numbers of rounds after which the judge may look: geometrically spaced, then each extension.
-const LOOKS: [u32; 8] = [6, 8, 12, 18, 24, 30, 36, 48];
+pub(crate) const LOOKS: [u32; 8] = [6, 8, 12, 18, 24, 30, 36, 48];
 /// An early leak verdict stands only once its interval is this narrow, as a share of the rate.
 const EARLY_HALF_WIDTH: f64 = 0.05;
 /// A census may cost this share of a round.
@@ -60,7 +58,7 @@ pub(crate) struct Journey {
     /// The final judgement, or the one "until then".
     pub(crate) judgement: Option<Judgement>,
     pub(crate) driver_cpu: Duration,
-    looks_taken: u32,
+    pub(crate) looks_taken: u32,
     census: CensusPace,
     deadline: Instant,
 }
@@ -448,196 +446,6 @@ impl Journey {
         });
     }
 
-    // ---- judging ----
-
-    /// Judges what has been measured so far.
-    fn look(&mut self, drive: &mut Drive<'_, '_>) {
-        self.looks_taken += 1;
-        self.judgement = self.judge(drive.session, Axis::Operations);
-    }
-
-    fn terms(&self, session: &Session<'_>, axis: Axis) -> RoundTerms {
-        let limits = session.limits();
-        let check = &session.config.check;
-        let process = limits.cgroup.into_iter().chain(limits.host).min();
-        RoundTerms {
-            floor: check.floor,
-            look: self.looks_taken.max(1),
-            looks: if check.rounds.is_some() {
-                1
-            } else {
-                LOOKS.len() as u32
-            },
-            idle_growth_per_op: match axis {
-                Axis::Operations => self.idle_growth_per_op(),
-                Axis::Time => BTreeMap::new(),
-            },
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process.map(|b| b as f64),
-            expected_rate: check.expect_rate,
-            warm_up_operations: self.plan.warm_up_operations,
-            settled: self.plan.warm_up_settled,
-            axis,
-        }
-    }
-
-    /// What growth while idle would explain of the growth per operation. Falling while idle explains nothing.
-    fn idle_growth_per_op(&self) -> BTreeMap<Metric, f64> {
-        let metrics: BTreeSet<&Metric> = self.rounds.iter().flat_map(|r| r.values.keys()).collect();
-        let operations = self.plan.operations_per_round.max(1) as f64;
-        metrics
-            .into_iter()
-            .filter_map(|m| {
-                let growth = idle_growth_per_round(&self.rounds, m).filter(|g| *g > 0.0)?;
-                Some((m.clone(), growth / operations))
-            })
-            .collect()
-    }
-
-    /// The rounds that are judged start from the last state before them.
-    fn judged_rounds(&self) -> Vec<&RoundRecord> {
-        let Some(first) = self
-            .rounds
-            .iter()
-            .position(|r| r.kind == RoundKind::Measured)
-        else {
-            return Vec::new();
-        };
-        let baseline = first.checked_sub(1).map(|i| &self.rounds[i]);
-        baseline
-            .into_iter()
-            .chain(self.rounds.iter().filter(|r| r.kind == RoundKind::Measured))
-            .collect()
-    }
-
-    fn source(session: &Session<'_>) -> Option<Source> {
-        let service = session.service.as_ref()?;
-        let id = service
-            .runtime
-            .as_ref()
-            .map_or(crate::judged::PROCESS_SOURCE, |r| r.source);
-        session.sources.iter().find(|s| s.id == id).cloned()
-    }
-
-    fn judge(&self, session: &Session<'_>, axis: Axis) -> Option<Judgement> {
-        let rounds = self.judged_rounds();
-        if rounds.is_empty() {
-            return None;
-        }
-        Some(judge_rounds(
-            &rounds,
-            &Self::source(session)?,
-            &self.terms(session, axis),
-        ))
-    }
-
-    /// The verdict of the whole journey: the rounds once more with what the idle rounds afterwards said, then checked
-    /// against those and against the explanation windows.
-    pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
-        let metric = headline_metric(&self.rounds);
-        self.plan.idle_growth_per_round = idle_growth_per_round(&self.rounds, &metric);
-        self.judgement = self.judge(session, Axis::Operations);
-        let Some(judgement) = &self.judgement else {
-            return;
-        };
-        let Some(verdict) = &judgement.verdict else {
-            return;
-        };
-        if verdict.outcome != Outcome::Leak {
-            return;
-        }
-        if self.grows_while_idle(judgement) {
-            if let Some(mut on_time) = self.judge(session, Axis::Time)
-                && on_time
-                    .verdict
-                    .as_ref()
-                    .is_some_and(|v| v.outcome == Outcome::Leak)
-            {
-                "grows with time, not with operations".clone_into(&mut on_time.reason);
-                self.judgement = Some(on_time);
-            }
-            return;
-        }
-        if let Some(reason) = self.growth_stopped(judgement)
-            && let Some(judgement) = &mut self.judgement
-        {
-            if let Some(v) = &mut judgement.verdict {
-                v.outcome = Outcome::Inconclusive;
-                v.reason.clone_from(&reason);
-                v.more_operations =
-                    Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
-            }
-            judgement.reason = reason;
-        }
-    }
-
-    /// Whether the rounds without operations grew at more than half the pace of those with them.
-    fn grows_while_idle(&self, judgement: &Judgement) -> bool {
-        let Some(record) = judgement.headline.map(|i| &judgement.series[i]) else {
-            return false;
-        };
-        let Some(per_second) = record
-            .verdict
-            .as_ref()
-            .and_then(|v| v.growth.as_ref())
-            .and_then(|g| g.per_second)
-        else {
-            return false;
-        };
-        let mut rates: Vec<f64> = self
-            .rounds
-            .windows(2)
-            .filter(|pair| pair.iter().all(|r| r.kind == RoundKind::Idle))
-            .filter_map(|pair| {
-                let grown =
-                    pair[1].values.get(&record.metric)? - pair[0].values.get(&record.metric)?;
-                Some(grown / pair[1].end.since(pair[0].end).as_secs_f64().max(1e-3))
-            })
-            .collect();
-        rates.sort_by(f64::total_cmp);
-        rates.len() >= 3 && rates[0] > 0.0 && rates[rates.len() / 2] > 0.5 * per_second
-    }
-
-    /// Whether the explanation windows grew less than the verdict's interval, given the noise of single rounds.
-    fn growth_stopped(&self, judgement: &Judgement) -> Option<String> {
-        let record = &judgement.series[judgement.headline?];
-        let growth = record.verdict.as_ref()?.growth.as_ref()?;
-        let windows: Vec<&RoundRecord> = self
-            .rounds
-            .iter()
-            .filter(|r| r.kind == RoundKind::Explain)
-            .collect();
-        let last = windows.last()?;
-        let baseline = self
-            .rounds
-            .iter()
-            .rfind(|r| r.kind == RoundKind::Measured)?;
-        let grown = last.values.get(&record.metric)? - baseline.values.get(&record.metric)?;
-        let operations = (last.operations_so_far - baseline.operations_so_far) as f64;
-        let points = record.points.as_ref()?;
-        let residuals: Vec<f64> = points
-            .operations
-            .windows(2)
-            .zip(points.value.windows(2))
-            .map(|(o, v)| (v[1] - v[0]) - growth.rate * (o[1] - o[0]))
-            .collect();
-        // Two readings differ by the noise of both: three standard errors of that difference are allowed.
-        let tolerance = 3.0 * robust_sd(&residuals) / operations;
-        let rate = grown / operations;
-        (rate < growth.interval.low - tolerance && rate < 0.75 * growth.rate).then(|| {
-            format!(
-                "growth stopped: {} per operation in the rounds, {} after them",
-                units::signed_bytes(growth.rate),
-                units::signed_bytes(rate)
-            )
-        })
-    }
-
     // ---- one round ----
 
     /// Exactly `operations` operations and quiet; errors beyond the allowed share end the run.
@@ -736,15 +544,13 @@ impl Journey {
             _ => self.census.is_due(),
         };
         let measurement = drive.session.measure(census)?;
-        if let Some(counted) = &measurement.census {
-            self.census.taken(Duration::from_nanos(counted.pause_ns));
+        if let Some(pause) = measurement.census_pause {
+            self.census.taken(pause);
             if self.census.is_slow(begin.elapsed().max(ROUND_LENGTH)) {
+                let took = units::duration(pause.as_secs_f64());
                 drive.session.found(Finding::info(
                     "census-thinned",
-                    format!(
-                        "counting listeners and timers takes {}: done in some rounds only",
-                        units::duration(counted.pause_ns as f64 / 1e9)
-                    ),
+                    format!("counting listeners and timers takes {took}: done in some rounds only"),
                 ));
             }
         }
@@ -809,124 +615,5 @@ impl Journey {
             rate,
             seconds_left,
         });
-    }
-}
-
-/// The three hands on a driven subject.
-struct Drive<'s, 'a> {
-    session: &'s mut Session<'a>,
-    driver: &'s mut HttpDriver,
-    load: &'s Load,
-}
-
-impl Drive<'_, '_> {
-    /// Lets time pass, watching the subject and the cancel request.
-    fn rest(&mut self, length: Duration) -> Result<(), Stop> {
-        let until = Instant::now() + length;
-        loop {
-            self.session.check_alive()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            self.session
-                .subject
-                .wait_exit(left.min(Duration::from_millis(50)), self.session.cancel);
-        }
-    }
-
-    fn lost(&mut self, round: &str, error: &plimsoll_load::Error) -> Stop {
-        if let Err(Stop::Failed {
-            what,
-            details,
-            hint,
-        }) = self.session.check_alive()
-        {
-            return Stop::Failed {
-                what: format!("{what} in {round}"),
-                details,
-                hint,
-            };
-        }
-        Stop::Failed {
-            what: format!("the server was lost in {round}: {error}"),
-            details: self.session.command_and_last_lines(),
-            hint: None,
-        }
-    }
-
-    fn too_many_errors(&mut self, round: &str, operations: u64, stats: &RoundStats) -> Stop {
-        let kinds: Vec<String> = stats
-            .errors_by_kind
-            .iter()
-            .map(|(kind, n)| format!("{} x {kind}", units::count(*n as f64)))
-            .collect();
-        let errors = stats.errors();
-        let hint = if errors == operations && kinds.len() == 1 && kinds[0].contains("status") {
-            "if that status is the right answer, name it with `--expect-status`; else check `--url` and its method".to_owned()
-        } else {
-            "errors change what the operations retain; raise `--max-errors` only if that is meant"
-                .to_owned()
-        };
-        Stop::Failed {
-            what: format!(
-                "{} of {} operations failed in {round} ({}; allowed: {})",
-                units::count(errors as f64),
-                units::count(operations as f64),
-                kinds.join(", "),
-                units::percent(self.load.max_errors)
-            ),
-            details: self.session.command_and_last_lines(),
-            hint: Some(hint),
-        }
-    }
-}
-
-/// Operations that take `length` if one takes `cost`.
-fn in_time(length: Duration, cost: Duration) -> u64 {
-    (length.as_secs_f64() / cost.as_secs_f64().max(1e-6)).ceil() as u64
-}
-
-/// Whether pilot increments (bytes per operation) agree with their median.
-fn agree(increments: &[f64]) -> bool {
-    let mut sorted = increments.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted[sorted.len() / 2];
-    increments
-        .iter()
-        .all(|i| (i - middle).abs() <= PILOT_FLOOR.max(PILOT_AGREEMENT * middle.abs()))
-}
-
-/// Noise of one measurement, in the unit of the increments: increments differ by the noise of two readings.
-fn noise(increments: &[f64]) -> f64 {
-    robust_sd(increments) / std::f64::consts::SQRT_2
-}
-
-/// Standard deviation by the median absolute deviation, which one spike does not move.
-fn robust_sd(values: &[f64]) -> f64 {
-    let median = |mut v: Vec<f64>| {
-        v.retain(|x| x.is_finite());
-        v.sort_by(f64::total_cmp);
-        v.get(v.len() / 2).copied().unwrap_or(0.0)
-    };
-    let centre = median(values.to_vec());
-    1.4826 * median(values.iter().map(|v| (v - centre).abs()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pilots_agree_within_the_floor_or_a_tenth() {
-        assert!(agree(&[3.0, -8.0, 10.0]));
-        assert!(agree(&[1880.0, 1900.0, 1850.0]));
-        assert!(!agree(&[400.0, 120.0, 60.0]));
-        assert!(!agree(&[f64::NAN, 1.0, 2.0]));
-    }
-
-    #[test]
-    fn one_spike_does_not_move_the_noise() {
-        assert!(robust_sd(&[1.0, -1.0, 2.0, -2.0, 0.5, 200_000.0]) < 10.0);
     }
 }

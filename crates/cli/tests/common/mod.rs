@@ -1,5 +1,9 @@
 //! Runs the built binary against real subjects, each on a port and in a directory of its own.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -50,7 +54,7 @@ impl Place {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
-        finish(self.command(arguments).output().expect("plimsoll starts"))
+        finish(&self.command(arguments).output().expect("plimsoll starts"))
     }
 
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
@@ -65,7 +69,7 @@ impl Place {
     }
 }
 
-pub(crate) fn finish(output: Output) -> Finished {
+pub(crate) fn finish(output: &Output) -> Finished {
     Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

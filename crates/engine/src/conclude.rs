@@ -1,0 +1,202 @@
+//! What a driven journey says: the looks during it, and the verdict at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plimsoll_judge::Axis;
+use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, units};
+
+use crate::drive::Drive;
+use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
+use crate::pilot::robust_sd;
+use crate::rounds::{Journey, LOOKS};
+use crate::session::Session;
+
+impl Journey {
+    /// Judges what has been measured so far.
+    pub(crate) fn look(&mut self, drive: &mut Drive<'_, '_>) {
+        self.looks_taken += 1;
+        self.judgement = self.judge(drive.session, Axis::Operations);
+    }
+
+    fn terms(&self, session: &Session<'_>, axis: Axis) -> RoundTerms {
+        let limits = session.limits();
+        let check = &session.config.check;
+        let process = limits.cgroup.into_iter().chain(limits.host).min();
+        RoundTerms {
+            floor: check.floor,
+            look: self.looks_taken.max(1),
+            looks: if check.rounds.is_some() {
+                1
+            } else {
+                LOOKS.len() as u32
+            },
+            idle_growth_per_op: match axis {
+                Axis::Operations => self.idle_growth_per_op(),
+                Axis::Time => BTreeMap::new(),
+            },
+            heap_limit: limits
+                .heap
+                .into_iter()
+                .chain(process)
+                .min()
+                .map(|b| b as f64),
+            process_limit: process.map(|b| b as f64),
+            expected_rate: check.expect_rate,
+            warm_up_operations: self.plan.warm_up_operations,
+            settled: self.plan.warm_up_settled,
+            axis,
+        }
+    }
+
+    /// What growth while idle would explain of the growth per operation. Falling while idle explains nothing.
+    fn idle_growth_per_op(&self) -> BTreeMap<Metric, f64> {
+        let metrics: BTreeSet<&Metric> = self.rounds.iter().flat_map(|r| r.values.keys()).collect();
+        let operations = self.plan.operations_per_round.max(1) as f64;
+        metrics
+            .into_iter()
+            .filter_map(|m| {
+                let growth = idle_growth_per_round(&self.rounds, m).filter(|g| *g > 0.0)?;
+                Some((m.clone(), growth / operations))
+            })
+            .collect()
+    }
+
+    /// The rounds that are judged start from the last state before them.
+    pub(crate) fn judged_rounds(&self) -> Vec<&RoundRecord> {
+        let Some(first) = self
+            .rounds
+            .iter()
+            .position(|r| r.kind == RoundKind::Measured)
+        else {
+            return Vec::new();
+        };
+        let baseline = first.checked_sub(1).map(|i| &self.rounds[i]);
+        baseline
+            .into_iter()
+            .chain(self.rounds.iter().filter(|r| r.kind == RoundKind::Measured))
+            .collect()
+    }
+
+    fn source(session: &Session<'_>) -> Option<Source> {
+        let service = session.service.as_ref()?;
+        let id = service
+            .runtime
+            .as_ref()
+            .map_or(crate::judged::PROCESS_SOURCE, |r| r.source);
+        session.sources.iter().find(|s| s.id == id).cloned()
+    }
+
+    fn judge(&self, session: &Session<'_>, axis: Axis) -> Option<Judgement> {
+        let rounds = self.judged_rounds();
+        if rounds.is_empty() {
+            return None;
+        }
+        Some(judge_rounds(
+            &rounds,
+            &Self::source(session)?,
+            &self.terms(session, axis),
+        ))
+    }
+
+    /// The verdict of the whole journey: the rounds once more with what the idle rounds afterwards said, then checked
+    /// against those and against the explanation windows.
+    pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
+        let metric = headline_metric(&self.rounds);
+        self.plan.idle_growth_per_round = idle_growth_per_round(&self.rounds, &metric);
+        self.judgement = self.judge(session, Axis::Operations);
+        let Some(judgement) = &self.judgement else {
+            return;
+        };
+        let Some(verdict) = &judgement.verdict else {
+            return;
+        };
+        if verdict.outcome != Outcome::Leak {
+            return;
+        }
+        if self.grows_while_idle(judgement) {
+            if let Some(mut on_time) = self.judge(session, Axis::Time)
+                && on_time
+                    .verdict
+                    .as_ref()
+                    .is_some_and(|v| v.outcome == Outcome::Leak)
+            {
+                "grows with time, not with operations".clone_into(&mut on_time.reason);
+                self.judgement = Some(on_time);
+            }
+            return;
+        }
+        if let Some(reason) = self.growth_stopped(judgement)
+            && let Some(judgement) = &mut self.judgement
+        {
+            if let Some(v) = &mut judgement.verdict {
+                v.outcome = Outcome::Inconclusive;
+                v.reason.clone_from(&reason);
+                v.more_operations =
+                    Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
+            }
+            judgement.reason = reason;
+        }
+    }
+
+    /// Whether the rounds without operations grew at more than half the pace of those with them.
+    fn grows_while_idle(&self, judgement: &Judgement) -> bool {
+        let Some(record) = judgement.headline.map(|i| &judgement.series[i]) else {
+            return false;
+        };
+        let Some(per_second) = record
+            .verdict
+            .as_ref()
+            .and_then(|v| v.growth.as_ref())
+            .and_then(|g| g.per_second)
+        else {
+            return false;
+        };
+        let mut rates: Vec<f64> = self
+            .rounds
+            .windows(2)
+            .filter(|pair| pair.iter().all(|r| r.kind == RoundKind::Idle))
+            .filter_map(|pair| {
+                let grown =
+                    pair[1].values.get(&record.metric)? - pair[0].values.get(&record.metric)?;
+                Some(grown / pair[1].end.since(pair[0].end).as_secs_f64().max(1e-3))
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        rates.len() >= 3 && rates[0] > 0.0 && rates[rates.len() / 2] > 0.5 * per_second
+    }
+
+    /// Whether the explanation windows grew less than the verdict's interval, given the noise of single rounds.
+    fn growth_stopped(&self, judgement: &Judgement) -> Option<String> {
+        let record = &judgement.series[judgement.headline?];
+        let growth = record.verdict.as_ref()?.growth.as_ref()?;
+        let windows: Vec<&RoundRecord> = self
+            .rounds
+            .iter()
+            .filter(|r| r.kind == RoundKind::Explain)
+            .collect();
+        let last = windows.last()?;
+        let baseline = self
+            .rounds
+            .iter()
+            .rfind(|r| r.kind == RoundKind::Measured)?;
+        let grown = last.values.get(&record.metric)? - baseline.values.get(&record.metric)?;
+        let operations = (last.operations_so_far - baseline.operations_so_far) as f64;
+        let points = record.points.as_ref()?;
+        let residuals: Vec<f64> = points
+            .operations
+            .windows(2)
+            .zip(points.value.windows(2))
+            .map(|(o, v)| (v[1] - v[0]) - growth.rate * (o[1] - o[0]))
+            .collect();
+        // Two readings differ by the noise of both: three standard errors of that difference are allowed.
+        let tolerance = 3.0 * robust_sd(&residuals) / operations;
+        let rate = grown / operations;
+        (rate < growth.interval.low - tolerance && rate < 0.75 * growth.rate).then(|| {
+            format!(
+                "growth stopped: {} per operation in the rounds, {} after them",
+                units::signed_bytes(growth.rate),
+                units::signed_bytes(rate)
+            )
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The hands on a driven subject: session, driver and load together, and what is said when one of them fails.
+
+use std::time::{Duration, Instant};
+
+use plimsoll_load::HttpDriver;
+use plimsoll_model::{RoundStats, units};
+
+use crate::config::Load;
+use crate::session::{Session, Stop};
+
+/// The three hands on a driven subject.
+pub(crate) struct Drive<'s, 'a> {
+    pub(crate) session: &'s mut Session<'a>,
+    pub(crate) driver: &'s mut HttpDriver,
+    pub(crate) load: &'s Load,
+}
+
+impl Drive<'_, '_> {
+    /// Lets time pass, watching the subject and the cancel request.
+    pub(crate) fn rest(&mut self, length: Duration) -> Result<(), Stop> {
+        let until = Instant::now() + length;
+        loop {
+            self.session.check_alive()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.session
+                .subject
+                .wait_exit(left.min(Duration::from_millis(50)), self.session.cancel);
+        }
+    }
+
+    pub(crate) fn lost(&mut self, round: &str, error: &plimsoll_load::Error) -> Stop {
+        if let Err(Stop::Failed {
+            what,
+            details,
+            hint,
+        }) = self.session.check_alive()
+        {
+            return Stop::Failed {
+                what: format!("{what} in {round}"),
+                details,
+                hint,
+            };
+        }
+        Stop::Failed {
+            what: format!("the server was lost in {round}: {error}"),
+            details: self.session.command_and_last_lines(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn too_many_errors(
+        &mut self,
+        round: &str,
+        operations: u64,
+        stats: &RoundStats,
+    ) -> Stop {
+        let kinds: Vec<String> = stats
+            .errors_by_kind
+            .iter()
+            .map(|(kind, n)| format!("{} x {kind}", units::count(*n as f64)))
+            .collect();
+        let errors = stats.errors();
+        let hint = if errors == operations && kinds.len() == 1 && kinds[0].contains("status") {
+            "if that status is the right answer, name it with `--expect-status`; else check `--url` and its method".to_owned()
+        } else {
+            "errors change what the operations retain; raise `--max-errors` only if that is meant"
+                .to_owned()
+        };
+        Stop::Failed {
+            what: format!(
+                "{} of {} operations failed in {round} ({}; allowed: {})",
+                units::count(errors as f64),
+                units::count(operations as f64),
+                kinds.join(", "),
+                units::percent(self.load.max_errors)
+            ),
+            details: self.session.command_and_last_lines(),
+            hint: Some(hint),
+        }
+    }
+}

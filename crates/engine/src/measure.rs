@@ -1,0 +1,147 @@
+//! One measurement: everything there is to read about the service at one moment, after a forced collection where a probe
+//! answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll_model::{Census, Collected, Cx, Finding, Gap, Metric, Ns, Sample, Scope, units};
+use plimsoll_probe::Error as ProbeError;
+
+use crate::session::{Inside, Session, Stop};
+
+/// How long a forced collection may take before the subject counts as hanging.
+const COLLECT_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Readings at one moment.
+#[derive(Debug)]
+pub(crate) struct Measurement {
+    pub(crate) at: Ns,
+    pub(crate) collected: bool,
+    pub(crate) values: BTreeMap<Metric, f64>,
+    /// What the census cost the subject, if one was taken.
+    pub(crate) census_pause: Option<Duration>,
+}
+
+impl Session<'_> {
+    /// Reads everything there is to read about the service now: after a forced collection if there is a probe, with a
+    /// census if one is wanted.
+    pub(crate) fn measure(&mut self, census: bool) -> Result<Measurement, Stop> {
+        self.check_alive()?;
+        let collected = self.collect()?;
+        let at = self.now();
+        let mut values: BTreeMap<Metric, f64> = collected
+            .iter()
+            .flat_map(|c| c.values.iter().cloned())
+            .collect();
+        self.read_process(&mut values);
+        let census = if census { self.census()? } else { None };
+        for row in census.iter().flat_map(|c| &c.rows) {
+            values.insert(Metric::counted(&row.family, &row.kind), row.count as f64);
+        }
+        if let (Some(_), Some(inside)) = (&collected, self.inside()) {
+            for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
+                if let Some(&value) = values.get(&metric) {
+                    self.recorder.sample(Sample {
+                        at,
+                        source: inside.source,
+                        metric,
+                        value,
+                    });
+                }
+            }
+        }
+        Ok(Measurement {
+            at,
+            collected: collected.is_some(),
+            values,
+            census_pause: census.map(|c| Duration::from_nanos(c.pause_ns)),
+        })
+    }
+
+    fn inside(&self) -> Option<&Inside> {
+        self.service.as_ref()?.runtime.as_ref()
+    }
+
+    fn inside_mut(&mut self) -> Option<&mut Inside> {
+        self.service.as_mut()?.runtime.as_mut()
+    }
+
+    /// Forces a collection; `None` without a probe.
+    fn collect(&mut self) -> Result<Option<Collected>, Stop> {
+        let cx = Cx::within(self.cancel, COLLECT_DEADLINE);
+        let Some(inside) = self.inside_mut() else {
+            return Ok(None);
+        };
+        match inside.runtime.collect(&cx) {
+            Ok(answer) => {
+                self.pause += Duration::from_nanos(answer.pause_ns);
+                Ok(Some(answer))
+            }
+            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
+            Err(error) => {
+                // A probe that is lost because its process died is no news of its own.
+                self.check_alive()?;
+                Err(Stop::failed(match error {
+                    ProbeError::Deadline { .. } => format!(
+                        "the subject hangs: it did not answer a forced collection within {}",
+                        units::duration(COLLECT_DEADLINE.as_secs_f64())
+                    ),
+                    other => format!("the probe was lost: {other}"),
+                }))
+            }
+        }
+    }
+
+    /// Counts what can be counted; a census that fails is a gap, not the end of the run.
+    fn census(&mut self) -> Result<Option<Census>, Stop> {
+        let cx = Cx::within(self.cancel, COLLECT_DEADLINE);
+        let Some(inside) = self.inside_mut() else {
+            return Ok(None);
+        };
+        match inside.runtime.census(Scope::Resources, &cx) {
+            Ok(answer) => {
+                self.pause += Duration::from_nanos(answer.pause_ns);
+                Ok(Some(answer))
+            }
+            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
+            Err(error) => {
+                self.check_alive()?;
+                let gap = Gap {
+                    what: "counts of listeners and timers".to_owned(),
+                    why: error.to_string(),
+                };
+                if !self.gaps.contains(&gap) {
+                    self.gaps.push(gap);
+                }
+                self.found(Finding::warning(
+                    "census-failed",
+                    format!("no census: {error}"),
+                    None,
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Level 0: memory, descriptors by target, and what of resident memory the runtime does not account for.
+    fn read_process(&self, values: &mut BTreeMap<Metric, f64>) {
+        let Some(service) = &self.service else { return };
+        if let Some(memory) = service.process.memory() {
+            values.insert(Metric::RSS, memory.rss as f64);
+            if let Some(anon) = memory.rss_anon {
+                values.insert(Metric::RSS_ANON, anon as f64);
+                let runtime =
+                    [Metric::HEAP_PHYSICAL, Metric::EXTERNAL].map(|m| values.get(&m).copied());
+                if let [Some(heap), Some(external)] = runtime {
+                    values.insert(Metric::OUTSIDE_HEAP, anon as f64 - heap - external);
+                }
+            }
+        }
+        if let Some(kinds) = service.process.descriptors_by_target() {
+            values.insert(Metric::DESCRIPTORS, kinds.values().sum::<u64>() as f64);
+            for (kind, count) in kinds {
+                values.insert(Metric::counted("descriptors", &kind), count as f64);
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! From a started command to a service that can be measured: waits for readiness, finds the process that answered, and the
+//! probe inside it.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use plimsoll_model::{Event, Exit, Finding, Gap, Phase, ProcessInfo, Role, Source, units};
+use plimsoll_store::Record;
+
+use crate::config::Ready;
+use crate::judged::PROCESS_SOURCE;
+use crate::session::{Inside, Service, Session, Stop};
+
+/// How long the service's probe may take to say hello once the service is ready.
+const HELLO_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where nothing suggests that there is a probe.
+const HELLO_PATIENCE_ELSEWHERE: Duration = Duration::from_millis(200);
+/// Where nothing tells readiness, a program that lived so long has started.
+const STARTED_AFTER: Duration = Duration::from_secs(1);
+/// Poll period while waiting.
+const POLL: Duration = Duration::from_millis(25);
+
+impl Session<'_> {
+    /// Waits until the subject is ready, then finds the service in its tree and the probe inside it.
+    pub(crate) fn get_ready(&mut self) -> Result<(), Stop> {
+        let started = Instant::now();
+        let deadline = started + self.config.ready_timeout;
+        let lines = match &self.config.ready {
+            Ready::Log(pattern) => Some(self.subject.on_line(pattern.clone())),
+            _ => None,
+        };
+        let mut told = started;
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Stop::Interrupted);
+            }
+            self.absorb_hub_events();
+            let ready = match &self.config.ready {
+                Ready::Url(url, statuses) => {
+                    plimsoll_load::probe_ready(url, Duration::from_secs(2), statuses).is_ok()
+                }
+                Ready::Port(port) => std::net::TcpStream::connect_timeout(
+                    &std::net::SocketAddr::from(([127, 0, 0, 1], *port)),
+                    Duration::from_millis(500),
+                )
+                .is_ok(),
+                Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
+                Ready::Started => !self.isolates.is_empty() || started.elapsed() > STARTED_AFTER,
+            };
+            if ready {
+                break;
+            }
+            // A parent that forks its service and leaves is fine as long as something of the tree lives.
+            if let Some(exit) = self.subject.exit() {
+                if matches!(self.config.ready, Ready::Started) && exit == Exit::Status(0) {
+                    break;
+                }
+                if self.subject.tree().is_empty() {
+                    return Err(Stop::Failed {
+                        what: format!(
+                            "the subject exited before it was ready ({exit}, after {})",
+                            units::duration(started.elapsed().as_secs_f64())
+                        ),
+                        details: self.command_and_last_lines(),
+                        hint: Some("run the command alone first".to_owned()),
+                    });
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Stop::Failed {
+                    what: format!(
+                        "the subject was not ready within {}: {}",
+                        units::duration(self.config.ready_timeout.as_secs_f64()),
+                        self.waited_for()
+                    ),
+                    details: self.command_and_last_lines(),
+                    hint: Some("raise `--ready-timeout`, or name another sign of readiness with `--ready-url`, `--ready-port` or `--ready-log`".to_owned()),
+                });
+            }
+            if told.elapsed() >= Duration::from_secs(1) {
+                told = Instant::now();
+                let last_line = self.subject.last_lines(1).pop();
+                self.tell(Event::Waiting {
+                    seconds: started.elapsed().as_secs_f64(),
+                    last_line,
+                });
+            }
+            self.subject.wait_exit(POLL, self.cancel);
+        }
+        self.ready = Some(self.now());
+        self.find_service()?;
+        let detail = format!(
+            "ready after {}",
+            units::duration(started.elapsed().as_secs_f64())
+        );
+        self.tell(Event::PhaseEnded {
+            phase: Phase::Start,
+            detail,
+        });
+        Ok(())
+    }
+
+    fn waited_for(&self) -> String {
+        match &self.config.ready {
+            Ready::Url(url, _) => format!("{url} did not answer"),
+            Ready::Port(port) => format!("port {port} accepts no connection"),
+            Ready::Log(pattern) => format!("no line of its output matches `{pattern}`"),
+            Ready::Started => "it did not start".to_owned(),
+        }
+    }
+
+    fn find_service(&mut self) -> Result<(), Stop> {
+        let port = match (&self.config.ready, &self.config.load) {
+            (_, Some(load)) => Some(load.url.port),
+            (Ready::Url(url, _), None) => Some(url.port),
+            (Ready::Port(port), None) => Some(*port),
+            _ => None,
+        };
+        let Some(members) = plimsoll_probe::members(&self.subject, port) else {
+            if port.is_none() {
+                // A program that has already ended has no service to watch; its short life is judged as it is.
+                return Ok(());
+            }
+            let port = port.unwrap_or_default();
+            let holder = plimsoll_probe::port_holder(port)
+                .map(|p| format!(" (pid {}: {})", p.id.pid, p.command.join(" ")))
+                .unwrap_or_default();
+            return Err(Stop::failed(format!(
+                "port {port} is answered by a process that is not part of the subject{holder}"
+            ))
+            .hint("give the subject and `--url` a port of their own"));
+        };
+        let service = members.service;
+        let process = Source {
+            id: PROCESS_SOURCE,
+            process: service.id(),
+            isolate: None,
+            role: Role::Service,
+        };
+        self.sources.push(process.clone());
+        self.recorder.record(Record::Source(process));
+        self.watch.watch(PROCESS_SOURCE, service.clone());
+        let info = service.info(Role::Service);
+        self.service = Some(Service {
+            process: service,
+            info,
+            processes: members.processes,
+            runtime: None,
+        });
+        self.find_probe();
+        Ok(())
+    }
+
+    /// Waits a moment for the service's probe to say hello, and says loudly why it did not.
+    fn find_probe(&mut self) {
+        let Some(service) = self.service.as_ref() else {
+            return;
+        };
+        let id = service.process.id();
+        let patience = if may_carry_probe(&service.info) {
+            HELLO_PATIENCE
+        } else {
+            HELLO_PATIENCE_ELSEWHERE
+        };
+        let deadline = Instant::now() + patience;
+        let found = loop {
+            self.absorb_hub_events();
+            if let Some(found) = self
+                .isolates
+                .iter()
+                .find(|i| i.process.pid == id.pid && i.isolate == 0)
+            {
+                break Some(found.clone());
+            }
+            if Instant::now() >= deadline || self.cancel.is_cancelled() {
+                break None;
+            }
+            match self.hub.events().recv_timeout(Duration::from_millis(50)) {
+                Ok(event) => self.absorb(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        if let Some(isolate) = found {
+            let source = self.add_isolate_source(&isolate);
+            let runtime = self.hub.runtime(&isolate);
+            self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
+            let info = isolate.capabilities.runtime.clone();
+            if let Some(service) = self.service.as_mut() {
+                service.info.runtime = Some(info.clone());
+                service.runtime = Some(Inside {
+                    runtime,
+                    source,
+                    info,
+                    heap_limit: isolate.heap_limit,
+                    key: isolate.key,
+                });
+            }
+        } else {
+            let why = self.why_no_probe();
+            self.gaps.push(Gap {
+                what: "live bytes".to_owned(),
+                why: why.clone(),
+            });
+            self.found(Finding::warning(
+                "probe-not-loaded",
+                format!("probe not loaded: {why}; process level only"),
+                None,
+            ));
+        }
+    }
+
+    fn why_no_probe(&self) -> String {
+        let Some(service) = &self.service else {
+            return "there is no service process".to_owned();
+        };
+        let name = service
+            .info
+            .executable
+            .as_deref()
+            .map_or("the service", |path| {
+                path.rsplit('/').next().unwrap_or(path)
+            });
+        if !may_carry_probe(&service.info) {
+            return format!("`{name}` is not Node.js");
+        }
+        if service.process.started_with("NODE_OPTIONS") == Some(false) {
+            return "something between the command and the service removed NODE_OPTIONS".to_owned();
+        }
+        format!(
+            "`{name}` did not say hello within {}",
+            units::duration(HELLO_PATIENCE.as_secs_f64())
+        )
+    }
+}
+
+/// Whether this executable reads `NODE_OPTIONS`.
+fn may_carry_probe(info: &ProcessInfo) -> bool {
+    let name = info
+        .executable
+        .as_deref()
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default();
+    name.starts_with("node") || name == "electron"
+}
