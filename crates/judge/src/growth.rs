@@ -226,7 +226,7 @@ fn time_to_limit(e: &Evidence<'_>, terms: &Terms, limit: f64, units: &Units) -> 
         },
         at_rate: match units.axis {
             Axis::Operations => speed.or(units.operations.map(|d| d / units.elapsed)),
-            Axis::Time => None,
+            Axis::Time => speed.filter(|_| units.operations.is_some()),
         },
     }
 }

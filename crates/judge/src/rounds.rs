@@ -4,6 +4,16 @@
 //! and then by 200 kB, and the rate per operation is what counts. The models of [`crate::models`] compete with heavy
 //! tailed errors and say what shape the growth has; [`Trend`] says how fast the judged stretch grows and how surely;
 //! the verdict needs both to agree.
+//!
+//! **Leak**: P(leak) = P(shape goes on) x P(rate above the floor) reaches 0.98, the p-value stays within what this look
+//! may spend, the lower end of the interval is above the floor, and the last third does not grow clearly slower than
+//! the one before. **No leak**: the upper end of the interval is below the floor, over all readings or, where a healthy
+//! model explains the growth before, over the level stretch that follows. The floor rises with the noise up to 16 B per
+//! operation and no further, so a noisier series can still be a (large) leak, but never be cleared.
+//!
+//! What no method can do: a cache that fills at a constant rate and is not full at the end is called a leak (its rate
+//! is right, its future is not in the data); exponential filling with a time constant near the length of the record is
+//! told from a leak only as well as the noise allows.
 
 use crate::models::{self, Candidate, Class, Contest, Form, Noise};
 use crate::repair::Readings;
@@ -66,12 +76,11 @@ struct Evidence<'a> {
     contest: Contest<'a>,
     /// First reading of the stretch the rate is measured on.
     from: usize,
-    /// Growth over the stretch of the best leak model.
+    /// Growth as the leak models see it, and its 95 % interval.
     growth: Trend,
-    /// Growth over the stretch that a healthy model calls level.
-    tail: Option<(usize, Trend)>,
-    /// Its 95 % interval.
     grown: Interval,
+    /// Growth over the stretch that a healthy model calls level, and where that starts.
+    tail: Option<(usize, Trend)>,
     /// Growth over all readings, and its 95 % interval.
     whole: Trend,
     overall: Interval,

@@ -27,6 +27,10 @@ pub struct Verdict {
     /// Smallest rate this series could have detected, in the unit of the axis.
     pub detectable: Option<f64>,
     /// The rate below which growth is not called a leak, in the unit of the axis.
+    ///
+    /// Collected rounds: three standard errors of the rate, at least 4 and at most 16 B per operation; 0.005 per
+    /// operation for counts; against time 16 KiB or 0.4 % of the level per record. Raw samples: 96 KiB (16 KiB if
+    /// collected) or 0.4 % of the level per record; 16 B per operation. `Terms::floor` overrides all of them.
     pub floor: f64,
     /// What the error rate of this verdict really rests on.
     pub guarantee: Guarantee,
@@ -145,7 +149,7 @@ pub struct TimeToLimit {
     pub seconds: f64,
     /// 95 % interval; `high` is infinite if the interval of the rate reaches zero.
     pub interval: Interval,
-    /// Operations per second it is meant at; `None` on the time axis.
+    /// Operations per second it is meant at; `None` on the time axis, unless an expected rate was asked for.
     pub at_rate: Option<f64>,
 }
 

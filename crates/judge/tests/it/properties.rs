@@ -5,6 +5,7 @@ use plimsoll_judge::{
     Axis, Outcome, Overall, Quantity, Series, Terms, judge, judge_family, overall,
 };
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn kind(outcome: &Outcome) -> u8 {
     match outcome {
@@ -98,8 +99,18 @@ prop_compose! {
     }
 }
 
+/// Fixed seed: some of these hold for statistics and not by algebra, and a test must not depend on luck.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn garbage_never_panics(
@@ -140,6 +151,20 @@ proptest! {
         prop_assert_eq!(fast.pattern, slow.pattern);
         let (a, b) = (fast.estimate.unwrap().rate, slow.estimate.unwrap().rate);
         prop_assert!((a - 4.0 * b).abs() <= 1e-3 * a.abs().max(1.0), "{} and {}", a, b);
+    }
+
+    #[test]
+    fn scaling_bytes_scales_the_rate(series in any_rounds()) {
+        let mut larger = series.clone();
+        for v in &mut larger.value {
+            *v *= 64.0;
+        }
+        larger.resolution *= 64.0;
+        let small = judge(&series, &Terms { floor: Some(8.0), ..Terms::default() });
+        let large = judge(&larger, &Terms { floor: Some(512.0), ..Terms::default() });
+        prop_assert_eq!(kind(&small.outcome), kind(&large.outcome));
+        let (a, b) = (small.estimate.unwrap().rate, large.estimate.unwrap().rate);
+        prop_assert!((64.0 * a - b).abs() <= 0.02 * b.abs().max(64.0), "{} and {}", a, b);
     }
 
     #[test]
