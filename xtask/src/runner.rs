@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::Context as _;
 
-use crate::tally::Tally;
+use crate::tally::{Runner, Tally};
 
 /// What became of a command.
 #[derive(Debug)]
@@ -16,12 +16,17 @@ pub(crate) struct Ran {
     pub(crate) tally: Tally,
 }
 
-/// Runs `command` to its end; both its outputs go to ours line by line, in the order they arrive.
-pub(crate) fn run(command: &mut Command) -> anyhow::Result<Ran> {
-    run_into(command, &mut std::io::stdout())
+/// Runs `command` to its end; both its outputs go to ours line by line, in the order they arrive. What `runner`
+/// says about tests is counted; without a runner nothing is.
+pub(crate) fn run(command: &mut Command, runner: Option<Runner>) -> anyhow::Result<Ran> {
+    run_into(command, runner, &mut std::io::stdout())
 }
 
-fn run_into(command: &mut Command, out: &mut dyn Write) -> anyhow::Result<Ran> {
+fn run_into(
+    command: &mut Command,
+    runner: Option<Runner>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Ran> {
     let name = command.get_program().to_string_lossy().into_owned();
     if std::io::stdout().is_terminal() {
         command
@@ -42,7 +47,7 @@ fn run_into(command: &mut Command, out: &mut dyn Write) -> anyhow::Result<Ran> {
     // Ends when both pipes do. A process that outlives the runner would hold them open, and so a
     // test that leaves one behind is seen here as a step that does not end.
     for line in arrived {
-        tally += Tally::of_line(&line);
+        tally += runner.map(|runner| runner.tally(&line)).unwrap_or_default();
         // A closed terminal is no reason to stop counting.
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
@@ -79,13 +84,18 @@ mod tests {
     use std::process::Command;
 
     use super::run_into;
-    use crate::tally::Tally;
+    use crate::tally::{Runner, Tally};
 
     #[test]
     fn both_outputs_are_counted_and_the_status_is_kept() {
         let script = "echo 'ℹ pass 2'; echo 'ℹ fail 1' >&2; printf 'no newline \\377'; exit 3";
         let mut out = Vec::new();
-        let ran = run_into(Command::new("sh").args(["-c", script]), &mut out).unwrap();
+        let ran = run_into(
+            Command::new("sh").args(["-c", script]),
+            Some(Runner::Node),
+            &mut out,
+        )
+        .unwrap();
         assert!(!ran.succeeded);
         assert!(
             String::from_utf8(out)
@@ -103,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run_into(&mut Command::new("no-such-runner"), &mut Vec::new()).unwrap_err();
+        let error =
+            run_into(&mut Command::new("no-such-runner"), None, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "cannot run no-such-runner");
     }
 }

@@ -24,33 +24,46 @@ impl AddAssign for Tally {
     }
 }
 
-impl Tally {
-    /// What one line of a runner's output adds. Colours are ignored.
-    pub(crate) fn of_line(line: &str) -> Self {
+/// Who prints. One is asked for at a time: the output of a test that nextest shows ends with a line of libtest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runner {
+    Nextest,
+    Libtest,
+    Node,
+}
+
+impl Runner {
+    /// What one line of the output adds. Colours are ignored.
+    pub(crate) fn tally(self, line: &str) -> Tally {
         let line = without_colour(line);
-        let line = line.trim();
-        if let Some(rest) = line.strip_prefix("Summary [") {
-            return match rest.split_once(" run: ") {
-                Some((_, counts)) => of_counts(&without_parentheses(counts), ','),
-                None => Self::default(),
-            };
-        }
-        if let Some(rest) = line.strip_prefix("test result: ") {
-            return match rest.split_once(". ") {
-                Some((_, counts)) => of_counts(counts, ';'),
-                None => Self::default(),
-            };
-        }
-        let Some((word, count)) = line
-            .strip_prefix("ℹ ")
-            .and_then(|rest| rest.split_once(' '))
-        else {
-            return Self::default();
-        };
-        match (word, count.parse()) {
-            ("pass", Ok(passed)) => Self { passed, failed: 0 },
-            ("fail" | "cancelled", Ok(failed)) => Self { passed: 0, failed },
-            _ => Self::default(),
+        self.counts(line.trim()).unwrap_or_default()
+    }
+
+    fn counts(self, line: &str) -> Option<Tally> {
+        match self {
+            Self::Nextest => {
+                let (_, counts) = line.strip_prefix("Summary [")?.split_once(" run: ")?;
+                Some(of_counts(&without_parentheses(counts), ','))
+            }
+            Self::Libtest => {
+                let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+                Some(of_counts(counts, ';'))
+            }
+            Self::Node => {
+                let (word, count) = line.strip_prefix("ℹ ")?.split_once(' ')?;
+                let count = count.parse().ok()?;
+                match word {
+                    "pass" => Some(Tally {
+                        passed: count,
+                        failed: 0,
+                    }),
+                    "fail" | "cancelled" => Some(Tally {
+                        passed: 0,
+                        failed: count,
+                    }),
+                    _ => None,
+                }
+            }
         }
     }
 }
@@ -107,31 +120,36 @@ fn without_colour(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Runner::{self, Libtest, Nextest, Node};
     use super::Tally;
 
     #[track_caller]
-    fn check(line: &str, passed: u64, failed: u64) {
-        assert_eq!(Tally::of_line(line), Tally { passed, failed }, "{line}");
+    fn check(runner: Runner, line: &str, passed: u64, failed: u64) {
+        assert_eq!(runner.tally(line), Tally { passed, failed }, "{line}");
     }
 
     #[test]
     fn reads_nextest() {
         check(
+            Nextest,
             "     Summary [   0.012s] 3 tests run: 3 passed, 0 skipped",
             3,
             0,
         );
         check(
+            Nextest,
             "     Summary [   0.012s] 1 test run: 1 passed, 2 skipped",
             1,
             0,
         );
         check(
+            Nextest,
             "     Summary [   9.012s] 12/20 tests run: 7 passed (1 slow, 2 leaky), 2 failed, 1 timed out, 2 exec failed, 8 skipped",
             7,
             5,
         );
         check(
+            Nextest,
             "\u{1b}[31;1m     Summary\u{1b}[0m [   0.01s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m1\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m1\u{1b}[0m \u{1b}[31;1mfailed\u{1b}[0m, 0 skipped",
             1,
             1,
@@ -141,11 +159,13 @@ mod tests {
     #[test]
     fn reads_libtest() {
         check(
+            Libtest,
             "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s",
             5,
             0,
         );
         check(
+            Libtest,
             "test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
             4,
             1,
@@ -154,23 +174,31 @@ mod tests {
 
     #[test]
     fn reads_node() {
-        check("ℹ pass 14", 14, 0);
-        check("ℹ fail 2", 0, 2);
-        check("ℹ cancelled 1", 0, 1);
-        check("ℹ skipped 3", 0, 0);
-        check("ℹ duration_ms 1443", 0, 0);
+        check(Node, "ℹ pass 14", 14, 0);
+        check(Node, "ℹ fail 2", 0, 2);
+        check(Node, "ℹ cancelled 1", 0, 1);
+        check(Node, "ℹ skipped 3", 0, 0);
+        check(Node, "ℹ duration_ms 1443", 0, 0);
     }
 
     #[test]
     fn other_lines_count_nothing() {
-        check("running 5 tests", 0, 0);
+        check(Nextest, "running 5 tests", 0, 0);
         check(
+            Nextest,
             "        PASS [   0.005s] plimsoll-judge rounds::tests::flat",
             0,
             0,
         );
-        check("12 passed, 3 failed", 0, 0);
-        check("test result: what", 0, 0);
-        check("", 0, 0);
+        check(Nextest, "12 passed, 3 failed", 0, 0);
+        check(Libtest, "test result: what", 0, 0);
+        // What a failed test printed, as nextest shows it.
+        check(
+            Nextest,
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored",
+            0,
+            0,
+        );
+        check(Nextest, "", 0, 0);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::bail;
 
 use crate::runner::{self, Ran};
-use crate::tally::Tally;
+use crate::tally::{Runner, Tally};
 use crate::tidy;
 use crate::workspace::{Tree, cargo, command, is_installed, root};
 
@@ -20,24 +20,31 @@ type Step = (&'static str, fn(&Tree) -> anyhow::Result<Ran>);
 
 const STEPS: [Step; 7] = [
     ("fmt", |_| {
-        runner::run(cargo().args(["fmt", "--all", "--check"]))
+        runner::run(cargo().args(["fmt", "--all", "--check"]), None)
     }),
     ("tidy", tidy_step),
     ("syntax", syntax_step),
     ("clippy", |_| {
-        runner::run(cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--quiet",
-            "--",
-            "-D",
-            "warnings",
-        ]))
+        runner::run(
+            cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--keep-going",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+            None,
+        )
     }),
     ("rust", rust_step),
     ("doc", |_| {
-        runner::run(cargo().args(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"]))
+        runner::run(
+            cargo().args(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"]),
+            Some(Runner::Libtest),
+        )
     }),
     ("node", node_step),
 ];
@@ -185,7 +192,7 @@ fn syntax_step(tree: &Tree) -> anyhow::Result<Ran> {
             "sh" => checker.arg("-n"),
             _ => checker.arg("--check"),
         };
-        succeeded &= runner::run(checker.arg(&file.path))?.succeeded;
+        succeeded &= runner::run(checker.arg(&file.path), None)?.succeeded;
     }
     Ok(Ran {
         succeeded,
@@ -199,7 +206,7 @@ fn rust_step(_: &Tree) -> anyhow::Result<Ran> {
     let mut tests = cargo();
     // A snapshot that differs is a failure and never a file to review.
     tests.env("INSTA_UPDATE", "no");
-    if is_cargo_command("nextest") {
+    let runner = if is_cargo_command("nextest") {
         tests.args([
             "nextest",
             "run",
@@ -211,6 +218,7 @@ fn rust_step(_: &Tree) -> anyhow::Result<Ran> {
         if std::env::var_os("NEXTEST_STATUS_LEVEL").is_none() {
             tests.args(["--status-level", "slow", "--final-status-level", "fail"]);
         }
+        Runner::Nextest
     } else {
         println!("cargo-nextest is not installed: cargo test does the same, more slowly");
         tests.args([
@@ -223,8 +231,9 @@ fn rust_step(_: &Tree) -> anyhow::Result<Ran> {
             "--no-fail-fast",
             "--quiet",
         ]);
-    }
-    runner::run(&mut tests)
+        Runner::Libtest
+    };
+    runner::run(&mut tests, Some(runner))
 }
 
 /// The tests of the Node probe and of the examples, in files named `*.test.mjs`.
@@ -242,7 +251,7 @@ fn node_step(tree: &Tree) -> anyhow::Result<Ran> {
     }
     let mut node: Command = command("node");
     node.args(["--test", "--test-reporter=spec"]).args(files);
-    runner::run(&mut node)
+    runner::run(&mut node, Some(Runner::Node))
 }
 
 #[cfg(test)]
