@@ -72,6 +72,30 @@ test('a planted leak is read to the byte', { timeout: 60000 }, () =>
   }),
 );
 
+test('what is held for a moment only is not read as growth', { timeout: 60000 }, () =>
+  withHub(async (hub) => {
+    const child = hub.spawn(
+      [
+        '-e',
+        // As a function does that is being compiled meanwhile.
+        `process.on('message', () => {
+           let held = new Array(1e5).fill(0).map((_, i) => ({ i }));
+           setTimeout(() => { held = null; }, 10);
+           process.send('held');
+         });`,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    );
+    const peer = await hub.greeted();
+    const live = await readings(peer, 5, async () => {
+      const held = new Promise((resolve) => child.once('message', resolve));
+      child.send('hold');
+      await held;
+    });
+    assert.ok(Math.max(...live) - Math.min(...live) < 500000, live.join(' '));
+  }),
+);
+
 test('finalisers run before the reading', { timeout: 60000 }, () =>
   withHub(async (hub) => {
     const child = hub.spawn(
