@@ -261,6 +261,7 @@ mod tests {
                 },
                 per: "operation".to_owned(),
                 per_second: None,
+                per_second_interval: None,
                 per_operation: Some(1.0),
                 onset_s: None,
                 plateau: None,

@@ -26,15 +26,18 @@ pub(crate) fn noise(increments: &[f64]) -> f64 {
     robust_sd(increments) / std::f64::consts::SQRT_2
 }
 
+/// The median; 0 of nothing.
+pub(crate) fn middle(values: &[f64]) -> f64 {
+    let mut known: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    known.sort_by(f64::total_cmp);
+    known.get(known.len() / 2).copied().unwrap_or(0.0)
+}
+
 /// Standard deviation by the median absolute deviation, which one spike does not move.
 pub(crate) fn robust_sd(values: &[f64]) -> f64 {
-    let median = |mut v: Vec<f64>| {
-        v.retain(|x| x.is_finite());
-        v.sort_by(f64::total_cmp);
-        v.get(v.len() / 2).copied().unwrap_or(0.0)
-    };
-    let centre = median(values.to_vec());
-    1.4826 * median(values.iter().map(|v| (v - centre).abs()).collect())
+    let centre = middle(values);
+    let deviations: Vec<f64> = values.iter().map(|v| (v - centre).abs()).collect();
+    1.4826 * middle(&deviations)
 }
 
 #[cfg(test)]

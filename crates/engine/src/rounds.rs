@@ -17,7 +17,7 @@ use crate::config::{DEFAULT_ROUNDS, Explain, Load, MAX_ROUNDS};
 use crate::drive::Drive;
 use crate::explain::Explainer;
 use crate::judged::{Judgement, headline_metric, idle_growth_per_round};
-use crate::pilot::{agree, in_time, noise};
+use crate::pilot::{agree, in_time, middle, noise};
 use crate::session::{Session, Stop};
 
 /// Warm-up operations at least; JIT compilation and feedback take about this many in V8.
@@ -222,7 +222,10 @@ impl Journey {
         self.plan.warm_up_settled = settled;
         self.plan.rounds = drive.session.config.check.rounds.unwrap_or(DEFAULT_ROUNDS);
         self.plan.operations_per_round = operations.unwrap_or_else(|| {
-            self.size_round(cost, noise(recent.make_contiguous()) * pilot as f64)
+            let increments = recent.make_contiguous();
+            // What already grows need not be resolved finer than the interval an early verdict needs.
+            let resolution = WANTED_FLOOR.max(EARLY_HALF_WIDTH * middle(increments).abs());
+            self.size_round(cost, noise(increments) * pilot as f64, resolution)
         });
         let word = if settled { "settled" } else { "not settled" };
         let detail = format!(
@@ -236,11 +239,11 @@ impl Journey {
         Ok(())
     }
 
-    /// Operations per round: enough that noise of `noise` bytes per round resolves the wanted floor, at least a second's
-    /// half, and no more than the time that is left allows.
-    fn size_round(&self, cost: Duration, noise: f64) -> u64 {
+    /// Operations per round: enough that noise of `noise` bytes per round leaves a rate of `resolution` bytes per
+    /// operation visible, half a second's worth at least, and no more than the time that is left allows.
+    fn size_round(&self, cost: Duration, noise: f64, resolution: f64) -> u64 {
         let rounds = f64::from(self.plan.rounds);
-        let for_noise = (6.0 * noise / (WANTED_FLOOR * rounds.sqrt())).ceil() as u64;
+        let for_noise = (6.0 * noise / (resolution * rounds.sqrt())).ceil() as u64;
         let wanted = for_noise
             .max(in_time(ROUND_LENGTH, cost))
             .max(ROUND_OPERATIONS);

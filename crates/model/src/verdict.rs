@@ -72,6 +72,8 @@ pub struct Growth {
     pub per: String,
     /// Growth per second.
     pub per_second: Option<f64>,
+    /// 95 % interval of `per_second`.
+    pub per_second_interval: Option<Interval>,
     /// Growth per operation.
     pub per_operation: Option<f64>,
     /// Seconds since the run's start at which growth began; absent = since the start.
@@ -135,6 +137,7 @@ impl From<&judge::Growth> for Growth {
             }
             .to_owned(),
             per_second: g.per_second,
+            per_second_interval: g.per_second_interval.map(Interval::from),
             per_operation: g.per_operation,
             onset_s: g.onset.map(|o| o.t_ns as f64 / 1e9),
             plateau: g.plateau.map(|p| p.level),

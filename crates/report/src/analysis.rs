@@ -164,8 +164,15 @@ pub fn verdict_json(verdict: &Verdict) -> String {
         confidence: finite(verdict.leak_probability),
         rate_bytes_per_s: per_second.and_then(finite),
         rate_bytes_per_op: per_operation.and_then(finite),
-        rate_ci_low: growth.and_then(|g| scaled(g.interval.low)),
-        rate_ci_high: growth.and_then(|g| scaled(g.interval.high)),
+        // Its own interval knows how unsteady the operations were; the scaled one of the axis does not.
+        rate_ci_low: growth.and_then(|g| match g.per_second_interval {
+            Some(interval) => finite(interval.low),
+            None => scaled(g.interval.low),
+        }),
+        rate_ci_high: growth.and_then(|g| match g.per_second_interval {
+            Some(interval) => finite(interval.high),
+            None => scaled(g.interval.high),
+        }),
         tte_s: time.and_then(|t| finite(t.seconds)),
         tte_lo_s: time.and_then(|t| finite(t.low)),
         tte_hi_s: time.and_then(|t| t.high).and_then(finite),

@@ -204,7 +204,7 @@ pub(crate) fn shorten(text: &str, room: usize) -> String {
 /// Breaks at spaces, and where a word is longer than a line, anywhere.
 fn wrap(text: &str, room: usize, lines: &mut Vec<String>) {
     let mut line = String::new();
-    for word in text.split(' ') {
+    for word in words(text) {
         let mut word = word;
         if !line.is_empty() && columns(&line) + 1 + columns(word) > room {
             lines.push(std::mem::take(&mut line));
@@ -224,6 +224,33 @@ fn wrap(text: &str, room: usize, lines: &mut Vec<String>) {
         line.push_str(word);
     }
     lines.push(line);
+}
+
+/// What a line is broken between: words, a number and its unit being one of them.
+fn words(text: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = Vec::new();
+    let mut start = 0;
+    for piece in text.split(' ') {
+        let end = start + piece.len();
+        match words.last_mut() {
+            // The last word ends one blank before this piece starts.
+            Some(number) if is_unit(piece) && number.ends_with(|c: char| c.is_ascii_digit()) => {
+                *number = &text[start - 1 - number.len()..end];
+            }
+            _ => words.push(piece),
+        }
+        start = end + 1;
+    }
+    words
+}
+
+fn is_unit(word: &str) -> bool {
+    let word = word.trim_end_matches([',', ')', ';', '.']);
+    let word = word.split_once('/').map_or(word, |(unit, _)| unit);
+    matches!(
+        word,
+        "B" | "KiB" | "MiB" | "GiB" | "TiB" | "ms" | "s" | "min" | "h" | "d" | "%"
+    )
 }
 
 #[cfg(test)]
@@ -283,5 +310,14 @@ mod tests {
         assert_eq!(shorten("node server.js", 14), "node server.js");
         assert_eq!(shorten("node server.js", 9), "node…r.js");
         assert_eq!(shorten("äöüß", 3), "ä…ß");
+    }
+
+    #[test]
+    fn a_number_and_its_unit_are_never_parted() {
+        assert_eq!(
+            words("in 8 min 3 s, at 5 KiB/op ago"),
+            ["in", "8 min", "3 s,", "at", "5 KiB/op", "ago"]
+        );
+        assert_eq!(words(" a  s"), ["", "a", "", "s"]);
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn verdict(outcome: Outcome, rate: f64, interval: (f64, f64)) -> Verd
             },
             per: "operation".to_owned(),
             per_second: Some(rate * 612.0),
+            per_second_interval: None,
             per_operation: Some(rate),
             onset_s: None,
             plateau: None,

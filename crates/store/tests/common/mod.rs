@@ -42,6 +42,7 @@ fn verdict() -> Verdict {
             },
             per: "operation".to_owned(),
             per_second: Some(94_208.1),
+            per_second_interval: None,
             per_operation: Some(1884.16),
             onset_s: Some(12.5),
             plateau: None,
