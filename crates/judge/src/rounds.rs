@@ -253,7 +253,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Outcome::Inconclusive { .. } if undecided => 0.5,
         _ => leak_probability,
     };
-    let pattern = pattern(&e.contest, is_leak);
+    let pattern = pattern(&e.contest, &outcome);
     let estimate = estimate(e, readings, terms, &outcome, interval);
     Verdict {
         outcome,
@@ -462,11 +462,12 @@ fn detectable(e: &Evidence<'_>) -> f64 {
     e.floor + 0.5 * (i.high - i.low) + e.idle.max(0.0)
 }
 
-fn pattern(contest: &Contest<'_>, is_leak: bool) -> Pattern {
-    if is_leak {
-        contest.best_leak.map_or(Pattern::Linear, |c| c.pattern)
-    } else {
-        contest.best.map_or(Pattern::Flat, |c| c.pattern)
+/// The shape of the verdict's own side; of an open verdict, that of whatever describes the readings best.
+fn pattern(contest: &Contest<'_>, outcome: &Outcome) -> Pattern {
+    match outcome {
+        Outcome::Leak => contest.best_leak.map_or(Pattern::Linear, |c| c.pattern),
+        Outcome::NoLeak(_) => contest.best_healthy.map_or(Pattern::Flat, |c| c.pattern),
+        Outcome::Inconclusive { .. } => contest.best.map_or(Pattern::Flat, |c| c.pattern),
     }
 }
 
