@@ -247,7 +247,6 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
             more: more(e),
         }
     };
-    let is_leak = matches!(outcome, Outcome::Leak);
     let leak_probability = match outcome {
         Outcome::NoLeak(_) => leak_probability.min(1.0 - e.whole_or_tail_certainty()),
         Outcome::Inconclusive { .. } if undecided => 0.5,

@@ -33,8 +33,9 @@ function startPageRender(request) {
   return {
     number,
     revision: siteConfigBus.revision,
-    language: request.headers['accept-language'] ?? 'en',
-    agent: request.headers['user-agent'] ?? 'unknown',
+    // Decided here, not kept as the client wrote it: a page costs the same whoever asks for it.
+    language: /^de\b/.test(request.headers['accept-language'] ?? '') ? 'de' : 'en',
+    narrow: /\bMobile\b/.test(request.headers['user-agent'] ?? ''),
     fragments: Array.from({ length: 8 }, (_, position) => ({
       id: number * 8 + position,
       slot: ['head', 'navigation', 'banner', 'body', 'aside', 'related', 'legal', 'foot'][position],
