@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy` and `dist`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -11,6 +11,7 @@
 )]
 
 mod dist;
+mod figures;
 mod runner;
 mod tally;
 mod test;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 3] = [
+const CHORES: [(&str, &str); 4] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -34,6 +35,10 @@ const CHORES: [(&str, &str); 3] = [
     (
         "dist",
         "a stripped binary with its licences in `dist/`, and proof that it starts",
+    ),
+    (
+        "figures",
+        "what the changelog quotes, measured here; takes most of an hour",
     ),
 ];
 
@@ -57,10 +62,11 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
         "dist" => dist::run(),
+        "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {
-                println!("  {name:<6} {does}");
+                println!("  {name:<8} {does}");
             }
             println!("\nsteps of test: {}", test::step_names().join(", "));
             Ok(ExitCode::SUCCESS)
@@ -81,7 +87,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist"
+            "no chore is called 'tset'; there are: test, tidy, dist, figures"
         );
     }
 }

@@ -98,7 +98,9 @@ impl Metric {
 
     /// Family and kind of a counted metric.
     pub fn as_counted(&self) -> Option<(&str, &str)> {
-        self.0.split_once('/').filter(|(family, _)| *family != SPACES)
+        self.0
+            .split_once('/')
+            .filter(|(family, _)| *family != SPACES)
     }
 
     /// The unit. Names that are not ours count things unless they say bytes.
