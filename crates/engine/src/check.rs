@@ -39,6 +39,8 @@ impl Supervisor {
     /// If the kernel refuses.
     pub fn of_process() -> Result<Self, Error> {
         plimsoll_probe::become_subreaper()?;
+        // Connections, pipes and kept procfs files of a large tree add up; the subject keeps the limit there was.
+        let _ = plimsoll_probe::raise_descriptor_limit();
         Ok(Self { subreaper: true })
     }
 

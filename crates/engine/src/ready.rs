@@ -9,7 +9,7 @@ use plimsoll_store::Record;
 
 use crate::config::Ready;
 use crate::judged::PROCESS_SOURCE;
-use crate::session::{Inside, Service, Session, Stop};
+use crate::session::{Inside, PROBE, Service, Session, Stop};
 
 /// How long the service's probe may take to say hello once the service is ready.
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
@@ -223,6 +223,9 @@ impl Session<'_> {
             });
         if !may_carry_probe(&service.info) {
             return format!("`{name}` is not Node.js");
+        }
+        if let Some(gap) = self.gaps.iter().find(|g| g.what == PROBE) {
+            return gap.why.clone();
         }
         if service.process.started_with("NODE_OPTIONS") == Some(false) {
             return "something between the command and the service removed NODE_OPTIONS".to_owned();

@@ -105,22 +105,8 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let given = config
-            .env
-            .iter()
-            .find(|(name, _)| name == "NODE_OPTIONS")
-            .map(|(_, v)| OsString::from(v));
-        let existing = given.or_else(|| std::env::var_os("NODE_OPTIONS"));
-        let mut env: Vec<(OsString, OsString)> = config
-            .env
-            .iter()
-            .map(|(k, v)| (OsString::from(k), OsString::from(v)))
-            .collect();
-        env.retain(|(name, _)| name != "NODE_OPTIONS");
-        env.push((
-            OsString::from("NODE_OPTIONS"),
-            hub.node_options(existing.as_deref()),
-        ));
+        let mut gaps = Vec::new();
+        let env = environment(config, &hub, &mut gaps);
         let subject = Subject::spawn(&Launch {
             command: config.command.clone(),
             env,
@@ -139,7 +125,7 @@ impl<'a> Session<'a> {
             sources: Vec::new(),
             service: None,
             findings: Vec::new(),
-            gaps: Vec::new(),
+            gaps,
             ready: None,
             pause: Duration::ZERO,
             dropped: 0,
@@ -252,6 +238,7 @@ impl<'a> Session<'a> {
                 }
             }
             HubEvent::Dropped { count, .. } => self.dropped += count,
+            HubEvent::Gap { what, why, .. } => self.gaps.push(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
                     "connection-refused",
@@ -397,6 +384,52 @@ impl<'a> Session<'a> {
         )
     }
 }
+
+/// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
+/// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
+/// subject gets none.
+fn environment(config: &Config, hub: &Hub, gaps: &mut Vec<Gap>) -> Vec<(OsString, OsString)> {
+    const NODE_OPTIONS: &str = "NODE_OPTIONS";
+    let given = config
+        .env
+        .iter()
+        .find(|(name, _)| name == NODE_OPTIONS)
+        .map(|(_, v)| OsString::from(v));
+    let existing = given.or_else(|| std::env::var_os(NODE_OPTIONS));
+    let own = config.env.iter().filter(|(name, _)| name != NODE_OPTIONS);
+    let mut env: Vec<(OsString, OsString)> = own
+        .map(|(k, v)| (OsString::from(k), OsString::from(v)))
+        .collect();
+    let words = config
+        .command
+        .iter()
+        .map(|w| w.to_string_lossy().into_owned());
+    let options = existing.iter().flat_map(|o| {
+        o.to_string_lossy()
+            .split(' ')
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    if words
+        .chain(options)
+        .any(|w| w == "--permission" || w == "--experimental-permission")
+    {
+        gaps.push(Gap {
+            what: PROBE.to_owned(),
+            why: "Node's permission model (`--permission`) forbids loading it".to_owned(),
+        });
+        env.extend(existing.map(|options| (OsString::from(NODE_OPTIONS), options)));
+    } else {
+        env.push((
+            OsString::from(NODE_OPTIONS),
+            hub.node_options(existing.as_deref()),
+        ));
+    }
+    env
+}
+
+/// What a subject misses that was given no carrier.
+pub(crate) const PROBE: &str = "the probe";
 
 /// What is left of a session once its subject has ended.
 pub(crate) struct Ended {
