@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use plimsoll_model::{Event, Exit, Finding, Gap, Phase, ProcessInfo, Role, Source, units};
+use plimsoll_model::{Event, Exit, Finding, Phase, ProcessInfo, Role, Source, units};
 use plimsoll_store::Record;
 
 use crate::config::Ready;
 use crate::judged::PROCESS_SOURCE;
-use crate::session::{Inside, PROBE, Service, Session, Stop};
+use crate::session::{Inside, Service, Session, Stop};
 
 /// How long the service's probe may take to say hello once the service is ready.
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
@@ -198,10 +198,6 @@ impl Session<'_> {
             }
         } else {
             let why = self.why_no_probe();
-            self.gaps.push(Gap {
-                what: "live bytes".to_owned(),
-                why: why.clone(),
-            });
             self.found(Finding::warning(
                 "probe-not-loaded",
                 format!("probe not loaded: {why}; process level only"),
@@ -224,8 +220,8 @@ impl Session<'_> {
         if !may_carry_probe(&service.info) {
             return format!("`{name}` is not Node.js");
         }
-        if let Some(gap) = self.gaps.iter().find(|g| g.what == PROBE) {
-            return gap.why.clone();
+        if let Some(why) = self.no_carrier {
+            return why.to_owned();
         }
         if service.process.started_with("NODE_OPTIONS") == Some(false) {
             return "something between the command and the service removed NODE_OPTIONS".to_owned();

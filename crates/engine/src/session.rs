@@ -1,6 +1,7 @@
 //! One subject under observation: started, ready, watched from outside and inside, and ended for certain.
 
-use std::ffi::OsString;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use plimsoll_load::HttpDriver;
@@ -65,6 +66,8 @@ pub(crate) struct Session<'a> {
     pub(crate) service: Option<Service>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) gaps: Vec<Gap>,
+    /// Why the subject was given no probe, if it was not.
+    pub(crate) no_carrier: Option<&'static str>,
     pub(crate) ready: Option<Ns>,
     pub(crate) pause: Duration,
     pub(crate) dropped: u64,
@@ -105,8 +108,7 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let mut gaps = Vec::new();
-        let env = environment(config, &hub, &mut gaps);
+        let (env, no_carrier) = environment(config, &hub);
         let subject = Subject::spawn(&Launch {
             command: config.command.clone(),
             env,
@@ -125,7 +127,8 @@ impl<'a> Session<'a> {
             sources: Vec::new(),
             service: None,
             findings: Vec::new(),
-            gaps,
+            gaps: Vec::new(),
+            no_carrier,
             ready: None,
             pause: Duration::ZERO,
             dropped: 0,
@@ -388,7 +391,7 @@ impl<'a> Session<'a> {
 /// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
 /// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
 /// subject gets none.
-fn environment(config: &Config, hub: &Hub, gaps: &mut Vec<Gap>) -> Vec<(OsString, OsString)> {
+fn environment(config: &Config, hub: &Hub) -> (Vec<(OsString, OsString)>, Option<&'static str>) {
     const NODE_OPTIONS: &str = "NODE_OPTIONS";
     let given = config
         .env
@@ -400,36 +403,31 @@ fn environment(config: &Config, hub: &Hub, gaps: &mut Vec<Gap>) -> Vec<(OsString
     let mut env: Vec<(OsString, OsString)> = own
         .map(|(k, v)| (OsString::from(k), OsString::from(v)))
         .collect();
-    let words = config
-        .command
-        .iter()
-        .map(|w| w.to_string_lossy().into_owned());
-    let options = existing.iter().flat_map(|o| {
-        o.to_string_lossy()
-            .split(' ')
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    });
+    let options = existing
+        .as_deref()
+        .map(OsStr::to_string_lossy)
+        .unwrap_or_default();
+    let words = config.command.iter().map(|w| w.to_string_lossy());
     if words
-        .chain(options)
+        .chain(options.split(' ').map(Cow::from))
         .any(|w| w == "--permission" || w == "--experimental-permission")
     {
-        gaps.push(Gap {
-            what: PROBE.to_owned(),
-            why: "Node's permission model (`--permission`) forbids loading it".to_owned(),
-        });
-        env.extend(existing.map(|options| (OsString::from(NODE_OPTIONS), options)));
-    } else {
-        env.push((
-            OsString::from(NODE_OPTIONS),
-            hub.node_options(existing.as_deref()),
-        ));
+        env.extend(
+            existing
+                .as_ref()
+                .map(|options| (OsString::from(NODE_OPTIONS), options.clone())),
+        );
+        return (
+            env,
+            Some("Node's permission model (`--permission`) forbids loading it"),
+        );
     }
-    env
+    env.push((
+        OsString::from(NODE_OPTIONS),
+        hub.node_options(existing.as_deref()),
+    ));
+    (env, None)
 }
-
-/// What a subject misses that was given no carrier.
-pub(crate) const PROBE: &str = "the probe";
 
 /// What is left of a session once its subject has ended.
 pub(crate) struct Ended {
