@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plimsoll_engine::{Explain, parse_duration, parse_explain, parse_percentage, parse_size};
 
-const EXIT_CODES: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0   no leak, and all rules hold
   1   leak, or a rule is broken
@@ -19,11 +21,13 @@ Exit codes:
   3   inconclusive
   4   the subject or the load failed
   70  a bug in plimsoll
-  130 interrupted";
+  130 interrupted"
+    };
+}
 
 /// Says whether a service leaks memory, how fast, how sure, and who holds it
 #[derive(Debug, Parser)]
-#[command(name = "plimsoll", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "plimsoll", version, after_help = exit_codes!(), max_term_width = 100)]
 pub(crate) struct Cli {
     /// Colour of terminal output
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", env = "PLIMSOLL_COLOR", hide_env = true)]
@@ -91,11 +95,12 @@ impl Output {
 ///
 /// Without --url nothing is driven: memory is judged on time, for any program.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES, after_long_help = concat!(
+#[command(after_help = "All flags, examples and exit codes: plimsoll check --help", after_long_help = concat!(
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n"
+    "  plimsoll check --duration 60s -- ./worker\n\n",
+    exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
     /// Operation: a request to this URL; {{seq}} counts through
@@ -120,7 +125,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "LIST", help_heading = "Driver")]
     expect_status: Option<String>,
     /// Time one request may take [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
     timeout: Option<Duration>,
     /// Requests in flight [default: 10]
     #[arg(
@@ -135,14 +140,19 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
     max_errors: Option<f64>,
     /// Let --url name another machine
-    #[arg(long, help_heading = "Driver")]
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
     allow_remote: bool,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
     ready_url: Option<String>,
     /// Statuses that count as ready [default: any]
-    #[arg(long, value_name = "LIST", help_heading = "Readiness")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "LIST",
+        help_heading = "Readiness"
+    )]
     ready_status: Option<String>,
     /// Ready once this port accepts connections
     #[arg(long, value_name = "PORT", help_heading = "Readiness")]
@@ -192,17 +202,28 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "PLIMSOLL_FLOOR", hide_env = true, help_heading = "Verdict")]
     floor: Option<f64>,
     /// When to explain: leak, always, never [default: leak]
-    #[arg(long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
+    #[arg(hide_short_help = true, long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
     explain: Option<Explain>,
     /// Requests a second for the time to limit [default: measured]
-    #[arg(long, value_name = "RATE", help_heading = "Verdict")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "RATE",
+        help_heading = "Verdict"
+    )]
     expect_rate: Option<f64>,
     /// What inconclusive exits with: exit (3), pass (0), fail (1)
     #[arg(long, value_enum, default_value_t = Verdictless::Exit, value_name = "HOW", hide_possible_values = true, help_heading = "Verdict")]
     pub(crate) inconclusive: Verdictless,
 
     /// Configuration [default: plimsoll.toml, if there is one]
-    #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG", hide_env = true)]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        env = "PLIMSOLL_CONFIG",
+        hide_env = true
+    )]
     config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
