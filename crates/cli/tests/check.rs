@@ -220,3 +220,36 @@ fn a_recorded_series_gets_the_verdict_of_the_same_judge() {
         }
     }
 }
+
+#[test]
+fn growth_that_does_not_need_requests_is_told_per_time() {
+    let place = Place::new();
+    let url = place.url("/");
+    let subject = example("faults/grows-with-time.js");
+    place
+        .run(&["check", "--url", &url, "--", "node", &subject])
+        .expect_code(1)
+        .expect_said("grows with time, not with operations");
+    assert_eq!(place.last_run()["verdict"]["growth"]["per"], "second");
+}
+
+#[test]
+fn timers_and_descriptors_that_are_never_closed_are_named() {
+    for (subject, pattern, each) in [
+        ("timer-leak.js", "timers", 1.0),
+        ("descriptor-leak.js", "descriptors", 0.01),
+    ] {
+        let place = Place::new();
+        let url = place.url("/");
+        let subject = example(&format!("faults/{subject}"));
+        place
+            .run(&["check", "--url", &url, "--", "node", &subject])
+            .expect_code(1);
+        let culprit = place.last_run()["culprits"][0].clone();
+        assert_eq!(culprit["pattern"], pattern, "{culprit}");
+        let counted = culprit["count_per_op"]
+            .as_f64()
+            .expect("a count per operation");
+        assert!((counted / each - 1.0).abs() < 0.1, "{culprit}");
+    }
+}

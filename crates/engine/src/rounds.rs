@@ -37,6 +37,8 @@ const ROUND_OPERATIONS: u64 = 1_000;
 const WANTED_FLOOR: f64 = 16.0;
 /// Rounds without operations, before and after.
 const IDLE_ROUNDS: u32 = 3;
+/// A round without operations takes at most this part of the time that is left, however long the others are.
+const IDLE_SHARE: u32 = 40;
 /// Between the last answer and the collection.
 const QUIET: Duration = Duration::from_millis(100);
 /// Numbers of rounds after which the judge may look: geometrically spaced, then each extension.
@@ -59,6 +61,8 @@ pub(crate) struct Journey {
     pub(crate) judgement: Option<Judgement>,
     pub(crate) driver_cpu: Duration,
     pub(crate) looks_taken: u32,
+    /// How long a round lasts, and so one without operations.
+    round_length: Duration,
     census: CensusPace,
     deadline: Instant,
 }
@@ -113,6 +117,7 @@ impl Journey {
             judgement: None,
             driver_cpu: Duration::ZERO,
             looks_taken: 0,
+            round_length: ROUND_LENGTH,
             census: CensusPace::default(),
             deadline: Instant::now() + max_time,
         }
@@ -227,6 +232,8 @@ impl Journey {
             let resolution = WANTED_FLOOR.max(EARLY_HALF_WIDTH * middle(increments).abs());
             self.size_round(cost, noise(increments) * pilot as f64, resolution)
         });
+        let round = cost.mul_f64(self.plan.operations_per_round as f64);
+        self.round_length = round.min(self.left() / IDLE_SHARE).max(ROUND_LENGTH);
         let word = if settled { "settled" } else { "not settled" };
         let detail = format!(
             "{} operations, {word}",
@@ -264,7 +271,7 @@ impl Journey {
         });
         for done in 0..IDLE_ROUNDS {
             let begin = Instant::now();
-            drive.rest(ROUND_LENGTH)?;
+            drive.rest(self.round_length)?;
             // The last one after an explanation closes it: its counts are wanted whatever they cost.
             let explained = self
                 .facts

@@ -244,6 +244,9 @@ fn judged(run: &Run, page: &mut Page) {
             parts.push(words::confidence(verdict));
             parts.push(words::shape(verdict));
             head(page, word, Tone::Bad, &parts);
+            if !run.verdict_reason.is_empty() {
+                below(page, std::slice::from_ref(&run.verdict_reason));
+            }
         }
         Outcome::NoLeak => {
             let mut parts = vec![rates.bound(verdict)];
