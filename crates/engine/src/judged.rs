@@ -296,12 +296,11 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
         };
     }
     if let Some(other) = of(Outcome::Leak) {
-        let reason = format!("{} grows", series[other].metric);
         let verdict = series[other].verdict.clone();
         return Judgement {
             headline: Some(other),
             verdict,
-            reason,
+            reason: String::new(),
             series,
         };
     }
