@@ -30,6 +30,7 @@ mod models;
 mod passive;
 mod repair;
 mod rounds;
+mod rules;
 mod series;
 mod stats;
 mod steps;
@@ -38,6 +39,7 @@ mod trend;
 mod verdict;
 
 pub use family::{correct_family, judge_family, overall};
+pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
 pub use series::{Axis, Quantity, Repair, Series, SeriesId, Terms};
 pub use verdict::{
     Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,

@@ -5,7 +5,7 @@
 use plimsoll_judge::{Axis, Outcome, Pattern, Series, Terms, Verdict, judge};
 use std::fmt::Write as _;
 
-const LABELS: &str = include_str!("../corpus/labels.csv");
+pub(crate) const LABELS: &str = include_str!("../corpus/labels.csv");
 const SERIES: &[u8] = include_bytes!("../corpus/series.txt.zst");
 
 /// Lengths at which an impatient user looks, as shares of the record.
@@ -91,12 +91,12 @@ impl Case {
     }
 }
 
-fn unpack() -> String {
+pub(crate) fn unpack() -> String {
     let bytes = zstd::decode_all(SERIES).expect("the file is compressed by zstd");
     String::from_utf8(bytes).expect("CSV is text")
 }
 
-fn read(csv: &[&str], metric: &str, axis: &str) -> Series {
+pub(crate) fn read(csv: &[&str], metric: &str, axis: &str) -> Series {
     let mut series = Series {
         metric: metric.into(),
         axis: if axis == "op" {
@@ -124,17 +124,21 @@ fn read(csv: &[&str], metric: &str, axis: &str) -> Series {
     series
 }
 
-fn cases() -> Vec<Case> {
-    let text = unpack();
-    let files: Vec<(&str, Vec<&str>)> = text
-        .split("# ")
+/// The series by name, each as the lines below its header.
+pub(crate) fn blocks(text: &str) -> Vec<(&str, Vec<&str>)> {
+    text.split("# ")
         .skip(1)
         .map(|block| {
             let mut lines = block.lines();
             let name = lines.next().expect("a name after each mark");
             (name, lines.skip(1).collect())
         })
-        .collect();
+        .collect()
+}
+
+fn cases() -> Vec<Case> {
+    let text = unpack();
+    let files = blocks(&text);
     LABELS
         .lines()
         .skip(1)

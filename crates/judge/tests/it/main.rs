@@ -3,5 +3,6 @@
 mod common;
 mod corpus;
 mod properties;
+mod rules;
 mod simulation;
 mod verdict;
