@@ -227,6 +227,7 @@ fn series_of(
         } else {
             4096.0
         },
+        ..judge::Series::default()
     }
 }
 

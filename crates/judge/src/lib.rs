@@ -40,10 +40,10 @@ mod verdict;
 
 pub use family::{correct_family, judge_family, overall};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
-pub use series::{Axis, Quantity, Repair, Series, SeriesId, Terms};
+pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};
 pub use verdict::{
     Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,
-    TimeToLimit, Verdict,
+    TimeToLimit, Verdict, Work, WorkChange,
 };
 
 /// Judges one series alone.

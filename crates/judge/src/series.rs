@@ -62,8 +62,82 @@ pub struct Series {
     pub collected: Vec<bool>,
     /// Which start of the process the reading belongs to.
     pub epoch: Vec<u32>,
+    /// Bytes of an operation's answer, as the mean since the reading before; NaN where not known. If the work itself
+    /// grows, so may memory, and neither is a leak.
+    pub response_bytes_per_op: Vec<f64>,
+    /// Nanoseconds an operation took, as the mean since the reading before; NaN where not known.
+    pub operation_ns: Vec<f64>,
+    /// Share of the operations since the reading before that failed, 0 to 1; NaN where not known.
+    pub error_share: Vec<f64>,
     /// Smallest step the metric can take, in its own unit: the page size for resident memory, 1 for exact counters.
     pub resolution: f64,
+}
+
+/// One reading, as [`Judge::push`](crate::Judge::push) takes it. What is not known is NaN, and so is it by default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Nanoseconds since the start of the run.
+    pub t_ns: u64,
+    /// The reading; NaN is a gap.
+    pub value: f64,
+    /// Operations completed so far.
+    pub ops: f64,
+    /// Load level.
+    pub load: f64,
+    /// Whether it was taken just after a forced collection.
+    pub collected: bool,
+    /// Which start of the process it belongs to.
+    pub epoch: u32,
+    /// Bytes of an operation's answer, the mean since the reading before.
+    pub response_bytes_per_op: f64,
+    /// Nanoseconds an operation took, the mean since the reading before.
+    pub operation_ns: f64,
+    /// Share of the operations since the reading before that failed.
+    pub error_share: f64,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            t_ns: 0,
+            value: f64::NAN,
+            ops: f64::NAN,
+            load: f64::NAN,
+            collected: false,
+            epoch: 0,
+            response_bytes_per_op: f64::NAN,
+            operation_ns: f64::NAN,
+            error_share: f64::NAN,
+        }
+    }
+}
+
+impl Series {
+    /// Adds a reading at the end. A column that was left empty while others were filled is unknown, and stays so.
+    pub fn push(&mut self, reading: Reading) {
+        let n = self.t_ns.len();
+        let add = |column: &mut Vec<f64>, value: f64| {
+            if column.len() == n {
+                column.push(value);
+            }
+        };
+        add(&mut self.value, reading.value);
+        add(&mut self.ops, reading.ops);
+        add(&mut self.load, reading.load);
+        add(
+            &mut self.response_bytes_per_op,
+            reading.response_bytes_per_op,
+        );
+        add(&mut self.operation_ns, reading.operation_ns);
+        add(&mut self.error_share, reading.error_share);
+        if self.collected.len() == n {
+            self.collected.push(reading.collected);
+        }
+        if self.epoch.len() == n {
+            self.epoch.push(reading.epoch);
+        }
+        self.t_ns.push(reading.t_ns);
+    }
 }
 
 /// On what terms a series is judged: the promises made before the measurement.

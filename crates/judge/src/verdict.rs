@@ -84,6 +84,38 @@ pub enum Reason {
     Ambiguous,
     /// Growth follows time and not operations: the zero-operation rounds grow too.
     GrowsWhileIdle,
+    /// Too little of the planned run is over for a look (see [`Judge`](crate::Judge)).
+    TooEarly,
+    /// This look says leak, and the next one has to confirm it (see [`Judge`](crate::Judge)).
+    Unconfirmed,
+    /// The work itself grows with the operations, and memory may follow it: repeat the test with operations that cost
+    /// the same from first to last (a bounded table, a page instead of the whole list, no errors).
+    WorkChanged(WorkChange),
+    /// The growth rate says one thing and the signs of the single increments the opposite.
+    Contradiction,
+}
+
+/// Work that is not the same at the end of a series as at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WorkChange {
+    /// What changed.
+    pub work: Work,
+    /// Its level in the first third of the series.
+    pub from: f64,
+    /// Its level in the last third.
+    pub to: f64,
+}
+
+/// What an operation consists of, seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Work {
+    /// Bytes of the answer, per operation.
+    ResponseBytes,
+    /// Nanoseconds an operation takes.
+    OperationTime,
+    /// Share of the operations that fail, 0 to 1.
+    ErrorShare,
 }
 
 /// How much more of the same would settle an inconclusive verdict.

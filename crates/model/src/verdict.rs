@@ -203,7 +203,37 @@ fn reason_text(reason: &judge::Reason) -> String {
             "a leak and a healthy program would explain the readings about equally".to_owned()
         }
         judge::Reason::GrowsWhileIdle => "it grows with time, not with operations".to_owned(),
+        judge::Reason::TooEarly => "too little of the planned run is over".to_owned(),
+        judge::Reason::Unconfirmed => {
+            "a leak at this look, which the next one has to confirm".to_owned()
+        }
+        judge::Reason::WorkChanged(change) => work_text(*change),
+        judge::Reason::Contradiction => {
+            "the rate and the signs of the single increments contradict each other".to_owned()
+        }
         _ => "undecided".to_owned(),
+    }
+}
+
+/// What changed, and how to test so that it does not.
+fn work_text(change: judge::WorkChange) -> String {
+    let judge::WorkChange { work, from, to } = change;
+    match work {
+        judge::Work::ResponseBytes => format!(
+            "the work changed: answers grew from {} to {} each; test operations whose answer stays the same",
+            crate::units::bytes(from),
+            crate::units::bytes(to)
+        ),
+        judge::Work::ErrorShare => format!(
+            "the work changed: {:.1} % of the operations failed at first and {:.1} % in the end; mend the errors first",
+            100.0 * from,
+            100.0 * to
+        ),
+        _ => format!(
+            "the work changed: an operation took {:.2} ms at first and {:.2} ms in the end",
+            from / 1e6,
+            to / 1e6
+        ),
     }
 }
 
