@@ -395,6 +395,7 @@ fn exit_code(run: &Run) -> ExitCode {
 fn attach_bands(
     series: &mut Vec<SeriesRecord>,
     bands: Vec<(SourceId, Metric, plimsoll_model::Band)>,
+        rules: Vec::new(),
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {

@@ -12,6 +12,7 @@ mod exit;
 mod load;
 mod metric;
 mod process;
+mod rule;
 mod run;
 mod summary;
 pub mod units;
@@ -30,6 +31,7 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
+pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
     RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,

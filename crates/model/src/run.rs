@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Culprit, Exit, Finding, Gap, Latency, Metric, Ns, OperationKind, Outcome, Part, ProcessInfo,
-    Share, Source, SourceId, Unit, Verdict,
+    RuleResult, Share, Source, SourceId, Unit, Verdict,
 };
 
 /// Schema name of the run document.
@@ -59,6 +59,9 @@ pub struct Run {
     pub culprits: Vec<Culprit>,
     /// What else is worth telling.
     pub findings: Vec<Finding>,
+    /// The user's criteria, in the order in which they were asked for.
+    #[serde(default)]
+    pub rules: Vec<RuleResult>,
     /// What observing cost.
     pub observer: Observer,
     /// Files kept with the run, relative to its directory.

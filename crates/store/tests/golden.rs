@@ -29,3 +29,14 @@ fn the_document_of_this_version_is_the_example_and_reads_back_the_same() {
         .expect("opens");
     assert_eq!(loaded, run);
 }
+
+#[test]
+fn a_document_without_the_fields_that_came_later_opens() {
+    let run = common::run("20261121T051400.000Z-4121", 1_795_238_040_000_000_000);
+    let mut document = serde_json::to_value(&run).expect("serialisable");
+    let fields = document.as_object_mut().expect("an object");
+    assert!(fields.remove("rules").is_some());
+    let older: Run = serde_json::from_value(document).expect("opens");
+    assert_eq!(older.rules, []);
+    assert_eq!(older.series, run.series);
+}

@@ -200,6 +200,7 @@ pub(crate) fn leak() -> Run {
         culprits: vec![],
         findings: vec![],
         observer: Observer {
+        rules: Vec::new(),
             cpu_ratio: 0.008,
             driver_cpu_ratio: 0.12,
             rss_peak: 18 << 20,

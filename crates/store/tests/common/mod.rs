@@ -218,6 +218,17 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
             Some("raise `--timeout`"),
         )],
         observer: Observer {
+        rules: vec![plimsoll_model::RuleResult {
+            name: "end-start".to_owned(),
+            state: plimsoll_model::RuleState::Broken,
+            metric: Some(Metric::LIVE_BYTES),
+            measured: Some(11_304_960.0),
+            sign: "<".to_owned(),
+            limit: 5_242_880.0,
+            unit: plimsoll_model::RuleUnit::Bytes,
+            why: None,
+            source: "Rozes DataFrame, memory leak testing".to_owned(),
+        }],
             cpu_ratio: 0.008,
             driver_cpu_ratio: 0.12,
             rss_peak: 18_874_368,
