@@ -31,6 +31,7 @@ mod passive;
 mod repair;
 mod rounds;
 mod rules;
+mod sequential;
 mod series;
 mod stats;
 mod steps;
@@ -40,6 +41,7 @@ mod verdict;
 
 pub use family::{correct_family, judge_family, overall};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
+pub use sequential::Judge;
 pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};
 pub use verdict::{
     Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,

@@ -4,5 +4,6 @@ mod common;
 mod corpus;
 mod properties;
 mod rules;
+mod sequential;
 mod simulation;
 mod verdict;
