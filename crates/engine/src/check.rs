@@ -131,6 +131,7 @@ pub fn check(
     let log_bytes = recorded.log_bytes;
     let id = kept.as_ref().map_or(id.as_str(), RunDir::id);
     let mut run = document(id, started_unix_ns, epoch, finished, recorded, findings);
+    crate::rules::apply(&config.rules, &mut run);
     keep(&mut run, &subject, log_bytes, kept.as_ref());
     Ok(run)
 }

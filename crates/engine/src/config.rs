@@ -10,6 +10,7 @@ use regex_lite::Regex;
 
 use crate::error::Error;
 use crate::file::File;
+use crate::rules::RuleRequest;
 
 /// Ceiling of the time after readiness unless `--max-time` says otherwise.
 pub const DEFAULT_MAX_TIME: Duration = Duration::from_mins(4);
@@ -41,6 +42,8 @@ pub struct Config {
     pub load: Option<Load>,
     /// How it is judged.
     pub check: Check,
+    /// The user's criteria, reported beside the verdict.
+    pub rules: Vec<RuleRequest>,
     /// Directories for runs, the first usable one is taken.
     pub directories: Vec<PathBuf>,
 }
@@ -153,6 +156,8 @@ pub struct Flags {
     pub explain: Option<Explain>,
     /// `--expect-rate`
     pub expect_rate: Option<f64>,
+    /// `--rule`
+    pub rules: Vec<String>,
     /// `--allow-remote`
     pub allow_remote: bool,
     /// `PLIMSOLL_DIR`
@@ -172,6 +177,8 @@ impl Config {
             None => File::read_if_there(&working_directory.join("plimsoll.toml"))?,
         };
         let env = file.subject.env.clone().into_iter().collect();
+        let asked = flags.rules.iter().map(|r| RuleRequest::parse(r));
+        let rules = RuleRequest::merge(asked.collect::<Result<_, _>>()?, file.rules.clone());
         let given = flags.or(Flags::from(file));
         if given.command.is_empty() {
             return Err(Error::usage(
@@ -193,6 +200,7 @@ impl Config {
                 given.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
             )?,
             check: given.check()?,
+            rules,
             directories: directories(given.directory, working_directory),
             command: given.command,
             env,
@@ -233,6 +241,7 @@ impl Flags {
             floor: self.floor.or(lower.floor),
             explain: self.explain.or(lower.explain),
             expect_rate: self.expect_rate.or(lower.expect_rate),
+            rules: list(self.rules, lower.rules),
             allow_remote: self.allow_remote || lower.allow_remote,
             directory: self.directory.or(lower.directory),
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::{Explain, Flags};
 use crate::error::Error;
+use crate::rules::RuleRequest;
 
 /// The file, as far as it says anything.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +18,8 @@ pub(crate) struct File {
     pub(crate) subject: Subject,
     pub(crate) driver: Driver,
     pub(crate) check: Check,
+    #[serde(rename = "rule")]
+    pub(crate) rules: Vec<RuleRequest>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +73,7 @@ impl From<File> for Flags {
             subject,
             driver,
             check,
+            rules: _,
         } = file;
         Self {
             command: subject.command.into_iter().map(OsString::from).collect(),

@@ -18,6 +18,7 @@ mod passive;
 mod pilot;
 mod ready;
 mod rounds;
+mod rules;
 mod session;
 mod watch;
 
@@ -29,4 +30,5 @@ pub use config::{
 };
 pub use error::Error;
 pub use explain::{Counts, Explainer};
+pub use rules::RuleRequest;
 pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
