@@ -4,7 +4,7 @@ use crate::models::{Candidate, Class, Form};
 use crate::passive::{Evidence, Units};
 use crate::repair::Readings;
 use crate::series::{Axis, Terms};
-use crate::stats::{deviation, mean, median, quantile, theil_sen};
+use crate::stats::{deviation, mean, median, pearson, quantile, theil_sen};
 use crate::trend::Trend;
 use crate::verdict::{Growth, Interval, Onset, Pattern, Plateau, TimeToLimit};
 
@@ -183,6 +183,7 @@ pub(crate) fn estimate(
         // The octave ratio of a line is 2.
         acceleration: (0.5 * e.octave).clamp(-100.0, 100.0),
         consistency: same_way as f64 / increments.len().max(1) as f64,
+        correlation: pearson(&r.ops, &r.value),
     }
 }
 

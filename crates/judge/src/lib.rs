@@ -22,6 +22,7 @@
 //! assert!((verdict.estimate.unwrap().rate - 64.0).abs() < 0.1);
 //! ```
 
+mod bets;
 mod envelope;
 mod family;
 mod growth;
@@ -38,6 +39,7 @@ mod steps;
 mod stretch;
 mod trend;
 mod verdict;
+mod work;
 
 pub use family::{correct_family, judge_family, overall};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
@@ -59,9 +61,11 @@ pub fn judge(series: &Series, terms: &Terms) -> Verdict {
         Axis::Operations => rounds::MOST,
         Axis::Time => rounds::MOST_ON_TIME,
     };
-    if collected && readings.value.len() <= most {
+    let mut verdict = if collected && readings.value.len() <= most {
         rounds::judge(series, &readings, terms)
     } else {
         passive::judge(series, &readings, terms)
-    }
+    };
+    verdict.heed_the_work(series);
+    verdict
 }

@@ -500,6 +500,8 @@ fn decide(
             ..guarantee
         },
         repairs: r.repairs.clone(),
+        bets_p_value: 1.0,
+        slowdown: None,
         estimate: Some(estimate(e, r, terms, leak, &units)),
         outcome,
     }

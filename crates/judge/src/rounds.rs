@@ -15,10 +15,11 @@
 //! is right, its future is not in the data); exponential filling with a time constant near the length of the record is
 //! told from a leak only as well as the noise allows.
 
+use crate::bets::{Bets, CONTRADICTS};
 use crate::models::{self, Candidate, Class, Contest, Form, Noise};
 use crate::repair::Readings;
 use crate::series::{Axis, Quantity, Series, Terms};
-use crate::stats::{median, theil_sen};
+use crate::stats::{median, pearson, theil_sen};
 use crate::steps;
 use crate::trend::Trend;
 use crate::verdict::{
@@ -88,6 +89,7 @@ struct Evidence<'a> {
     decelerates: bool,
     floor: f64,
     axis: Axis,
+    quantity: Quantity,
     idle: f64,
 }
 
@@ -177,6 +179,7 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         whole,
         floor,
         axis: series.axis,
+        quantity: series.quantity,
         idle: if terms.idle_growth_per_op.is_finite() && !on_time {
             terms.idle_growth_per_op
         } else {
@@ -196,7 +199,11 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
 
 fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guarantee) -> Verdict {
     let interval = widened(e.grown, e.idle);
-    let p_value = e.growth.p_value();
+    let bets = Bets::on(e.x, e.y, e.floor);
+    let p_value = match e.quantity {
+        Quantity::Bytes => e.growth.p_value(),
+        Quantity::Count => (2.0 * e.growth.p_value().min(bets.p_above)).min(1.0),
+    };
     let shape = e.contest.leak_share();
     // A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind
     // a warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
@@ -234,13 +241,27 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
             more: more(e),
         }
     } else if would_leak {
-        Outcome::Leak
+        // Rare steps are most increments' silence: there the bets have no say.
+        if !by_steps && e.bets_from(e.from).p_below <= CONTRADICTS {
+            contradiction(e)
+        } else {
+            Outcome::Leak
+        }
     } else if level(whole_bound) {
-        Outcome::NoLeak(Bound { rate: whole_bound })
+        if bets.p_above <= CONTRADICTS {
+            contradiction(e)
+        } else {
+            Outcome::NoLeak(Bound { rate: whole_bound })
+        }
     } else if let (Some(bound), true) =
         (tail_bound.filter(|b| level(*b)), shape <= 0.5 && !undecided)
     {
-        Outcome::NoLeak(Bound { rate: bound })
+        let start = e.tail.as_ref().map_or(0, |t| t.0);
+        if e.bets_from(start).p_above <= CONTRADICTS {
+            contradiction(e)
+        } else {
+            Outcome::NoLeak(Bound { rate: bound })
+        }
     } else {
         Outcome::Inconclusive {
             reason: reason(e, undecided, shape, terms),
@@ -264,10 +285,24 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         floor: e.floor,
         guarantee,
         repairs: readings.repairs.clone(),
+        bets_p_value: bets.p_above,
+        slowdown: None,
+    }
+}
+
+fn contradiction(e: &Evidence<'_>) -> Outcome {
+    Outcome::Inconclusive {
+        reason: Reason::Contradiction,
+        more: more(e),
     }
 }
 
 impl Evidence<'_> {
+    /// Bets on the increments of the stretch that begins at reading `start`.
+    fn bets_from(&self, start: usize) -> Bets {
+        Bets::on(&self.x[start..], &self.y[start..], self.floor)
+    }
+
     /// Probability that the level stretch really grows slower than the floor.
     fn whole_or_tail_certainty(&self) -> f64 {
         let of = |t: &Trend| 1.0 - t.probability_above(self.floor);
@@ -572,6 +607,10 @@ fn estimate(
         time_to_limit,
         acceleration: e.acceleration,
         consistency: same_way as f64 / increments.len().max(1) as f64,
+        correlation: match (readings.ops.get(from..), e.y.get(from..)) {
+            (Some(ops), Some(y)) => pearson(ops, y),
+            _ => None,
+        },
     }
 }
 
@@ -623,5 +662,7 @@ pub(crate) fn too_few(
         floor,
         guarantee,
         repairs: readings.repairs.clone(),
+        bets_p_value: 1.0,
+        slowdown: None,
     }
 }

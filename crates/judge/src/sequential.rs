@@ -203,6 +203,8 @@ impl Judge {
                 effective_readings: 0.0,
             },
             repairs: Vec::new(),
+            bets_p_value: 1.0,
+            slowdown: None,
         }
     }
 }

@@ -112,6 +112,27 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     front * beta_fraction(a, b, x) / a
 }
 
+/// P(B > 1/2) for B distributed as Beta(a, b).
+pub(crate) fn beta_above_half(a: f64, b: f64) -> f64 {
+    incomplete_beta(b, a, 0.5)
+}
+
+/// Pearson's correlation; `None` where one of the two does not move or they do not match.
+pub(crate) fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
+    if a.len() != b.len() {
+        return None;
+    }
+    let (of_a, of_b) = (mean(a), mean(b));
+    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        aa += (x - of_a) * (x - of_a);
+        bb += (y - of_b) * (y - of_b);
+        ab += (x - of_a) * (y - of_b);
+    }
+    let both = (aa * bb).sqrt();
+    (both > 0.0 && both.is_finite()).then(|| (ab / both).clamp(-1.0, 1.0))
+}
+
 fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
     let away_from_zero = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
     let mut c = 1.0;

@@ -1,6 +1,7 @@
 //! What comes out of the judge.
 
-use crate::series::{Axis, Repair};
+use crate::series::{Axis, Repair, Series};
+use crate::work;
 
 /// A closed interval; 95 % unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +37,33 @@ pub struct Verdict {
     pub guarantee: Guarantee,
     /// What was mended before judging.
     pub repairs: Vec<Repair>,
+    /// The second opinion: min(1, 1/e) of an e-process that bets on single increments being above the floor. Needs no
+    /// correction for the number of looks. 1 where it was not asked (raw samples have a sign test of their own).
+    pub bets_p_value: f64,
+    /// Operations became at least twice as slow. Does not change the verdict: what leaks is often searched by every
+    /// operation, so it may well be the leak's doing.
+    pub slowdown: Option<WorkChange>,
+}
+
+impl Verdict {
+    /// Work that grew takes the word leak from a verdict, and is what stands in the way of one that is open.
+    pub(crate) fn heed_the_work(&mut self, series: &Series) {
+        self.slowdown = work::slowdown(series);
+        let open = match &self.outcome {
+            Outcome::Leak => true,
+            Outcome::NoLeak(_) => false,
+            Outcome::Inconclusive { reason, .. } => {
+                !matches!(reason, Reason::TooFewReadings { .. })
+            }
+        };
+        if let Some(change) = work::change(series).filter(|_| open) {
+            self.outcome = Outcome::Inconclusive {
+                reason: Reason::WorkChanged(change),
+                more: More::default(),
+            };
+            self.leak_probability = 0.5;
+        }
+    }
 }
 
 /// Leak, no leak, or inconclusive: the only three answers.
@@ -152,6 +180,9 @@ pub struct Growth {
     pub acceleration: f64,
     /// Share of the increments that point the way of the growth, 0 to 1.
     pub consistency: f64,
+    /// Pearson's correlation of the readings with the operations done, if known. Near 1 says no more than that both
+    /// grew; far below it, that operations are not what memory follows.
+    pub correlation: Option<f64>,
 }
 
 /// Where growth began.

@@ -7,3 +7,4 @@ mod rules;
 mod sequential;
 mod simulation;
 mod verdict;
+mod work;
