@@ -212,6 +212,12 @@ pub(crate) struct CheckArgs {
         help_heading = "Verdict"
     )]
     expect_rate: Option<f64>,
+    /// Criterion of your own beside the verdict; repeatable
+    ///
+    /// Any rule of `plimsoll analyze --rules`, for example --rule end-start or --rule slope-per-minute=100KiB.
+    /// A broken rule exits with 1 and leaves the verdict as it is.
+    #[arg(long = "rule", value_name = "NAME[=LIMIT]", help_heading = "Verdict")]
+    rules: Vec<String>,
     /// What inconclusive exits with: exit (3), pass (0), fail (1)
     #[arg(long, value_enum, default_value_t = Verdictless::Exit, value_name = "HOW", hide_possible_values = true, help_heading = "Verdict")]
     pub(crate) inconclusive: Verdictless,
@@ -258,6 +264,7 @@ impl CheckArgs {
             floor: self.floor,
             explain: self.explain,
             expect_rate: self.expect_rate,
+            rules: std::mem::take(&mut self.rules),
             allow_remote: self.allow_remote,
             directory: None,
         }
@@ -267,7 +274,8 @@ impl CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AnalyzeArgs {
     /// The file
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "list_rules")]
+    pub(crate) file: Option<PathBuf>,
     /// What the readings are, e.g. rss, heap_used, live_bytes [default: rss]
     #[arg(long, value_name = "NAME")]
     pub(crate) metric: Option<String>,
@@ -283,6 +291,12 @@ pub(crate) struct AnalyzeArgs {
     /// Judge per operation, not per second
     #[arg(long)]
     pub(crate) per_operation: bool,
+    /// Criterion of your own beside the verdict; repeatable
+    #[arg(long = "rule", value_name = "NAME[=LIMIT]")]
+    pub(crate) rules: Vec<String>,
+    /// List all rules: source, limit, how often each is wrong
+    #[arg(long = "rules")]
+    pub(crate) list_rules: bool,
     /// One flat JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,8 +8,8 @@ use std::process::ExitCode as ProcessExit;
 
 use anyhow::Context;
 use clap::Parser;
-use plimsoll_engine::{Config, Error, Question, Supervisor};
-use plimsoll_model::{Cancel, Event, ExitCode, Outcome, Run};
+use plimsoll_engine::{Config, Error, Question, RuleRequest, Supervisor};
+use plimsoll_model::{Cancel, Event, ExitCode, Outcome, RuleInfo, RuleResult, Run};
 use plimsoll_report::Style;
 use plimsoll_store::Store;
 
@@ -86,7 +86,19 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     print(&render(&run, args.output.format(), color))?;
     Ok(exit_code(code))
 }
+    if args.list_rules {
+        let rules = RuleInfo::all();
+        print(&if args.json {
+            plimsoll_report::rules_json(&rules)
+        } else {
+            plimsoll_report::rules_text(&rules, style(color))
+        })?;
+        return Ok(ExitCode::Holds);
+    }
+    let file = args.file.as_deref().context("no file is named")?;
+    let rules = args.rules.iter().map(|rule| RuleRequest::parse(rule));
 
+        rules: rules.collect::<Result<_, _>>()?,
 fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
     let question = Question {
         metric: args.metric.clone(),
@@ -95,18 +107,25 @@ fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
         floor: args.floor,
         on_operations: args.per_operation,
     };
-    let analysis = plimsoll_engine::analyze(&args.file, &question)?;
+    let analysis = plimsoll_engine::analyze(file, &question)?;
     if args.json {
-        print(&plimsoll_report::verdict_json(&analysis.verdict))?;
+        print(&plimsoll_report::verdict_json_with_rules(
+            &analysis.verdict,
+            &analysis.rules,
+        ))?;
     } else {
-        let name = args.file.display().to_string();
-        print(&plimsoll_report::analyze_text(
+        let name = file.display().to_string();
+        let mut text = plimsoll_report::analyze_text(
             &name,
             &analysis.verdict,
             &analysis.t_s,
             &analysis.value,
             style(color),
-        ))?;
+        );
+        text.push_str(&plimsoll_report::rule_lines(&analysis.rules, style(color)));
+    let broken = analysis.rules.iter().any(RuleResult::is_broken);
+        print(&text)?;
+        _ if broken => ExitCode::Broken,
     }
     Ok(match analysis.verdict.outcome {
         Outcome::Leak => ExitCode::Broken,

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use plimsoll_judge as judge;
-use plimsoll_model::{Metric, Unit, Verdict};
+use plimsoll_model::{Metric, RuleResult, Unit, Verdict};
 
 use crate::error::Error;
+use crate::rules::RuleRequest;
 
 /// What is asked of a file.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Question {
     pub floor: Option<f64>,
     /// Judge on operations even if they advance evenly in time.
     pub on_operations: bool,
+    /// The user's criteria.
+    pub rules: Vec<RuleRequest>,
 }
 
 /// The answer for one series of a file.
@@ -35,6 +38,8 @@ pub struct Analysis {
     pub value: Vec<f64>,
     /// What was assumed about the file, a phrase each.
     pub assumptions: Vec<String>,
+    /// What the user's criteria came to.
+    pub rules: Vec<RuleResult>,
 }
 
 /// Judges the series of a CSV file with the columns `t_s,bytes[,ops][,load][,post_gc][,epoch]`.
@@ -89,6 +94,11 @@ pub fn analyze(path: &Path, question: &Question) -> Result<Analysis, Error> {
     Ok(Analysis {
         metric,
         verdict: Verdict::from(&verdict),
+        rules: question
+            .rules
+            .iter()
+            .map(|r| r.on_series(&series))
+            .collect(),
         t_s: series
             .t_ns
             .iter()

@@ -56,6 +56,8 @@ impl RuleUnit {
             Self::Percent => format!("{} %", units::count(value)),
             Self::PercentPerHour => format!("{} %/h", units::count(value)),
             Self::Ratio => format!("{}x", units::count(value)),
+            // What rounds to zero is not said to be zero: p-values live there.
+            Self::Share if (0.0..0.000_05).contains(&value) => "below 0.0001".to_owned(),
             Self::Count | Self::Share => units::count(value),
         }
     }
@@ -234,6 +236,7 @@ mod tests {
             (RuleUnit::PercentPerHour, 1.0, "1 %/h"),
             (RuleUnit::Ratio, 1.5, "1.50x"),
             (RuleUnit::Share, 0.05, "0.05"),
+            (RuleUnit::Share, 1e-9, "below 0.0001"),
             (RuleUnit::Count, 0.0, "0"),
         ] {
             assert_eq!(unit.show(value, "request"), text);

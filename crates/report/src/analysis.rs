@@ -1,6 +1,6 @@
 //! A verdict on a recorded series alone: text and the flat JSON object.
 
-use plimsoll_model::{Outcome, Unit, VERDICT_SCHEMA, Verdict, units};
+use plimsoll_model::{Outcome, RuleResult, Unit, VERDICT_SCHEMA, Verdict, units};
 use serde::Serialize;
 
 use crate::page::{Page, Style, Tone};
@@ -130,10 +130,17 @@ struct Flat<'a> {
     onset_s: Option<f64>,
     detectable_bytes_per_s: Option<f64>,
     reason: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rules: &'a [RuleResult],
 }
 
 /// Renders a verdict as one flat JSON object, `plimsoll.verdict/1`.
 pub fn verdict_json(verdict: &Verdict) -> String {
+    verdict_json_with_rules(verdict, &[])
+}
+
+/// The same, with `rules` where any were asked for.
+pub fn verdict_json_with_rules(verdict: &Verdict, rules: &[RuleResult]) -> String {
     let finite = |v: f64| v.is_finite().then_some(v);
     let growth = verdict.growth.as_ref();
     let per_time = growth.is_some_and(|g| g.per == "second");
@@ -179,5 +186,6 @@ pub fn verdict_json(verdict: &Verdict) -> String {
         onset_s: growth.and_then(|g| g.onset_s).and_then(finite),
         detectable_bytes_per_s: verdict.detectable.and_then(scaled),
         reason: &verdict.reason,
+        rules,
     })
 }

@@ -7,6 +7,7 @@ use plimsoll_model::{
 
 use crate::advice;
 use crate::page::{Page, Style, Tone, shorten};
+use crate::rules;
 use crate::spark::sparkline;
 use crate::words::{self, Rates, several};
 
@@ -475,6 +476,10 @@ fn explanation(run: &Run) -> Vec<Entry> {
             "",
             vec![format!("and {more} more, see `--format json`")],
         ));
+    }
+    if !run.rules.is_empty() {
+        let phrases = rules::phrases(&run.rules, operation_word(run));
+        entries.push(entry("rules", phrases));
     }
     entries.extend(limits_of_observation(run));
     if let Some(guarantee) = guarantee(run) {
