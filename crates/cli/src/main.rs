@@ -86,6 +86,8 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     print(&render(&run, args.output.format(), color))?;
     Ok(exit_code(code))
 }
+
+fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
     if args.list_rules {
         let rules = RuleInfo::all();
         print(&if args.json {
@@ -97,10 +99,8 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     }
     let file = args.file.as_deref().context("no file is named")?;
     let rules = args.rules.iter().map(|rule| RuleRequest::parse(rule));
-
-        rules: rules.collect::<Result<_, _>>()?,
-fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
     let question = Question {
+        rules: rules.collect::<Result<_, _>>()?,
         metric: args.metric.clone(),
         planned_s: args.planned,
         limit: args.limit,
@@ -123,11 +123,11 @@ fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
             style(color),
         );
         text.push_str(&plimsoll_report::rule_lines(&analysis.rules, style(color)));
-    let broken = analysis.rules.iter().any(RuleResult::is_broken);
         print(&text)?;
-        _ if broken => ExitCode::Broken,
     }
+    let broken = analysis.rules.iter().any(RuleResult::is_broken);
     Ok(match analysis.verdict.outcome {
+        _ if broken => ExitCode::Broken,
         Outcome::Leak => ExitCode::Broken,
         Outcome::NoLeak => ExitCode::Holds,
         Outcome::Inconclusive => ExitCode::Inconclusive,

@@ -28,6 +28,7 @@ mod family;
 mod growth;
 mod least_squares;
 mod models;
+mod paired;
 mod passive;
 mod repair;
 mod rounds;
@@ -42,6 +43,7 @@ mod verdict;
 mod work;
 
 pub use family::{correct_family, judge_family, overall};
+pub use paired::{PairedOutcome, PairedVerdict, judge_paired};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
 pub use sequential::Judge;
 pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};

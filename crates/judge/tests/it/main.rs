@@ -2,6 +2,7 @@
 
 mod common;
 mod corpus;
+mod paired;
 mod properties;
 mod rules;
 mod sequential;
