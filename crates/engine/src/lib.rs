@@ -30,5 +30,5 @@ pub use config::{
 };
 pub use error::Error;
 pub use explain::{Counts, Explainer};
-pub use rules::RuleRequest;
 pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
+pub use rules::RuleRequest;

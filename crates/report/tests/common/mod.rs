@@ -199,8 +199,8 @@ pub(crate) fn leak() -> Run {
         .to_vec(),
         culprits: vec![],
         findings: vec![],
-        observer: Observer {
         rules: Vec::new(),
+        observer: Observer {
             cpu_ratio: 0.008,
             driver_cpu_ratio: 0.12,
             rss_peak: 18 << 20,

@@ -217,7 +217,6 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
             "the probe answered late",
             Some("raise `--timeout`"),
         )],
-        observer: Observer {
         rules: vec![plimsoll_model::RuleResult {
             name: "end-start".to_owned(),
             state: plimsoll_model::RuleState::Broken,
@@ -229,6 +228,7 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
             why: None,
             source: "Rozes DataFrame, memory leak testing".to_owned(),
         }],
+        observer: Observer {
             cpu_ratio: 0.008,
             driver_cpu_ratio: 0.12,
             rss_peak: 18_874_368,
