@@ -368,6 +368,7 @@ fn document(
         shares,
         culprits,
         findings,
+        rules: Vec::new(),
         observer: Observer {
             cpu_ratio: (own.cpu_seconds - driver_cpu).max(0.0) / seconds,
             driver_cpu_ratio: driver_cpu / seconds,
@@ -396,7 +397,6 @@ fn exit_code(run: &Run) -> ExitCode {
 fn attach_bands(
     series: &mut Vec<SeriesRecord>,
     bands: Vec<(SourceId, Metric, plimsoll_model::Band)>,
-        rules: Vec::new(),
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {
