@@ -30,6 +30,7 @@ mod least_squares;
 mod models;
 mod paired;
 mod passive;
+mod reduce;
 mod repair;
 mod rounds;
 mod rules;
@@ -55,9 +56,16 @@ pub use verdict::{
 /// Judges one series alone.
 ///
 /// Never panics, whatever the series holds: columns of the wrong length are ignored, values that are not finite are
-/// gaps. Cost: below 5 ms for 3,000 readings.
+/// gaps. Cost: below 5 ms for 3,000 readings; longer records are reduced first and cost half a second for ten
+/// million.
 pub fn judge(series: &Series, terms: &Terms) -> Verdict {
-    let readings = repair::repair(series);
+    let whole = series;
+    let (short, gaps) = reduce::reduce(series);
+    let series = short.as_ref();
+    let mut readings = repair::repair(series);
+    if gaps > 0 {
+        readings.repairs.push(Repair::Gaps(gaps));
+    }
     let collected = readings.collected || readings.value.is_empty();
     let most = match series.axis {
         Axis::Operations => rounds::MOST,
@@ -68,6 +76,6 @@ pub fn judge(series: &Series, terms: &Terms) -> Verdict {
     } else {
         passive::judge(series, &readings, terms)
     };
-    verdict.heed_the_work(series);
+    verdict.heed_the_work(whole);
     verdict
 }

@@ -254,3 +254,43 @@ fn a_sawtooth_alone_is_not_a_leak_and_one_on_a_leak_is() {
         .count();
     assert!(covered >= 26, "{covered} of 30 intervals cover");
 }
+
+#[test]
+fn a_million_readings_are_judged_like_a_thousand() {
+    // A sawtooth at 100 Hz for three hours; one trough in a thousand readings.
+    let long = |rate: f64| {
+        let mut g = Generator::new(5);
+        let mut series = Series {
+            metric: "heap_used".into(),
+            axis: Axis::Time,
+            ..Series::default()
+        };
+        for i in 0..1_000_000_u64 {
+            let seconds = i as f64 * 0.01;
+            series.t_ns.push((seconds * 1e9) as u64);
+            let young = 1e4 * (i % 1000) as f64;
+            let gap = i % 5000 == 4;
+            let value = 6e7 + rate * seconds + young + 1e4 * g.normal();
+            series.value.push(if gap { f64::NAN } else { value });
+        }
+        series
+    };
+    let leaky = judge(&long(500.0), &Terms::default());
+    assert_eq!(leaky.outcome, Outcome::Leak);
+    assert!(
+        leaky.repairs.contains(&plimsoll_judge::Repair::Gaps(200)),
+        "{:?}",
+        leaky.repairs
+    );
+    let growth = leaky.estimate.expect("a rate");
+    assert!(
+        growth.interval.low <= 500.0 && 500.0 <= growth.interval.high,
+        "{growth:?}"
+    );
+    let healthy = judge(&long(0.0), &Terms::default());
+    assert!(
+        matches!(healthy.outcome, Outcome::NoLeak(_)),
+        "{:?}",
+        healthy.outcome
+    );
+}
