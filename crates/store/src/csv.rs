@@ -75,6 +75,7 @@ pub fn read(path: &Path) -> Result<Table, Error> {
         path: path.to_owned(),
         line,
         message,
+        hint: None,
     };
     let size = fs::metadata(path).map_err(Error::io("read", path))?.len();
     if size > LARGEST {
@@ -189,6 +190,7 @@ mod tests {
             path: PathBuf::from("x.csv"),
             line,
             message,
+            hint: None,
         };
         parse(text, &bad).map_err(|e| e.to_string())
     }

@@ -77,7 +77,7 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
-    /// A table (CSV) that cannot be read as one.
+    /// A file of readings that cannot be read as one.
     #[error("{}{}: {message}", .path.display(), line_suffix(*.line))]
     Table {
         /// The file.
@@ -86,6 +86,8 @@ pub enum Error {
         line: usize,
         /// What is wrong there.
         message: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
     },
     /// Not a log.
     #[error("{} is not a plimsoll log: {message}", .path.display())]
@@ -110,6 +112,7 @@ impl Error {
             Self::NotFound { .. } | Self::Unfinished { .. } => {
                 Some("`plimsoll history` lists the runs there are")
             }
+            Self::Table { hint, .. } => *hint,
             Self::Ambiguous { .. } => Some("give more of the name"),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("the disk is full: free some space, or set `PLIMSOLL_DIR` to another disk")

@@ -34,6 +34,7 @@ mod id;
 mod record;
 mod recorder;
 mod run_dir;
+pub mod table;
 
 #[cfg(test)]
 mod properties;
