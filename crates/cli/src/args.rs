@@ -139,7 +139,7 @@ pub(crate) struct CheckArgs {
     /// Share of a round's requests that may fail [default: 1%]
     #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
     max_errors: Option<f64>,
-    /// Let --url name another machine
+    /// Let --url name an address that is not loopback
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     allow_remote: bool,
 
@@ -264,6 +264,7 @@ impl CheckArgs {
             floor: self.floor,
             explain: self.explain,
             expect_rate: self.expect_rate,
+            on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),
             allow_remote: self.allow_remote,
             directory: None,

@@ -54,6 +54,11 @@ fn dispatch(cli: Cli) -> ExitCode {
 fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
     let here = std::env::current_dir().context("the working directory is not readable")?;
     let mut flags = args.flags();
+    flags.on_inconclusive = match args.inconclusive {
+        Verdictless::Exit => None,
+        Verdictless::Pass => Some(ExitCode::Holds),
+        Verdictless::Fail => Some(ExitCode::Broken),
+    };
     flags.directory = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
     let config = Config::resolve(flags, &here)?;
     let cancel = Cancel::try_new().context("no descriptors left")?;
@@ -63,7 +68,7 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     // Development builds can be made to fail on purpose: a test sees that the subject does not survive our own bugs.
     let fails_on_purpose =
         cfg!(debug_assertions) && std::env::var_os("PLIMSOLL_TEST_PANIC").is_some();
-    let mut run = plimsoll_engine::check(
+    let run = plimsoll_engine::check(
         &config,
         &supervisor,
         &mut |event| {
@@ -76,15 +81,8 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
         &cancel,
     )?;
     progress.clear();
-    let undecided = run.exit_code == ExitCode::Inconclusive.code();
-    let code = match args.inconclusive {
-        Verdictless::Pass if undecided => ExitCode::Holds.code(),
-        Verdictless::Fail if undecided => ExitCode::Broken.code(),
-        _ => run.exit_code,
-    };
-    run.exit_code = code;
     print(&render(&run, args.output.format(), color))?;
-    Ok(exit_code(code))
+    Ok(exit_code(run.exit_code))
 }
 
 fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {

@@ -253,3 +253,67 @@ fn timers_and_descriptors_that_are_never_closed_are_named() {
         assert!((counted / each - 1.0).abs() < 0.1, "{culprit}");
     }
 }
+
+#[test]
+fn workers_that_are_not_judged_keep_a_level_service_from_no_leak() {
+    let place = Place::new();
+    let url = place.url("/");
+    let subject = example("faults/cluster.js");
+    place
+        .run(&["check", "--url", &url, "--", "node", &subject, "--fixed"])
+        .expect_code(3)
+        .expect_said("worker processes do the same work")
+        .expect_unsaid("NO LEAK");
+}
+
+#[test]
+fn a_log_line_can_tell_readiness_before_the_port_listens() {
+    let place = Place::new();
+    let url = place.url("/login");
+    let server = example("node/session-map/server.js");
+    let script = format!("echo starting; sleep 1; exec node {server} --fixed");
+    let run = place.run(&[
+        "check",
+        "--ready-log",
+        "^start",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "2000",
+        "--operations",
+        "500",
+        "--url",
+        &url,
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]);
+    assert!([0, 3].contains(&run.code), "{}", run.said());
+    assert_eq!(
+        place.last_run()["subject"]["service"]["runtime"]["name"],
+        "node"
+    );
+}
+
+#[test]
+fn a_choice_for_ci_is_part_of_the_run() {
+    let place = Place::new();
+    place
+        .run(&[
+            "check",
+            "--inconclusive",
+            "fail",
+            "--duration",
+            "300ms",
+            "--",
+            "sh",
+            "-c",
+            "sleep 30",
+        ])
+        .expect_code(1);
+    assert_eq!(place.last_run()["exit_code"], 1);
+    place
+        .run(&["report", "last", "--format", "junit"])
+        .expect_said("<failure");
+}

@@ -200,6 +200,10 @@ fn in_round(place: &Place, subject: &str, environment: &[(&str, &str)], said: &[
     }
     let document = place.last_run();
     assert_eq!(document["status"]["state"], "failed");
+    assert_ne!(
+        document["verdict"]["outcome"], "no_leak",
+        "until then is no proof of health"
+    );
     let measured = document["rounds"]
         .as_array()
         .expect("rounds")
@@ -416,4 +420,27 @@ fn our_own_failure_has_its_own_code_and_ends_the_subject() {
         .expect_said("plimsoll itself failed");
     // Nobody answers any more: the port is free at once.
     std::net::TcpListener::bind(("127.0.0.1", place.port)).expect("the subject was ended");
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    let place = Place::new();
+    for (flag, value, said) in [
+        ("--rounds", "60", "at most 48"),
+        ("--rounds", "3", "at least 6"),
+        ("--concurrency", "4000000000", "at most 10000"),
+        ("--max-time", "10000000000000000000s", "too long"),
+        ("--max-time", "0s", "longer than nothing"),
+        ("--max-time", "240", "is no length of time"),
+        ("--url", "https://127.0.0.1/", "http://"),
+        ("--ready-log", "(", "no regular expression"),
+    ] {
+        let url = place.url("/");
+        let mut arguments = vec!["check", flag, value];
+        if flag != "--url" {
+            arguments.extend(["--url", url.as_str()]);
+        }
+        arguments.extend(["--", "true"]);
+        place.run(&arguments).expect_code(2).expect_said(said);
+    }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plimsoll_load::HttpDriver;
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId, Unit,
+    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId,
+    SubjectInfo, Unit, Verdict,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, Recorder, RunDir, Store};
@@ -44,7 +45,7 @@ impl Supervisor {
         Ok(Self { subreaper: true })
     }
 
-    fn reap(self) {
+    pub(crate) fn reap(self) {
         if self.subreaper {
             plimsoll_probe::reap_strangers();
         }
@@ -114,7 +115,7 @@ pub fn check(
         events(Event::Found(finding.clone()));
     }
 
-    let session = match Session::start(config, cancel, events, epoch, &recorder) {
+    let session = match Session::start(config, *supervisor, cancel, events, epoch, &recorder) {
         Ok(session) => session,
         Err(error) => {
             // Nothing was measured: an empty run in the list would only puzzle.
@@ -130,7 +131,16 @@ pub fn check(
     supervisor.reap();
     let log_bytes = recorded.log_bytes;
     let id = kept.as_ref().map_or(id.as_str(), RunDir::id);
-    let mut run = document(id, started_unix_ns, epoch, finished, recorded, findings);
+    let on_inconclusive = config.check.on_inconclusive;
+    let mut run = document(
+        id,
+        started_unix_ns,
+        epoch,
+        finished,
+        recorded,
+        findings,
+        on_inconclusive,
+    );
     crate::rules::apply(&config.rules, &mut run);
     keep(&mut run, &subject, log_bytes, kept.as_ref());
     Ok(run)
@@ -297,6 +307,7 @@ fn document(
     finished: Finished,
     recorded: Recorded,
     mut findings: Vec<Finding>,
+    on_inconclusive: ExitCode,
 ) -> Run {
     let duration = Ns::from_duration(epoch.elapsed());
     let Finished {
@@ -322,6 +333,23 @@ fn document(
     let (mut series, headline, verdict, verdict_reason) = match judgement {
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
+    };
+    let unsettled = match &stop {
+        // What was seen until then is no proof of health.
+        Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
+        None => unjudged_workers(&ended.info),
+    };
+    let (verdict, verdict_reason) = match (verdict, unsettled) {
+        (Some(v), Some(reason)) if v.outcome == Outcome::NoLeak => {
+            let open = Verdict {
+                outcome: Outcome::Inconclusive,
+                reason: reason.clone(),
+                bound: None,
+                ..v
+            };
+            (Some(open), reason)
+        }
+        (verdict, _) => (verdict, verdict_reason),
     };
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
@@ -378,18 +406,31 @@ fn document(
         },
         artefacts: Vec::new(),
     };
-    run.exit_code = exit_code(&run).code();
+    run.exit_code = exit_code(&run, on_inconclusive).code();
     run
 }
 
+/// Why a level service proves nothing: processes that share its work are not judged yet.
+fn unjudged_workers(subject: &SubjectInfo) -> Option<String> {
+    let workers = subject
+        .processes
+        .iter()
+        .filter(|p| p.role == Role::Worker)
+        .count();
+    (workers > 0).then(|| {
+        let pid = subject.service.as_ref().map_or(0, |s| s.id.pid);
+        format!("{workers} worker processes do the same work, and only pid {pid} is judged")
+    })
+}
+
 /// What the process exits with, from how the run ended and what it says.
-fn exit_code(run: &Run) -> ExitCode {
+fn exit_code(run: &Run, on_inconclusive: ExitCode) -> ExitCode {
     match (&run.status, run.verdict.as_ref().map(|v| v.outcome)) {
         (RunStatus::Interrupted, _) => ExitCode::Interrupted,
         (RunStatus::Failed { .. }, _) => ExitCode::Failed,
         (_, Some(Outcome::Leak)) => ExitCode::Broken,
         (_, Some(Outcome::NoLeak)) => ExitCode::Holds,
-        _ => ExitCode::Inconclusive,
+        _ => on_inconclusive,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_load::{HttpRequest, StatusRanges, Url};
+use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
 use crate::error::Error;
@@ -22,6 +23,12 @@ pub const DEFAULT_CONCURRENCY: u32 = 10;
 pub const DEFAULT_MAX_ERRORS: f64 = 0.01;
 /// Measured rounds unless `--rounds` says otherwise.
 pub const DEFAULT_ROUNDS: u32 = 12;
+/// Operations per round at most.
+const MOST_OPERATIONS: u64 = 1_000_000_000;
+/// Operations in flight at most: each is a connection.
+const MOST_CONCURRENCY: u32 = 10_000;
+/// Longest of all times; a run that long wants a monitor.
+const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// Measured rounds at least: fewer readings give no rate.
 const FEWEST_ROUNDS: u32 = 6;
 /// Measured rounds at most, where more are needed to settle it.
@@ -93,6 +100,8 @@ pub struct Check {
     pub explain: Explain,
     /// Operations per second at which the time to limit is told; `None` = the measured rate.
     pub expect_rate: Option<f64>,
+    /// What an inconclusive run exits with: 3, or what CI chose instead.
+    pub on_inconclusive: ExitCode,
 }
 
 /// When the explanation windows are run.
@@ -156,6 +165,8 @@ pub struct Flags {
     pub explain: Option<Explain>,
     /// `--expect-rate`
     pub expect_rate: Option<f64>,
+    /// `--inconclusive`
+    pub on_inconclusive: Option<ExitCode>,
     /// `--rule`
     pub rules: Vec<String>,
     /// `--allow-remote`
@@ -241,6 +252,7 @@ impl Flags {
             floor: self.floor.or(lower.floor),
             explain: self.explain.or(lower.explain),
             expect_rate: self.expect_rate.or(lower.expect_rate),
+            on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
             allow_remote: self.allow_remote || lower.allow_remote,
             directory: self.directory.or(lower.directory),
@@ -272,10 +284,11 @@ impl Flags {
                     self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
                 )?,
             },
-            concurrency: at_least(
+            concurrency: within(
                 "--concurrency",
                 self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
                 1,
+                MOST_CONCURRENCY,
             )?,
             max_errors: share(
                 "--max-errors",
@@ -308,11 +321,11 @@ impl Flags {
         Ok(Check {
             operations: self
                 .operations
-                .map(|n| at_least("--operations", n, 1))
+                .map(|n| within("--operations", n, 1, MOST_OPERATIONS))
                 .transpose()?,
             rounds: self
                 .rounds
-                .map(|n| at_least("--rounds", n, FEWEST_ROUNDS))
+                .map(|n| within("--rounds", n, FEWEST_ROUNDS, MAX_ROUNDS))
                 .transpose()?,
             warm_up: self.warm_up,
             max_time: positive("--max-time", self.max_time.unwrap_or(DEFAULT_MAX_TIME))?,
@@ -323,6 +336,7 @@ impl Flags {
             floor: self.floor,
             explain: self.explain.unwrap_or_default(),
             expect_rate: self.expect_rate,
+            on_inconclusive: self.on_inconclusive.unwrap_or(ExitCode::Inconclusive),
         })
     }
 }
@@ -365,15 +379,22 @@ fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
     Ok(text.map(str::parse).transpose()?.unwrap_or_default())
 }
 
-fn at_least<T: PartialOrd + Copy + std::fmt::Display>(
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
     flag: &str,
     value: T,
     least: T,
+    most: T,
 ) -> Result<T, Error> {
     if value < least {
         return Err(Error::usage(
             format!("{flag} {value} is too small"),
             format!("at least {least}"),
+        ));
+    }
+    if value > most {
+        return Err(Error::usage(
+            format!("{flag} {value} is too large"),
+            format!("at most {most}"),
         ));
     }
     Ok(value)
@@ -384,6 +405,12 @@ fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
         return Err(Error::usage(
             format!("{flag} must be longer than nothing"),
             "an example: 30s",
+        ));
+    }
+    if value > LONGEST {
+        return Err(Error::usage(
+            format!("{flag} is too long"),
+            "at most 30 days",
         ));
     }
     Ok(value)

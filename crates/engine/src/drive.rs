@@ -25,9 +25,7 @@ impl Drive<'_, '_> {
             if left.is_zero() {
                 return Ok(());
             }
-            self.session
-                .subject
-                .wait_exit(left.min(Duration::from_millis(50)), self.session.cancel);
+            self.session.nap(left.min(Duration::from_millis(50)));
         }
     }
 

@@ -29,6 +29,9 @@ pub struct Counts;
 /// Fewer than one in two hundred operations is not called growth: the floor of counts.
 const LEAST_RATE: f64 = 0.005;
 
+/// The family that the kernel tells, census or not.
+const OPEN: &str = "descriptors";
+
 /// Swallows bytes: censuses reach the explainer through its facts.
 #[derive(Debug)]
 struct Nowhere;
@@ -168,13 +171,16 @@ impl Windows {
                 .iter()
                 .find(|(w, _)| *w == window)
                 .map(|(_, c)| c)?;
-            Some(
-                census
-                    .rows
-                    .iter()
-                    .find(|r| r.family == family && r.kind == kind)
-                    .map_or(0.0, |r| r.count as f64),
-            )
+            let own = census
+                .rows
+                .iter()
+                .find(|r| r.family == family && r.kind == kind);
+            // A kind that is absent is zero only where its family was counted; a service always has some listener.
+            let counted = census
+                .rows
+                .iter()
+                .any(|r| r.family == family || (family != OPEN && r.family == "listeners"));
+            own.map(|r| r.count as f64).or(counted.then_some(0.0))
         };
         let operations = |window: Window| {
             facts

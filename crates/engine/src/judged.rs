@@ -64,7 +64,9 @@ fn part(metric: &Metric, headline: &Metric) -> Option<Part> {
     }
     let collected = *headline == Metric::LIVE_BYTES;
     let metric = metric.clone();
-    if metric == Metric::HEAP_USED || metric == Metric::EXTERNAL {
+    if metric == Metric::THREADS {
+        Some(Part::Judged)
+    } else if metric == Metric::HEAP_USED || metric == Metric::EXTERNAL {
         collected.then_some(Part::Judged)
     } else if metric == Metric::OUTSIDE_HEAP {
         Some(Part::Guard)
@@ -73,7 +75,6 @@ fn part(metric: &Metric, headline: &Metric) -> Option<Part> {
         Metric::RSS_ANON,
         Metric::HEAP_TOTAL,
         Metric::ARRAY_BUFFERS,
-        Metric::THREADS,
         Metric::DESCRIPTORS,
     ]
     .contains(&metric)
@@ -192,9 +193,10 @@ fn series_of(
     axis: judge::Axis,
 ) -> judge::Series {
     let censused = |r: &RoundRecord, family: &str| {
-        r.values
-            .keys()
-            .any(|m| m.as_counted().is_some_and(|(f, _)| f == family))
+        r.counted
+            || r.values
+                .keys()
+                .any(|m| m.as_counted().is_some_and(|(f, _)| f == family))
     };
     let value = |r: &RoundRecord| match (r.values.get(metric), metric.as_counted()) {
         (Some(&value), _) => value,
@@ -452,6 +454,7 @@ mod tests {
             latency: Latency::default(),
             driver_cpu_s: 0.0,
             collected: true,
+            counted: true,
             values: values.iter().cloned().collect::<BTreeMap<_, _>>(),
         }
     }

@@ -22,12 +22,48 @@ pub(crate) struct Measurement {
     pub(crate) census_pause: Option<Duration>,
 }
 
+/// What became of a forced collection.
+enum Answer {
+    Collected(Box<Collected>),
+    /// There is nobody to ask.
+    NoProbe,
+    /// No answer in time.
+    Silent,
+}
+
 impl Session<'_> {
     /// Reads everything there is to read about the service now: after a forced collection if there is a probe, with a
     /// census if one is wanted.
     pub(crate) fn measure(&mut self, census: bool) -> Result<Measurement, Stop> {
         self.check_alive()?;
-        let collected = self.collect()?;
+        match self.collect(COLLECT_DEADLINE)? {
+            Answer::Collected(collected) => self.read(Some(&collected), census),
+            Answer::NoProbe => self.read(None, census),
+            Answer::Silent => {
+                self.check_alive()?;
+                Err(Stop::failed(format!(
+                    "the subject hangs: it did not answer a forced collection within {}",
+                    units::duration(COLLECT_DEADLINE.as_secs_f64())
+                )))
+            }
+        }
+    }
+
+    /// The same with other patience: a subject that does not answer in time leaves a gap, not a failed run.
+    pub(crate) fn try_measure(&mut self, patience: Duration) -> Result<Option<Measurement>, Stop> {
+        match self.collect(patience)? {
+            Answer::Collected(collected) => self.read(Some(&collected), false).map(Some),
+            Answer::NoProbe => Ok(None),
+            Answer::Silent => {
+                let what = "live bytes at times".to_owned();
+                let why = "the subject was too busy to answer a forced collection".to_owned();
+                self.gap(Gap { what, why });
+                Ok(None)
+            }
+        }
+    }
+
+    fn read(&mut self, collected: Option<&Collected>, census: bool) -> Result<Measurement, Stop> {
         let at = self.now();
         let mut values: BTreeMap<Metric, f64> = collected
             .iter()
@@ -38,7 +74,7 @@ impl Session<'_> {
         for row in census.iter().flat_map(|c| &c.rows) {
             values.insert(Metric::counted(&row.family, &row.kind), row.count as f64);
         }
-        if let (Some(_), Some(inside)) = (&collected, self.inside()) {
+        if let (Some(_), Some(inside)) = (collected, self.inside()) {
             for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
                 if let Some(&value) = values.get(&metric) {
                     self.recorder.sample(Sample {
@@ -66,28 +102,34 @@ impl Session<'_> {
         self.service.as_mut()?.runtime.as_mut()
     }
 
-    /// Forces a collection; `None` without a probe.
-    fn collect(&mut self) -> Result<Option<Collected>, Stop> {
-        let cx = Cx::within(self.cancel, COLLECT_DEADLINE);
+    /// Forces a collection.
+    fn collect(&mut self, patience: Duration) -> Result<Answer, Stop> {
+        let cx = Cx::within(self.cancel, patience);
         let Some(inside) = self.inside_mut() else {
-            return Ok(None);
+            return Ok(Answer::NoProbe);
         };
         match inside.runtime.collect(&cx) {
             Ok(answer) => {
                 self.pause += Duration::from_nanos(answer.pause_ns);
-                Ok(Some(answer))
+                Ok(Answer::Collected(Box::new(answer)))
             }
             Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
+            Err(ProbeError::Deadline { .. }) => Ok(Answer::Silent),
+            Err(error @ ProbeError::Unsupported { .. }) => {
+                // Without collections the probe tells nothing that may be judged: process level from here on.
+                if let Some(service) = self.service.as_mut() {
+                    service.runtime = None;
+                }
+                self.gap(Gap {
+                    what: "live bytes".to_owned(),
+                    why: error.to_string(),
+                });
+                Ok(Answer::NoProbe)
+            }
             Err(error) => {
                 // A probe that is lost because its process died is no news of its own.
                 self.check_alive()?;
-                Err(Stop::failed(match error {
-                    ProbeError::Deadline { .. } => format!(
-                        "the subject hangs: it did not answer a forced collection within {}",
-                        units::duration(COLLECT_DEADLINE.as_secs_f64())
-                    ),
-                    other => format!("the probe was lost: {other}"),
-                }))
+                Err(Stop::failed(format!("the probe was lost: {error}")))
             }
         }
     }
@@ -100,19 +142,20 @@ impl Session<'_> {
         };
         match inside.runtime.census(Scope::Resources, &cx) {
             Ok(answer) => {
+                let gaps = inside.runtime.capabilities().gaps.clone();
                 self.pause += Duration::from_nanos(answer.pause_ns);
+                for gap in gaps {
+                    self.gap(gap);
+                }
                 Ok(Some(answer))
             }
             Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
             Err(error) => {
                 self.check_alive()?;
-                let gap = Gap {
+                self.gap(Gap {
                     what: "counts of listeners and timers".to_owned(),
                     why: error.to_string(),
-                };
-                if !self.gaps.contains(&gap) {
-                    self.gaps.push(gap);
-                }
+                });
                 self.found(Finding::warning(
                     "census-failed",
                     format!("no census: {error}"),
@@ -136,6 +179,9 @@ impl Session<'_> {
                     values.insert(Metric::OUTSIDE_HEAP, anon as f64 - heap - external);
                 }
             }
+        }
+        if let Some(threads) = service.process.threads() {
+            values.insert(Metric::THREADS, threads as f64);
         }
         if let Some(kinds) = service.process.descriptors_by_target() {
             values.insert(Metric::DESCRIPTORS, kinds.values().sum::<u64>() as f64);

@@ -21,6 +21,9 @@ const COLLECTIONS: u32 = 40;
 const COLLECTION_PERIOD_LEAST: Duration = Duration::from_millis(500);
 /// Where no length is planned.
 const COLLECTION_PERIOD_UNPLANNED: Duration = Duration::from_secs(5);
+/// How long a forced collection is waited for.
+const PATIENCE_LEAST: Duration = Duration::from_secs(1);
+const PATIENCE_MOST: Duration = Duration::from_secs(10);
 /// Share of the planned length that counts as warm-up.
 const WARM_UP_SHARE: f64 = 0.10;
 
@@ -77,13 +80,18 @@ impl Vigil {
                     .check_alive()
                     .and(Err(Stop::failed(format!("the subject ended with {exit}"))));
             }
+            if !service_lives(session)? {
+                break;
+            }
             if collects && Instant::now() >= next_collection {
-                next_collection += period;
-                match self.collect(session) {
-                    // It may end by itself between two looks: that is for the look above to say.
-                    Err(Stop::Failed { .. }) if session.subject.exit().is_some() => continue,
-                    other => other?,
-                }
+                let asked = Instant::now();
+                let left = self
+                    .planned
+                    .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
+                self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
+                // A subject whose collections take long is not kept collecting: at most a tenth of its time.
+                next_collection =
+                    (next_collection + period).max(Instant::now() + asked.elapsed() * 9);
             } else {
                 session.absorb_hub_events();
             }
@@ -94,9 +102,7 @@ impl Vigil {
             let nap = next_collection
                 .saturating_duration_since(Instant::now())
                 .min(Duration::from_millis(100));
-            session
-                .subject
-                .wait_exit(nap.max(Duration::from_millis(5)), session.cancel);
+            session.nap(nap.max(Duration::from_millis(5)));
         }
         session.tell(Event::PhaseEnded {
             phase: Phase::Watch,
@@ -105,9 +111,12 @@ impl Vigil {
         Ok(())
     }
 
-    fn collect(&mut self, session: &mut Session<'_>) -> Result<(), Stop> {
+    fn collect(&mut self, session: &mut Session<'_>, patience: Duration) -> Result<(), Stop> {
         let start = session.now();
-        let measurement = session.measure(false)?;
+        // A program that computes without a pause does not answer; that is its right where nothing is driven.
+        let Some(measurement) = session.try_measure(patience)? else {
+            return Ok(());
+        };
         let record = RoundRecord {
             index: u32::try_from(self.rounds.len()).unwrap_or(u32::MAX),
             kind: RoundKind::Measured,
@@ -121,6 +130,7 @@ impl Vigil {
             latency: plimsoll_model::Latency::default(),
             driver_cpu_s: 0.0,
             collected: measurement.collected,
+            counted: false,
             values: measurement.values,
         };
         session
@@ -235,6 +245,27 @@ impl Vigil {
             verdict: Some(verdict),
             reason: String::new(),
         }
+    }
+}
+
+/// Whether the service still runs. Its command may outlive it for a moment, and end with status 0 like it.
+fn service_lives(session: &mut Session<'_>) -> Result<bool, Stop> {
+    if session
+        .service
+        .as_ref()
+        .is_some_and(|s| s.process.is_alive())
+    {
+        return Ok(true);
+    }
+    if session.service.is_none() {
+        return Ok(session.subject.exit().is_none());
+    }
+    match session
+        .subject
+        .wait_exit(Duration::from_secs(1), session.cancel)
+    {
+        Some(plimsoll_model::Exit::Status(0)) => Ok(false),
+        _ => session.check_alive().map(|()| true),
     }
 }
 

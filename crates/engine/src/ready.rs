@@ -1,6 +1,7 @@
 //! From a started command to a service that can be measured: waits for readiness, finds the process that answered, and the
 //! probe inside it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -39,11 +40,7 @@ impl Session<'_> {
                 Ready::Url(url, statuses) => {
                     plimsoll_load::probe_ready(url, Duration::from_secs(2), statuses).is_ok()
                 }
-                Ready::Port(port) => std::net::TcpStream::connect_timeout(
-                    &std::net::SocketAddr::from(([127, 0, 0, 1], *port)),
-                    Duration::from_millis(500),
-                )
-                .is_ok(),
+                Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
                 Ready::Started => !self.isolates.is_empty() || started.elapsed() > STARTED_AFTER,
             };
@@ -85,10 +82,10 @@ impl Session<'_> {
                     last_line,
                 });
             }
-            self.subject.wait_exit(POLL, self.cancel);
+            self.nap(POLL);
         }
         self.ready = Some(self.now());
-        self.find_service()?;
+        self.find_service(deadline)?;
         let detail = format!(
             "ready after {}",
             units::duration(started.elapsed().as_secs_f64())
@@ -109,26 +106,41 @@ impl Session<'_> {
         }
     }
 
-    fn find_service(&mut self) -> Result<(), Stop> {
-        let port = match (&self.config.ready, &self.config.load) {
-            (_, Some(load)) => Some(load.url.port),
-            (Ready::Url(url, _), None) => Some(url.port),
-            (Ready::Port(port), None) => Some(*port),
-            _ => None,
-        };
-        let Some(members) = plimsoll_probe::members(&self.subject, port) else {
-            if port.is_none() {
+    /// Finds the process that does the work, by the socket it listens on where there is one.
+    fn find_service(&mut self, deadline: Instant) -> Result<(), Stop> {
+        let port = self.service_port();
+        let members = loop {
+            if let Some(members) = plimsoll_probe::members(&self.subject, port) {
+                break members;
+            }
+            let Some(port) = port else {
                 // A program that has already ended has no service to watch; its short life is judged as it is.
                 return Ok(());
+            };
+            // It may have begun to listen between the two looks: only a holder that is not ours on a second one counts.
+            let holder = plimsoll_probe::port_holder(port);
+            if let Some(holder) =
+                holder.filter(|_| plimsoll_probe::members(&self.subject, Some(port)).is_none())
+            {
+                return Err(Stop::failed(format!(
+                    "port {port} is answered by a process that is not part of the subject (pid {}: {})",
+                    holder.id.pid,
+                    holder.command.join(" ")
+                ))
+                .hint("give the subject and `--url` a port of their own"));
             }
-            let port = port.unwrap_or_default();
-            let holder = plimsoll_probe::port_holder(port)
-                .map(|p| format!(" (pid {}: {})", p.id.pid, p.command.join(" ")))
-                .unwrap_or_default();
-            return Err(Stop::failed(format!(
-                "port {port} is answered by a process that is not part of the subject{holder}"
-            ))
-            .hint("give the subject and `--url` a port of their own"));
+            // A log line or another port can say ready before this one listens.
+            if self.cancel.is_cancelled() {
+                return Err(Stop::Interrupted);
+            }
+            if Instant::now() >= deadline || self.subject.tree().is_empty() {
+                return Err(Stop::Failed {
+                    what: format!("the subject is ready, but nobody listens on port {port}"),
+                    details: self.command_and_last_lines(),
+                    hint: Some("check the port of `--url`".to_owned()),
+                });
+            }
+            self.nap(POLL);
         };
         let service = members.service;
         let process = Source {
@@ -149,6 +161,16 @@ impl Session<'_> {
         });
         self.find_probe();
         Ok(())
+    }
+
+    /// The port the service must listen on, if it must.
+    pub(crate) fn service_port(&self) -> Option<u16> {
+        match (&self.config.ready, &self.config.load) {
+            (_, Some(load)) => Some(load.url.port),
+            (Ready::Url(url, _), None) => Some(url.port),
+            (Ready::Port(port), None) => Some(*port),
+            _ => None,
+        }
     }
 
     /// Waits a moment for the service's probe to say hello, and says loudly why it did not.
@@ -231,6 +253,18 @@ impl Session<'_> {
             units::duration(HELLO_PATIENCE.as_secs_f64())
         )
     }
+}
+
+/// Whether a port of this machine accepts connections, over either protocol.
+fn accepts(port: u16) -> bool {
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    loopback.into_iter().any(|address| {
+        TcpStream::connect_timeout(
+            &SocketAddr::from((address, port)),
+            Duration::from_millis(500),
+        )
+        .is_ok()
+    })
 }
 
 /// Whether this executable reads `NODE_OPTIONS`.

@@ -27,8 +27,9 @@ const WARM_UP_SLOW_OPERATIONS: u64 = 200;
 const SLOW_OPERATION: Duration = Duration::from_millis(5);
 /// Share of the time that warm-up may take.
 const WARM_UP_SHARE: f64 = 0.30;
-/// Operations that tell how long one takes.
+/// Operations that tell how long one takes, or as many as fit into [`FIRST_LENGTH`].
 const FIRST_OPERATIONS: u64 = 200;
+const FIRST_LENGTH: Duration = Duration::from_secs(5);
 /// A round lasts at least so long.
 const ROUND_LENGTH: Duration = Duration::from_millis(500);
 /// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
@@ -63,6 +64,10 @@ pub(crate) struct Journey {
     pub(crate) looks_taken: u32,
     /// How long a round lasts, and so one without operations.
     round_length: Duration,
+    /// What one operation took in the last round that had any.
+    cost: Option<Duration>,
+    /// What quiet, collection and readings took the last time.
+    measuring: Duration,
     census: CensusPace,
     deadline: Instant,
 }
@@ -118,6 +123,8 @@ impl Journey {
             driver_cpu: Duration::ZERO,
             looks_taken: 0,
             round_length: ROUND_LENGTH,
+            cost: None,
+            measuring: QUIET,
             census: CensusPace::default(),
             deadline: Instant::now() + max_time,
         }
@@ -170,22 +177,28 @@ impl Journey {
             detail: String::new(),
         });
 
-        // How long one operation takes decides everything that follows.
-        let first = FIRST_OPERATIONS
-            .min(fixed.unwrap_or(FIRST_OPERATIONS))
-            .max(1);
-        let stats = self.operate(drive, first, RoundKind::WarmUp)?;
-        let mut cost = stats.elapsed.div_f64(first as f64);
+        // How long one operation takes decides everything that follows: asked of one batch in flight, then of more.
+        let batch = u64::from(drive.load.concurrency);
+        let mut cost = self.cost_of(drive, batch)?;
+        cost = self.cost_of(
+            drive,
+            FIRST_OPERATIONS.min(in_time(FIRST_LENGTH, cost)).max(batch),
+        )?;
         let least = fixed.unwrap_or(if cost > SLOW_OPERATION {
             WARM_UP_SLOW_OPERATIONS
         } else {
             WARM_UP_OPERATIONS
         });
-        let chunk = |cost: Duration| in_time(ROUND_LENGTH, cost).max(1);
-        while self.totals.operations < least && started.elapsed() < budget {
-            let n = chunk(cost).min(least - self.totals.operations);
-            let stats = self.operate(drive, n, RoundKind::WarmUp)?;
-            cost = stats.elapsed.div_f64(n as f64);
+        // A declared warm-up is carried out whatever share of the time it takes.
+        let in_budget = |now: &Self| match fixed {
+            Some(_) => !now.left().is_zero(),
+            None => started.elapsed() < budget,
+        };
+        while self.totals.operations < least && in_budget(self) {
+            let n = in_time(ROUND_LENGTH, cost)
+                .max(1)
+                .min(least - self.totals.operations);
+            cost = self.cost_of(drive, n)?;
             self.progress(drive, Phase::WarmUp, self.totals.operations, Some(least));
         }
 
@@ -204,7 +217,7 @@ impl Journey {
         loop {
             let begin = Instant::now();
             let stats = self.operate(drive, pilot, RoundKind::WarmUp)?;
-            cost = stats.elapsed.div_f64(pilot as f64);
+            cost = self.cost.unwrap_or(cost);
             let level = self.measured(drive, RoundKind::WarmUp, begin, Some(&stats))?;
             recent.push_back((level - previous) / pilot as f64);
             previous = level;
@@ -218,11 +231,11 @@ impl Journey {
                     break;
                 }
             }
-            if started.elapsed() >= budget {
+            if !in_budget(self) {
                 break;
             }
         }
-        settled |= fixed.is_some();
+        settled |= fixed.is_some_and(|n| self.totals.operations >= n);
         self.plan.warm_up_operations = self.totals.operations;
         self.plan.warm_up_settled = settled;
         self.plan.rounds = drive.session.config.check.rounds.unwrap_or(DEFAULT_ROUNDS);
@@ -246,6 +259,12 @@ impl Journey {
         Ok(())
     }
 
+    /// Does so many warm-up operations; what one of them took.
+    fn cost_of(&mut self, drive: &mut Drive<'_, '_>, operations: u64) -> Result<Duration, Stop> {
+        let stats = self.operate(drive, operations, RoundKind::WarmUp)?;
+        Ok(stats.elapsed.div_f64(operations as f64))
+    }
+
     /// Operations per round: enough that noise of `noise` bytes per round leaves a rate of `resolution` bytes per
     /// operation visible, half a second's worth at least, and no more than the time that is left allows.
     fn size_round(&self, cost: Duration, noise: f64, resolution: f64) -> u64 {
@@ -256,8 +275,7 @@ impl Journey {
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
         let share = self.left().mul_f64(0.9).div_f64(rounds + 8.0);
-        let overhead = QUIET * 3;
-        let affordable = in_time(share.saturating_sub(overhead), cost);
+        let affordable = in_time(share.saturating_sub(self.measuring * 2), cost);
         wanted.min(affordable).max(1)
     }
 
@@ -278,7 +296,8 @@ impl Journey {
                 .operations
                 .iter()
                 .any(|(w, _)| *w == Window::Plus2N);
-            self.census.wanted = explained && done + 1 == IDLE_ROUNDS;
+            let last = done + 1 == IDLE_ROUNDS || self.left() < self.round_length * 2;
+            self.census.wanted = explained && last;
             self.measured(drive, RoundKind::Idle, begin, None)?;
             self.progress(
                 drive,
@@ -335,7 +354,8 @@ impl Journey {
             // Explanation and idling afterwards need about five rounds' time.
             let out_of_time = self.left() < slowest * 6;
             let last = fixed.is_some_and(|n| done >= n) || done >= MAX_ROUNDS || out_of_time;
-            if !last && !LOOKS.contains(&done) && fixed != Some(done) {
+            // A plan given by hand is carried out whatever a look would say: looking would only spend alpha.
+            if !last && (fixed.is_some() || !LOOKS.contains(&done)) {
                 continue;
             }
             if done < LOOKS[0] && !last {
@@ -352,9 +372,9 @@ impl Journey {
                 (g.interval.high - g.interval.low) / 2.0 <= EARLY_HALF_WIDTH * g.rate.abs()
             });
             let stop = match verdict.outcome {
-                // Early stopping is for leaks alone; a plan given by hand is carried out.
-                Outcome::Leak => fixed.is_none() && (narrow || done >= self.plan.rounds),
-                Outcome::NoLeak => fixed.is_none() && done >= self.plan.rounds,
+                // Early stopping is for leaks alone.
+                Outcome::Leak => narrow || done >= self.plan.rounds,
+                Outcome::NoLeak => done >= self.plan.rounds,
                 Outcome::Inconclusive => false,
             };
             if stop {
@@ -475,18 +495,11 @@ impl Journey {
             // A URL without `{{seq}}` is not changed by it; one with it asks for inputs of its own.
             distinct: true,
         };
-        let expected = self.rounds.last().map_or(0.0, |r| {
-            let length = r.end.since(r.start).as_secs_f64();
-            if r.done > 0 {
-                length * operations as f64 / r.done as f64
-            } else {
-                0.0
-            }
-        });
+        let expected = self.cost.unwrap_or_default().mul_f64(operations as f64);
         let least = HANG_LEAST.max(drive.load.request.timeout + Duration::from_secs(5));
         let cx = Cx::within(
             drive.session.cancel,
-            least.max(Duration::from_secs_f64(HANG_FACTOR * expected)),
+            least.max(expected.mul_f64(HANG_FACTOR)),
         );
         let number = self.number(kind);
         let result = drive.driver.round(&spec, &cx);
@@ -495,6 +508,9 @@ impl Journey {
             Err(error) => (error.stats().cloned().unwrap_or_default(), Some(error)),
         };
         self.driver_cpu += stats.cpu;
+        if stats.done > 0 {
+            self.cost = Some(stats.elapsed.div_f64((stats.done + stats.errors()) as f64));
+        }
         self.totals.operations += stats.done + stats.errors();
         for (kind, n) in &stats.errors_by_kind {
             *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
@@ -553,7 +569,9 @@ impl Journey {
             RoundKind::Explain => true,
             _ => self.census.is_due(),
         };
+        let started = Instant::now();
         let measurement = drive.session.measure(census)?;
+        self.measuring = QUIET + started.elapsed();
         if let Some(pause) = measurement.census_pause {
             self.census.taken(pause);
             if self.census.is_slow(begin.elapsed().max(ROUND_LENGTH)) {
@@ -580,6 +598,7 @@ impl Journey {
             latency: done.latency,
             driver_cpu_s: done.cpu.as_secs_f64(),
             collected: measurement.collected,
+            counted: measurement.census_pause.is_some(),
             values: measurement.values,
         };
         let headline = if measurement.collected {

@@ -12,12 +12,20 @@ use plimsoll_model::{
 use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
+use crate::check::Supervisor;
 use crate::config::Config;
 use crate::error::Error;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Lines of the subject's output in an error: a Node stack with its first line.
+const LAST_LINES: usize = 12;
+/// Strangers are reaped at most so often.
+const REAP_PERIOD: Duration = Duration::from_secs(1);
+/// Longest sleep that no descriptor can end.
+const SHORT_NAP: Duration = Duration::from_millis(25);
 
 /// Why a run ended before its plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +64,8 @@ impl Stop {
 /// A subject that runs, with everything that observes it.
 pub(crate) struct Session<'a> {
     pub(crate) config: &'a Config,
+    supervisor: Supervisor,
+    reaped: Instant,
     pub(crate) cancel: &'a Cancel,
     pub(crate) events: &'a mut dyn FnMut(Event),
     pub(crate) epoch: Instant,
@@ -96,6 +106,7 @@ impl<'a> Session<'a> {
     /// Starts the subject with its probe carrier in the environment.
     pub(crate) fn start(
         config: &'a Config,
+        supervisor: Supervisor,
         cancel: &'a Cancel,
         events: &'a mut dyn FnMut(Event),
         epoch: Instant,
@@ -118,6 +129,8 @@ impl<'a> Session<'a> {
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
             config,
+            supervisor,
+            reaped: Instant::now(),
             cancel,
             events,
             epoch,
@@ -156,6 +169,13 @@ impl<'a> Session<'a> {
         (self.events)(event);
     }
 
+    /// Something could not be observed; said once.
+    pub(crate) fn gap(&mut self, gap: Gap) {
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
     pub(crate) fn found(&mut self, finding: Finding) {
         if self.findings.iter().any(|f| f.id == finding.id) {
             return;
@@ -174,11 +194,12 @@ impl<'a> Session<'a> {
             .collect::<Vec<_>>()
             .join(" ");
         let mut details = vec![format!("command: {command}")];
-        let lines = self.subject.last_lines(5);
+        let lines = self.subject.last_lines(LAST_LINES);
         if lines.is_empty() {
             details.push("it printed nothing".to_owned());
         } else {
-            details.extend(lines.into_iter().map(|line| format!("last lines: {line}")));
+            details.push("last lines:".to_owned());
+            details.extend(lines.into_iter().map(|line| format!("  {line}")));
         }
         details
     }
@@ -241,7 +262,7 @@ impl<'a> Session<'a> {
                 }
             }
             HubEvent::Dropped { count, .. } => self.dropped += count,
-            HubEvent::Gap { what, why, .. } => self.gaps.push(Gap { what, why }),
+            HubEvent::Gap { what, why, .. } => self.gap(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
                     "connection-refused",
@@ -256,6 +277,21 @@ impl<'a> Session<'a> {
     fn source_of(&self, key: u64) -> Option<SourceId> {
         let inside = self.service.as_ref()?.runtime.as_ref()?;
         (inside.key == key).then_some(inside.source)
+    }
+
+    /// Lets a moment pass, less if the command ends or the run is cancelled.
+    pub(crate) fn nap(&mut self, length: Duration) {
+        // Orphans of the subject become ours; left unreaped they would fill its limit of processes.
+        if self.reaped.elapsed() >= REAP_PERIOD {
+            self.reaped = Instant::now();
+            self.supervisor.reap();
+        }
+        if self.subject.exit().is_some() {
+            // Its descriptor stays readable for ever once the command has ended; a daemon it left behind goes on.
+            std::thread::sleep(length.min(SHORT_NAP));
+        } else {
+            self.subject.wait_exit(length, self.cancel);
+        }
     }
 
     /// What ended the subject, if it ended.
@@ -308,6 +344,17 @@ impl<'a> Session<'a> {
         // How the command ended by itself must be asked before we end it.
         let exit = self.subject.exit();
         let limits = self.limits();
+        // Workers come and go: who shares the work is looked up once more at the end.
+        let members = plimsoll_probe::members(&self.subject, self.service_port());
+        if let (Some(service), Some(members)) = (self.service.as_mut(), members) {
+            let known: Vec<_> = service.processes.iter().map(|p| p.id).collect();
+            service.processes.extend(
+                members
+                    .processes
+                    .into_iter()
+                    .filter(|p| !known.contains(&p.id)),
+            );
+        }
         let survivors = self.subject.end(GRACE);
         if !survivors.is_empty() {
             let names: Vec<String> = survivors

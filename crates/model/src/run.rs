@@ -220,6 +220,9 @@ pub struct RoundRecord {
     pub driver_cpu_s: f64,
     /// Whether a collection was forced before measuring.
     pub collected: bool,
+    /// Whether listeners, timers and other resources were counted: what is absent then is zero.
+    #[serde(default)]
+    pub counted: bool,
     /// Readings by metric.
     pub values: BTreeMap<Metric, f64>,
 }

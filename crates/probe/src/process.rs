@@ -159,6 +159,11 @@ impl Process {
         Some((stat.user_ticks + stat.system_ticks) as f64 / os::ticks_per_second())
     }
 
+    /// Its threads; `None` if it has ended.
+    pub fn threads(&self) -> Option<u64> {
+        self.stat().filter(|stat| !stat.is_dead()).map(|stat| stat.threads)
+    }
+
     /// Its memory, by one reading.
     pub fn memory(&self) -> Option<Memory> {
         Memory::parse(&self.read(c"status")?)

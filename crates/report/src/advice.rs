@@ -6,6 +6,8 @@ use crate::words::plural;
 
 /// Rounds beyond which more operations to a round are asked for instead.
 const MOST_ROUNDS: u64 = 48;
+/// Rounds that `check` insists on.
+const FEWEST_ROUNDS: u64 = 6;
 /// Rounds that are asked for where nobody knows how many it takes.
 const SOME_ROUNDS: u64 = 24;
 
@@ -20,9 +22,15 @@ pub(crate) fn to_settle(run: &Run, verdict: Option<&Verdict>) -> Option<String> 
             "watch it without load: leave `--url` out and run with `--duration 10m`".to_owned(),
         );
     }
+    if reason.contains("worker processes") {
+        return Some("run it with a single worker: the others are not judged yet".to_owned());
+    }
     if reason.contains("warm-up") {
         let warm_up = (2 * run.plan.warm_up_operations).max(10_000);
-        return Some(format!("run again with `--warm-up {warm_up}`"));
+        let minutes = minutes(1.5 * run.plan.max_time_s);
+        return Some(format!(
+            "run again with `--warm-up {warm_up} --max-time {minutes}m`"
+        ));
     }
 
     let rounds: Vec<_> = run
@@ -41,8 +49,10 @@ pub(crate) fn to_settle(run: &Run, verdict: Option<&Verdict>) -> Option<String> 
         Some(operations) => measured + operations.div_ceil(size).max(1),
         None => (2 * measured).max(SOME_ROUNDS),
     };
+    let needed = needed.max(FEWEST_ROUNDS);
     let mut flags = if needed <= MOST_ROUNDS {
-        format!("--rounds {needed}")
+        // With the size of the rounds left open, more rounds would only be smaller ones.
+        format!("--operations {size} --rounds {needed}")
     } else {
         let larger = (needed.saturating_mul(size) / MOST_ROUNDS).div_ceil(100) * 100;
         format!("--operations {larger} --rounds {MOST_ROUNDS}")

@@ -108,6 +108,7 @@ fn other() -> impl Strategy<Value = Record> {
             latency: Latency::default(),
             driver_cpu_s: 0.1,
             collected: true,
+            counted: false,
             values: [(Metric::LIVE_BYTES, value)].into(),
         }))),
     ]

@@ -86,6 +86,7 @@ fn round(index: u32, live: f64) -> RoundRecord {
         latency: Latency::default(),
         driver_cpu_s: 0.06,
         collected: true,
+        counted: true,
         values: [(Metric::LIVE_BYTES, live)].into(),
     }
 }

@@ -84,6 +84,7 @@ fn round(index: u32) -> RoundRecord {
         },
         driver_cpu_s: 0.062,
         collected: true,
+        counted: true,
         values: [
             (
                 Metric::LIVE_BYTES,
