@@ -208,6 +208,18 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     // A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind
     // a warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
     let undecided = e.contest.undecided > e.contest.leak && e.contest.undecided > 0.3;
+    // A bend that the leak models explain by a warm-up or a cache beside the leak: with few readings after it, that there
+    // is a straight part at all is known only if the saturation is clearly worse.
+    let bent = e
+        .contest
+        .best_leak
+        .is_some_and(|c| matches!(c.form, Form::WarmLinear | Form::FillLinear));
+    let odds = match e.y.len() {
+        ..12 => 0.05,
+        12..18 => 0.1,
+        _ => 1.0,
+    };
+    let undecided_leak = undecided || bent && e.contest.undecided > odds * e.contest.leak;
     // P(leak) = P(the growth goes on) x P(it goes on above the floor).
     let leak_probability = shape * e.growth.probability_above(e.floor);
     let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
@@ -220,7 +232,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     let steady = acceleration(e.x, e.y) >= STEADY;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
-        && !undecided
+        && !undecided_leak
         && keeps_growing
         && e.grown.low > e.floor;
     let whole_bound = widened(e.overall, e.idle).high;

@@ -294,3 +294,17 @@ fn a_million_readings_are_judged_like_a_thousand() {
         healthy.outcome
     );
 }
+
+#[test]
+fn a_slowly_filling_cache_is_rarely_taken_for_a_leak() {
+    // Its time constant is the whole record and more: a bend of some 10 % is all there is to see.
+    for n in [8, 12] {
+        for noise in [Noise::White(1e4), Noise::Heavy(1e4)] {
+            let v = simulate(50, n, 2000.0, noise, &warm(), |x| {
+                2e6 * (1.0 - (-x / 20_000.0).exp())
+            });
+            assert!(leaks(&v) <= 4, "{} of 50, {n} rounds, {noise:?}", leaks(&v));
+            assert_eq!(clears(&v), 0);
+        }
+    }
+}
