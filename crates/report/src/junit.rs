@@ -2,15 +2,16 @@
 
 use std::io;
 
-use plimsoll_model::{ExitCode, Outcome, Run, RunStatus, Unit, units};
+use plimsoll_model::{ExitCode, Outcome, RuleResult, RuleState, Run, RunStatus, Unit, units};
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
 use crate::page::{Style, disarm};
+use crate::rules;
 use crate::text::text;
 use crate::words::Rates;
 
-/// What the one test came to.
+/// What a test came to.
 enum TestResult {
     Passed,
     /// Kind and message.
@@ -19,8 +20,9 @@ enum TestResult {
     Skipped(String),
 }
 
-/// Renders a run as a test suite with one test, `no leak`. A leak is a failure; a subject that failed and an interrupted
-/// run are errors; inconclusive is skipped, unless the run's exit code says that it is to count as a failure.
+/// Renders a run as a test suite: the test `no leak`, and one test for each rule. A leak is a failure; a subject that
+/// failed and an interrupted run are errors; inconclusive is skipped, unless the run's exit code says that it is to count
+/// as a failure. A broken rule is a failure, one that says nothing about the run is skipped.
 #[expect(
     clippy::missing_panics_doc,
     reason = "it cannot: writing to memory does not fail"
@@ -37,15 +39,17 @@ pub fn junit(run: &Run) -> String {
 fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
     let result = result(run);
     let seconds = format!("{:.3}", run.duration.as_secs_f64());
-    let one_if = |is: bool| if is { "1" } else { "0" };
+    let rules: Vec<(String, TestResult)> = run.rules.iter().map(|r| rule_test(r, run)).collect();
+    let all = || rules.iter().map(|(_, r)| r).chain([&result]);
+    let tests = all().count().to_string();
+    let failures = count(all(), |r| matches!(r, TestResult::Failure(..)));
+    let errors = count(all(), |r| matches!(r, TestResult::Error(..)));
+    let skipped = count(all(), |r| matches!(r, TestResult::Skipped(_)));
     let counts = [
-        ("tests", "1"),
-        (
-            "failures",
-            one_if(matches!(result, TestResult::Failure(..))),
-        ),
-        ("errors", one_if(matches!(result, TestResult::Error(..)))),
-        ("skipped", one_if(matches!(result, TestResult::Skipped(_)))),
+        ("tests", tests.as_str()),
+        ("failures", &failures),
+        ("errors", &errors),
+        ("skipped", &skipped),
         ("time", &seconds),
     ];
     // Schemas of JUnit allow neither a fraction nor a zone.
@@ -78,6 +82,14 @@ fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
                         .with_attribute(("name", "no leak"))
                         .with_attribute(("time", seconds.as_str()))
                         .write_inner_content(|writer| outcome(&result, &details, writer))?;
+                    for (name, result) in &rules {
+                        writer
+                            .create_element("testcase")
+                            .with_attribute(("classname", class.as_str()))
+                            .with_attribute(("name", attribute(name).as_str()))
+                            .with_attribute(("time", "0.000"))
+                            .write_inner_content(|writer| outcome(result, "", writer))?;
+                    }
                     writer
                         .create_element("system-out")
                         .write_text_content(BytesText::new(&details))?;
@@ -86,6 +98,24 @@ fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
             Ok(())
         })?;
     Ok(())
+}
+
+fn count<'a>(
+    results: impl Iterator<Item = &'a TestResult>,
+    is: impl Fn(&TestResult) -> bool,
+) -> String {
+    results.filter(|r| is(r)).count().to_string()
+}
+
+/// The test of one rule: its name with the limit, and what it came to.
+fn rule_test(rule: &RuleResult, run: &Run) -> (String, TestResult) {
+    let word = run.load.as_ref().map(|l| l.operation_word.as_str());
+    let result = match rule.state {
+        RuleState::Holds => TestResult::Passed,
+        RuleState::Broken => TestResult::Failure("rule broken", rules::phrase(rule, word)),
+        RuleState::NotApplicable => TestResult::Skipped(rule.why.clone().unwrap_or_default()),
+    };
+    (format!("rule {}", rules::criterion(rule, word)), result)
 }
 
 fn outcome(result: &TestResult, details: &str, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {

@@ -16,7 +16,7 @@ pub(crate) fn phrases(results: &[RuleResult], word: Option<&str>) -> Vec<String>
         .collect()
 }
 
-fn phrase(result: &RuleResult, word: Option<&str>) -> String {
+pub(crate) fn phrase(result: &RuleResult, word: Option<&str>) -> String {
     let state = match result.state {
         RuleState::Holds => "ok",
         RuleState::Broken => "FAIL",
@@ -75,11 +75,7 @@ pub fn rules_text(rules: &[RuleInfo], style: Style) -> String {
         page.flow(0, None, &head);
         page.entry("holds", Tone::Label, &[format!("while {}", rule.says)]);
         page.entry("source", Tone::Label, &[&rule.source]);
-        page.entry(
-            "verdict",
-            Tone::Label,
-            &[format!("differs: {}", rule.differs)],
-        );
+        page.entry("differs", Tone::Label, &[&rule.differs]);
     }
     page.finish()
 }
