@@ -379,12 +379,13 @@ pub(crate) struct Candidate {
     pub(crate) parameters: usize,
     /// Bayesian information criterion; smaller is better.
     pub(crate) bic: f64,
-    /// Where the series stepped, as indices of the first reading after; only for [`Form::Steps`].
+    /// Where the series stepped, as indices of the first reading after: all there is to [`Form::Steps`], and beside
+    /// any other form jumps, whose sizes are the last coefficients.
     pub(crate) steps: Vec<usize>,
 }
 
 impl Candidate {
-    /// The model's columns (without the constant and the covariates) at the given progress.
+    /// The model's columns, with those of its jumps (without the constant and other covariates), at the given progress.
     pub(crate) fn columns(&self, u: &[f64]) -> Vec<Vec<f64>> {
         let Some(model) = TABLE
             .iter()
@@ -398,7 +399,33 @@ impl Candidate {
                     .map(|&at| (model.columns)(at, self.shape)[i])
                     .collect()
             })
+            .chain(self.jumps().iter().map(|&at| step(u.len(), at)))
             .collect()
+    }
+
+    /// Where jumps come on top of the form.
+    pub(crate) fn jumps(&self) -> &[usize] {
+        if self.form == Form::Steps {
+            &[]
+        } else {
+            &self.steps
+        }
+    }
+
+    /// How large they are.
+    pub(crate) fn jump_sizes(&self) -> &[f64] {
+        &self.beta[self.beta.len() - self.jumps().len()..]
+    }
+
+    /// The readings without the jumps.
+    pub(crate) fn without_jumps(&self, y: &[f64]) -> Vec<f64> {
+        let mut smooth = y.to_vec();
+        for (&at, size) in self.jumps().iter().zip(self.jump_sizes()) {
+            for v in &mut smooth[at..] {
+                *v -= size;
+            }
+        }
+        smooth
     }
 
     /// The readings with those far off the model pulled in to `deviations` of its noise.
@@ -475,6 +502,47 @@ pub(crate) fn compete(
             });
         }
     }
+    found
+}
+
+/// 0 before the reading `at`, and 1 from there on.
+fn step(n: usize, at: usize) -> Vec<f64> {
+    (0..n).map(|i| f64::from(u8::from(i >= at))).collect()
+}
+
+/// Fits every model of the table with upward jumps before the given readings, each at the cost of a position and a size:
+/// a container that doubles, whatever happens between (V8's hash tables double and add 16 to 60 bytes per entry at once;
+/// arrays grow by half).
+///
+/// Jumps alone are no growth between them: that is for [`steps`](crate::steps) to judge. Only where it cannot (a jump
+/// right after the first reading, too few readings) the level model stands here, as one low first reading or as too
+/// little to tell.
+pub(crate) fn compete_with_jumps(
+    u: &[f64],
+    y: &[f64],
+    jumps: &[usize],
+    noise: Noise,
+) -> Vec<Candidate> {
+    if jumps.is_empty() {
+        return Vec::new();
+    }
+    let n = y.len();
+    let covariates: Vec<Vec<f64>> = jumps.iter().map(|&at| step(n, at)).collect();
+    let first_only = jumps == [1];
+    let mut found = compete(u, y, &covariates, noise);
+    found.retain_mut(|c| {
+        c.parameters += jumps.len();
+        c.bic += jumps.len() as f64 * (n as f64).ln();
+        c.steps = jumps.to_vec();
+        if c.form == Form::Flat && !first_only {
+            c.class = Class::Undecided;
+            c.pattern = Pattern::Stepped;
+        }
+        let upward = c.jump_sizes().iter().all(|size| *size > 0.0);
+        let known_to_steps = jumps[0] > 1 && n >= crate::steps::FEWEST;
+        let level = matches!(c.form, Form::Flat | Form::Declining);
+        upward && c.parameters + 3 <= n && !(level && (known_to_steps || c.form != Form::Flat))
+    });
     found
 }
 

@@ -11,6 +11,13 @@
 //! model explains the growth before, over the level stretch that follows. The floor rises with the noise up to 16 B per
 //! operation and no further, so a noisier series can still be a (large) leak, but never be cleared.
 //!
+//! **Containers** that double (maps, arrays) jump once in a while and grow between the jumps by what they hold. Jumps are
+//! taken out of the residuals ([`steps::jumps`]) and the growth between them is judged: it is a leak by its own interval,
+//! however far the jumps throw a straight line. The rate reported is the average over a period of doubling, each jump
+//! spread over the operations it makes room for; the interval reaches from the growth between jumps alone to the most
+//! that average can be. Room that doubles outside the record is not in the rate: where no jump was seen, only the growth
+//! between jumps is known.
+//!
 //! What no method can do: a cache that fills at a constant rate and is not full at the end is called a leak (its rate
 //! is right, its future is not in the data); exponential filling with a time constant near the length of the record is
 //! told from a leak only as well as the noise allows.
@@ -20,7 +27,7 @@ use crate::models::{self, Candidate, Class, Contest, Form, Noise};
 use crate::repair::Readings;
 use crate::series::{Axis, Quantity, Series, Terms};
 use crate::stats::{median, pearson, theil_sen};
-use crate::steps;
+use crate::steps::{self, Amortised};
 use crate::trend::Trend;
 use crate::verdict::{
     Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason,
@@ -37,6 +44,14 @@ pub(crate) const MOST_ON_TIME: usize = 60;
 const CERTAIN: f64 = 0.98;
 /// Growth of the second half over that of the first from which growth counts as not slowing down.
 const STEADY: f64 = 0.8;
+/// A difference in the criterion that is positive to strong evidence (Kass and Raftery 1995).
+const CLEARLY: f64 = 4.0;
+/// One that is very strong.
+const VERY_CLEARLY: f64 = 10.0;
+/// A rise is a rise if it is so many standard deviations of a reading high.
+const RISE: f64 = 3.0;
+/// Fewest readings that can show that growth had not begun.
+const BEFORE_ONSET: usize = 3;
 /// Default floor per operation: the smallest object V8 can leak is about this large.
 const FLOOR_BYTES: f64 = 4.0;
 /// Above this the floor does not rise however noisy the series is: psleak's 16 B/call (giampaolo/psleak#9).
@@ -75,9 +90,16 @@ struct Evidence<'a> {
     x: &'a [f64],
     y: &'a [f64],
     contest: Contest<'a>,
+    /// The criterion of the level model, and the best among the lines that grow from the first reading.
+    flat_bic: Option<f64>,
+    line_bic: Option<f64>,
     /// First reading of the stretch the rate is measured on.
     from: usize,
-    /// Growth as the leak models see it, and its 95 % interval.
+    /// The readings without the jumps of the best leak model.
+    smooth: &'a [f64],
+    /// What those jumps add, spread over the stretches they make room for.
+    doubling: Amortised,
+    /// Growth as the leak models see it, between jumps, and its 95 % interval.
     growth: Trend,
     grown: Interval,
     /// Growth over the stretch that a healthy model calls level, and where that starts.
@@ -96,10 +118,10 @@ struct Evidence<'a> {
 /// Judges the readings against operations, or against time if the series asks for that (rounds that grow while idle).
 pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verdict {
     let on_time = series.axis == Axis::Time;
-    let x = if on_time {
-        &readings.seconds
+    let (x, before) = if on_time {
+        (&readings.seconds, 0.0)
     } else {
-        &readings.ops
+        (&readings.ops, terms.warm_up_operations as f64)
     };
     let y = &readings.value;
     let guarantee = Guarantee {
@@ -122,54 +144,52 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         return too_few(series, readings, terms, guarantee, FEWEST);
     };
     let u: Vec<f64> = x.iter().map(|v| (v - x[0]) / span).collect();
-    // What grows is judged to 0.3 % of its own range: real leaks are not perfectly straight (hash tables double), and
-    // without this allowance the criterion would split hairs between curves that a person could not tell apart.
-    let range = y.iter().copied().fold(f64::NEG_INFINITY, f64::max)
-        - y.iter().copied().fold(f64::INFINITY, f64::min);
-    let allowance = Noise {
-        floor: noise.floor + (0.003 * range).powi(2),
-        ..noise
-    };
-    let mut candidates = models::compete(&u, y, &[], allowance);
-    candidates.extend(steps::candidates(
-        &u,
-        y,
-        allowance,
-        if on_time {
-            0.0
-        } else {
-            terms.warm_up_operations as f64 / span
-        },
-    ));
+    let between_jumps = (!on_time).then(|| between_jumps(&u, y, noise, before / span));
+    let mut candidates = between_jumps
+        .flatten()
+        .unwrap_or_else(|| all_models(&u, y, noise, before / span, &[]));
     let effective = effective_readings(&candidates, y.len());
     models::rescore(&mut candidates, y.len(), effective);
     let contest = models::weigh(&candidates);
 
     let from = stretch_of_leak(&u, contest.best_leak);
-    let growth = growth(&candidates, contest.best_leak, &u, y, noise.floor, span)
-        .unwrap_or_else(|| whole.clone());
+    let smooth = contest
+        .best_leak
+        .map_or_else(|| y.clone(), |c| c.without_jumps(y));
+    let growth = growth(
+        &candidates,
+        contest.best_leak,
+        &u,
+        (y, &smooth),
+        noise.floor,
+        span,
+    )
+    .unwrap_or_else(|| whole.clone());
     let tail = stretch_of_level(&u, contest.best_healthy)
         .and_then(|start| Some((start, Trend::of(&x[start..], &y[start..], noise.floor)?)));
+    let between = contest.best_leak.is_some_and(|c| !c.jumps().is_empty());
+    let trends = [
+        Some(&whole),
+        tail.as_ref().map(|t| &t.1),
+        between.then_some(&growth),
+    ];
     let floor = terms
         .floor
         .filter(|f| f.is_finite())
-        .unwrap_or_else(|| match series.quantity {
-            // Against time there is no object size to compare with: what the run may add, as for raw samples.
-            Quantity::Bytes if on_time => (0.004 * median(y)).max(LEAST_PER_RUN) / span,
-            Quantity::Count if on_time => LEAST_COUNT_PER_RUN / span,
-            Quantity::Bytes => {
-                let error = tail
-                    .as_ref()
-                    .map_or(whole.error, |t| t.1.error.min(whole.error));
-                (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST)
-            }
-            Quantity::Count => FLOOR_COUNT,
-        });
+        .unwrap_or_else(|| default_floor(series.quantity, y, trends, on_time.then_some(span)));
+    let bic_of = |forms: &[Form]| {
+        let of = candidates.iter().filter(|c| forms.contains(&c.form));
+        of.map(|c| c.bic).min_by(f64::total_cmp)
+    };
     let evidence = Evidence {
+        flat_bic: bic_of(&[Form::Flat]),
+        line_bic: bic_of(&[Form::Linear, Form::WarmLinear, Form::FillLinear]),
         x,
         y,
-        acceleration: acceleration(&u[from..], &y[from..]),
-        decelerates: decelerates(x, y, noise.floor),
+        acceleration: acceleration(&u[from..], &smooth[from..]),
+        decelerates: decelerates(x, &smooth, noise.floor),
+        doubling: doubling(x, contest.best_leak, before),
+        smooth: &smooth,
         contest,
         from,
         grown: growth.interval(),
@@ -195,6 +215,59 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
             ..guarantee
         },
     )
+}
+
+/// The floor where the user has set none. The noise is that of the trend known best: jumps are not noise, nor is the
+/// growth before a level tail. `seconds` is the length of a record judged against time.
+fn default_floor(
+    quantity: Quantity,
+    y: &[f64],
+    trends: [Option<&Trend>; 3],
+    seconds: Option<f64>,
+) -> f64 {
+    let errors = trends.into_iter().flatten().map(|t| t.error);
+    let error = errors.fold(f64::INFINITY, f64::min);
+    match (quantity, seconds) {
+        // Against time there is no object size to compare with: what the run may add, as for raw samples.
+        (Quantity::Bytes, Some(span)) => (0.004 * median(y)).max(LEAST_PER_RUN) / span,
+        (Quantity::Count, Some(span)) => LEAST_COUNT_PER_RUN / span,
+        (Quantity::Bytes, None) => (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST),
+        (Quantity::Count, None) => FLOOR_COUNT,
+    }
+}
+
+/// Every model, with the given jumps and without.
+///
+/// What grows between jumps is judged to 0.3 % of its own range: real leaks are not perfectly straight, and without
+/// this allowance the criterion would split hairs between curves that a person could not tell apart.
+fn all_models(u: &[f64], y: &[f64], noise: Noise, before: f64, jumps: &[usize]) -> Vec<Candidate> {
+    let jumped: f64 = jumps.iter().map(|&i| y[i] - y[i - 1]).sum();
+    let range = y.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        - y.iter().copied().fold(f64::INFINITY, f64::min);
+    let noise = Noise {
+        floor: noise.floor + (0.003 * (range - jumped).max(0.0)).powi(2),
+        ..noise
+    };
+    let mut candidates = models::compete(u, y, &[], noise);
+    candidates.extend(models::compete_with_jumps(u, y, jumps, noise));
+    candidates.extend(steps::candidates(u, y, noise, before));
+    candidates
+}
+
+/// The same if growth between the jumps has earned its place: it must describe the readings clearly better than jumps
+/// alone, and than curves without any. Otherwise the steps say all there is to say.
+fn between_jumps(u: &[f64], y: &[f64], noise: Noise, before: f64) -> Option<Vec<Candidate>> {
+    let jumps = steps::jumps(u, y, noise.floor);
+    if jumps.is_empty() {
+        return None;
+    }
+    let candidates = all_models(u, y, noise, before, &jumps);
+    let grows = |c: &Candidate| !c.jumps().is_empty() && c.form != Form::Flat;
+    let best = |between: bool| {
+        let of = candidates.iter().filter(|c| grows(c) == between);
+        of.map(|c| c.bic).min_by(f64::total_cmp)
+    };
+    (best(true)? + VERY_CLEARLY < best(false)?).then_some(candidates)
 }
 
 fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guarantee) -> Verdict {
@@ -225,11 +298,11 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
     let tail_slope = {
         let k = (e.y.len() / 2).max(3);
-        theil_sen(&e.x[e.y.len() - k..], &e.y[e.y.len() - k..])
+        theil_sen(&e.x[e.y.len() - k..], &e.smooth[e.y.len() - k..])
     };
     let keeps_growing =
         by_steps || (tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0 && !e.decelerates);
-    let steady = acceleration(e.x, e.y) >= STEADY;
+    let steady = acceleration(e.x, e.smooth) >= STEADY;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
         && !undecided_leak
@@ -285,7 +358,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Outcome::Inconclusive { .. } if undecided => 0.5,
         _ => leak_probability,
     };
-    let pattern = pattern(&e.contest, &outcome);
+    let pattern = pattern(e, &outcome);
     let estimate = estimate(e, readings, terms, &outcome, interval);
     Verdict {
         outcome,
@@ -315,6 +388,27 @@ impl Evidence<'_> {
         Bets::on(&self.x[start..], &self.y[start..], self.floor)
     }
 
+    /// Whether a model that becomes level rises to that level by more than the readings scatter by, and is clearly
+    /// better than no rise at all. One low reading is not enough for that.
+    fn rose(&self, c: &Candidate) -> bool {
+        let fitted = |i: usize| self.y[i] - c.residuals[i];
+        let rise = fitted(self.y.len() - 1) - fitted(0);
+        let worth = self.flat_bic.is_none_or(|flat| flat - c.bic > CLEARLY);
+        rise > RISE * c.variance.sqrt() && worth
+    }
+
+    /// Whether the growth is preceded by readings that are level in comparison, and the straight lines that begin at
+    /// the first reading are clearly worse.
+    fn begins_late(&self) -> bool {
+        let Some(best) = self.contest.best_leak else {
+            return false;
+        };
+        matches!(best.form, Form::Onset | Form::WarmOnset)
+            && self.from >= BEFORE_ONSET
+            && theil_sen(&self.x[..=self.from], &self.smooth[..=self.from]) < 0.5 * self.growth.rate
+            && self.line_bic.is_none_or(|line| line - best.bic > CLEARLY)
+    }
+
     /// Probability that the level stretch really grows slower than the floor.
     fn whole_or_tail_certainty(&self) -> f64 {
         let of = |t: &Trend| 1.0 - t.probability_above(self.floor);
@@ -337,7 +431,7 @@ fn growth(
     candidates: &[Candidate],
     best: Option<&Candidate>,
     u: &[f64],
-    y: &[f64],
+    (y, smooth): (&[f64], &[f64]),
     noise_floor: f64,
     span: f64,
 ) -> Option<Trend> {
@@ -347,7 +441,7 @@ fn growth(
         Form::Steps => Trend::of(&x, y, noise_floor),
         Form::Exponential | Form::Quadratic => {
             let half = (u.len() / 2).min(u.len().saturating_sub(FEWEST));
-            Trend::of(&x[half..], &y[half..], noise_floor)
+            Trend::of(&x[half..], &smooth[half..], noise_floor)
         }
         _ => {
             let mut near: Vec<(&Candidate, f64)> = candidates
@@ -369,6 +463,23 @@ fn growth(
             Trend::average(&near, u, y, noise_floor, span)
         }
     }
+}
+
+/// What the jumps of a leak model add per unit of the axis.
+fn doubling(x: &[f64], best: Option<&Candidate>, before: f64) -> Amortised {
+    let (sizes, at): (&[f64], Vec<f64>) = match best {
+        // A jump lies between two readings.
+        Some(c) => (
+            c.jump_sizes(),
+            c.jumps()
+                .iter()
+                .map(|&i| 0.5 * (x[i - 1] + x[i]) - x[0])
+                .collect(),
+        ),
+        None => (&[], Vec::new()),
+    };
+    let span = x[x.len() - 1] - x[0];
+    steps::amortised(sizes, &at, span / (x.len() - 1) as f64, span, before)
 }
 
 fn mean_square(residuals: &[f64]) -> f64 {
@@ -437,9 +548,9 @@ fn stretch_of_level(u: &[f64], best: Option<&Candidate>) -> Option<usize> {
         Form::TwoPhases => 3.0 * best.shape[1],
         Form::Clamp | Form::WarmClamp => best.shape[0],
         Form::Logarithm => 0.5,
-        Form::Steps => best.steps.last().map_or(0.0, |&i| u[i]),
         _ => 0.0,
     };
+    let corner = best.steps.last().map_or(corner, |&i| corner.max(u[i]));
     let start = u.iter().position(|&at| at >= corner)?;
     (u.len() - start >= FEWEST.max(u.len() / 4)).then_some(start)
 }
@@ -465,7 +576,7 @@ fn acceleration(u: &[f64], y: &[f64]) -> f64 {
 fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reason {
     let grows = e.grown.low > e.floor || e.overall.low > e.floor;
     let undecidable = undecided && e.whole.rate > e.floor;
-    if grows && !terms.settled && acceleration(e.x, e.y) < STEADY {
+    if grows && !terms.settled && acceleration(e.x, e.smooth) < STEADY {
         Reason::WarmingUp
     } else if e
         .contest
@@ -475,7 +586,7 @@ fn reason(e: &Evidence<'_>, undecided: bool, shape: f64, terms: &Terms) -> Reaso
         Reason::FewSteps
     } else if undecidable || (grows && (shape < 0.5 || e.decelerates || e.acceleration < 0.6)) {
         Reason::StillFilling
-    } else if grows && shape < CERTAIN {
+    } else if grows {
         Reason::Ambiguous
     } else {
         Reason::Noise
@@ -508,12 +619,21 @@ fn detectable(e: &Evidence<'_>) -> f64 {
     e.floor + 0.5 * (i.high - i.low) + e.idle.max(0.0)
 }
 
-/// The shape of the verdict's own side; of an open verdict, that of whatever describes the readings best.
-fn pattern(contest: &Contest<'_>, outcome: &Outcome) -> Pattern {
-    match outcome {
-        Outcome::Leak => contest.best_leak.map_or(Pattern::Linear, |c| c.pattern),
-        Outcome::NoLeak(_) => contest.best_healthy.map_or(Pattern::Flat, |c| c.pattern),
-        Outcome::Inconclusive { .. } => contest.best.map_or(Pattern::Flat, |c| c.pattern),
+/// The shape of the verdict's own side; of an open verdict, that of whatever describes the readings best. Readings that
+/// never rose beyond their noise are flat, whichever curve fits that noise best.
+fn pattern(e: &Evidence<'_>, outcome: &Outcome) -> Pattern {
+    let best = match outcome {
+        Outcome::Leak => e.contest.best_leak,
+        Outcome::NoLeak(_) => e.contest.best_healthy,
+        Outcome::Inconclusive { .. } => e.contest.best,
+    };
+    match (best, outcome) {
+        (Some(c), Outcome::NoLeak(_)) if c.pattern == Pattern::Plateau && !e.rose(c) => {
+            Pattern::Flat
+        }
+        (Some(c), _) => c.pattern,
+        (None, Outcome::Leak) => Pattern::Linear,
+        (None, _) => Pattern::Flat,
     }
 }
 
@@ -532,7 +652,15 @@ fn estimate(
             (*start, tail.rate, widened(tail.interval(), e.idle))
         }
         (Outcome::NoLeak(_), _) => (0, e.whole.rate, widened(e.overall, e.idle)),
-        _ => (e.from, e.growth.rate, interval),
+        // Between the jumps at the least; with them, once they are spread over what they make room for, on average.
+        _ => (
+            e.from,
+            e.growth.rate + e.doubling.rate,
+            Interval {
+                high: interval.high + e.doubling.most,
+                ..interval
+            },
+        ),
     };
     let last = e.y.len() - 1;
     let at_ns = |i: usize| {
@@ -556,12 +684,7 @@ fn estimate(
         .expected_rate
         .filter(|r| r.is_finite() && *r > 0.0 && !on_time);
     let speed = expected.or(own_speed);
-    let onset = (matches!(outcome, Outcome::Leak)
-        && e.from > 0
-        && e.contest
-            .best_leak
-            .is_some_and(|c| matches!(c.form, Form::Onset | Form::WarmOnset)))
-    .then(|| Onset {
+    let onset = (matches!(outcome, Outcome::Leak) && e.begins_late()).then(|| Onset {
         t_ns: at_ns(e.from),
         operations: readings.ops.get(e.from).copied(),
     });

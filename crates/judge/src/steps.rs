@@ -5,11 +5,18 @@
 //! by dynamic programming (Fisher 1958; Jackson et al. 2005) in O(s n^2). Whether steps are a leak is then a question
 //! of when the last one was: were steps to come at a steady pace, the tail without any would have probability
 //! `u_last ^ s`.
+//!
+//! A container also grows *between* its steps, by what it holds: [`jumps`] finds the single increments that stand out
+//! of all others, and every model of the table may then have them as extra columns
+//! ([`models::compete_with_jumps`](crate::models::compete_with_jumps)), so that the growth between them is seen for
+//! what it is.
 
 use crate::models::{Candidate, Class, Form, Noise};
-use crate::stats::median;
+use crate::stats::{median, robust_deviation};
 use crate::verdict::Pattern;
 
+/// Fewest readings in which steps are looked for.
+pub(crate) const FEWEST: usize = 10;
 /// Most steps looked for.
 const MOST: usize = 8;
 /// A growing container is due to grow again when the operations since its start have multiplied by this: capacity
@@ -18,12 +25,111 @@ const DOUBLING: f64 = 2.2;
 /// Shortest level stretch.
 const SHORTEST: usize = 2;
 
+/// Most jumps taken out of a series.
+const MOST_JUMPS: usize = 10;
+/// An increment stands out if it is so many robust deviations of all increments away from their median …
+const STANDS_OUT: f64 = 6.0;
+/// … and so many times as large as those beside it: the start of a warm-up is steep, but not a jump, and a spike goes
+/// up and comes down.
+const ISOLATED: f64 = 3.0;
+
+/// Where the series jumps up between two readings that lie on the same slope otherwise, as indices of the first reading
+/// after.
+///
+/// What goes down again is not a jump: with code that is flushed and compiled again, or a cache that is emptied, the
+/// upward jumps of that size belong to the downward ones. Nor is a series that jumps at every fourth reading or oftener:
+/// that is its noise.
+pub(crate) fn jumps(x: &[f64], y: &[f64], noise_floor: f64) -> Vec<usize> {
+    if y.len() < 8 {
+        return Vec::new();
+    }
+    let runs: Vec<f64> = x.windows(2).map(|w| (w[1] - w[0]).max(1e-300)).collect();
+    let rises: Vec<f64> = y.windows(2).map(|w| w[1] - w[0]).collect();
+    let slopes: Vec<f64> = rises.iter().zip(&runs).map(|(d, r)| d / r).collect();
+    let slope = median(&slopes);
+    let excess: Vec<f64> = rises
+        .iter()
+        .zip(&runs)
+        .map(|(d, r)| d - slope * r)
+        .collect();
+    let scale = robust_deviation(&excess, 0.0).max((2.0 * noise_floor).sqrt());
+    let stands_out = |i: usize| {
+        let beside = [i.checked_sub(1), Some(i + 1)]
+            .into_iter()
+            .flatten()
+            .filter_map(|k| excess.get(k))
+            .fold(0.0_f64, |most, d| most.max(d.abs()));
+        excess[i].abs() > STANDS_OUT * scale && excess[i].abs() > ISOLATED * beside
+    };
+    // A last reading that is high alone may be a spike.
+    let mut up: Vec<usize> = (0..excess.len() - 1)
+        .filter(|&i| excess[i] > 0.0 && stands_out(i))
+        .collect();
+    let fallen = (0..excess.len())
+        .filter(|&i| excess[i] < -STANDS_OUT * scale)
+        .map(|i| -excess[i])
+        .fold(0.0_f64, f64::max);
+    up.retain(|&i| excess[i] > 2.0 * fallen);
+    if up.len() > MOST_JUMPS || 4 * up.len() > y.len() {
+        return Vec::new();
+    }
+    up.into_iter().map(|i| i + 1).collect()
+}
+
+/// What a container adds by its jumps, per unit of x: the average over one period of doubling.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Amortised {
+    pub(crate) rate: f64,
+    /// The most it may be.
+    pub(crate) most: f64,
+}
+
+/// Spreads each jump over the stretch it makes room for, which is the one that follows.
+///
+/// The room made by the last jump is not used up at the end of the record. What came before tells its length: the gap
+/// before, times the ratio of the sizes; with one jump only, as much as all operations before it (`before` is what the
+/// warm-up did), since capacity doubles at most, or half of that, since it grows by half at least. `sizes` and `at` are
+/// those of the jumps, each known to `within`; `end` is that of the record.
+pub(crate) fn amortised(
+    sizes: &[f64],
+    at: &[f64],
+    within: f64,
+    end: f64,
+    before: f64,
+) -> Amortised {
+    let (Some(&size), Some(&last)) = (sizes.last(), at.last()) else {
+        return Amortised::default();
+    };
+    let gaps: Vec<f64> = at.windows(2).map(|w| w[1] - w[0]).collect();
+    let (due, least) = match (gaps.last(), sizes.len().checked_sub(2).map(|i| sizes[i])) {
+        (Some(gap), Some(earlier)) => {
+            let ratio = (size / earlier).clamp(1.0, DOUBLING);
+            (gap * ratio, (gap - within) * ratio)
+        }
+        _ => (last + before, 0.5 * (last + before)),
+    };
+    // Up to the end of the record no further jump came.
+    let quiet = (end - last).max(within);
+    let open = size / due.max(quiet);
+    let most = sizes
+        .iter()
+        .zip(&gaps)
+        .map(|(s, gap)| s / (gap - within).max(0.5 * gap))
+        .fold(size / least.max(quiet), f64::max);
+    let rate = if gaps.is_empty() {
+        open
+    } else {
+        sizes[..gaps.len()].iter().sum::<f64>() / (last - at[0])
+    };
+    Amortised { rate, most }
+}
+
 /// The best split into 1 to [`MOST`] steps, with what each says about the program.
 ///
 /// `before` is what happened before the record (warm-up), in units of the record.
 pub(crate) fn candidates(u: &[f64], y: &[f64], noise: Noise, before: f64) -> Vec<Candidate> {
     let n = y.len();
-    if n < 10 {
+    if n < FEWEST {
         return Vec::new();
     }
     splits(y, MOST.min(n / 3))
