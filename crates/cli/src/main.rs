@@ -234,6 +234,7 @@ fn cancel_on_signals(cancel: &Cancel) -> anyhow::Result<()> {
         .spawn(move || {
             for signal in &mut signals {
                 if cancel.is_cancelled() {
+                    Supervisor::kill_subjects();
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
                 cancel.cancel();

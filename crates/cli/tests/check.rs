@@ -317,3 +317,17 @@ fn a_choice_for_ci_is_part_of_the_run() {
         .run(&["report", "last", "--format", "junit"])
         .expect_said("<failure");
 }
+
+#[test]
+fn npm_is_not_taken_for_the_program_it_starts() {
+    let place = Place::new();
+    let program = "setInterval(() => {}, 1000)";
+    std::fs::write(place.directory.path().join("app.js"), program).expect("written");
+    let manifest =
+        r#"{ "name": "app", "version": "1.0.0", "scripts": { "start": "node app.js" } }"#;
+    std::fs::write(place.directory.path().join("package.json"), manifest).expect("written");
+    let run = place.run(&["check", "--duration", "8s", "--", "npm", "start"]);
+    assert!([0, 3].contains(&run.code), "{}", run.said());
+    let service = place.last_run()["subject"]["service"]["command"].clone();
+    assert_eq!(service, serde_json::json!(["node", "app.js"]));
+}

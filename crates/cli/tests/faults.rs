@@ -444,3 +444,28 @@ fn values_out_of_range_are_refused() {
         place.run(&arguments).expect_code(2).expect_said(said);
     }
 }
+
+#[test]
+fn a_second_interrupt_does_not_wait_and_leaves_nobody_behind() {
+    let place = Place::new();
+    let url = place.url("/login");
+    let server = example("node/session-map/server.js");
+    let script = format!("node {server}; true");
+    let mut child = place.spawn(&["check", "--url", &url, "--", "sh", "-c", &script]);
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    assert!(
+        lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|l| l.starts_with("start: ready"))
+    );
+    // The second one may come after the orderly end: then there is nobody to take it.
+    let pid = child.id();
+    assert!(send_interrupt(pid));
+    send_interrupt(pid);
+    let drain = std::thread::spawn(move || lines.map_while(Result::ok).count());
+    child.wait().expect("it ends");
+    drain.join().expect("nobody holds the pipe any more");
+    let free = std::net::TcpListener::bind(("127.0.0.1", place.port));
+    assert!(free.is_ok(), "the service behind the shell survived");
+}

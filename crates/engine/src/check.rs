@@ -45,6 +45,11 @@ impl Supervisor {
         Ok(Self { subreaper: true })
     }
 
+    /// Kills the subjects of this process at once: for a second interrupt, which does not wait for an orderly end.
+    pub fn kill_subjects() {
+        plimsoll_probe::kill_subjects();
+    }
+
     pub(crate) fn reap(self) {
         if self.subreaper {
             plimsoll_probe::reap_strangers();

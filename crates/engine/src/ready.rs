@@ -18,6 +18,8 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(2);
 const HELLO_PATIENCE_ELSEWHERE: Duration = Duration::from_millis(200);
 /// Where nothing tells readiness, a program that lived so long has started.
 const STARTED_AFTER: Duration = Duration::from_secs(1);
+/// A wrapper that has started nothing for so long is taken for the program.
+const WRAPPER_PATIENCE: Duration = Duration::from_secs(5);
 /// Poll period while waiting.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -42,7 +44,10 @@ impl Session<'_> {
                 }
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
-                Ready::Started => !self.isolates.is_empty() || started.elapsed() > STARTED_AFTER,
+                Ready::Started => {
+                    (!self.isolates.is_empty() || started.elapsed() > STARTED_AFTER)
+                        && !self.still_wraps(started)
+                }
             };
             if ready {
                 break;
@@ -95,6 +100,13 @@ impl Session<'_> {
             detail,
         });
         Ok(())
+    }
+
+    /// Whether all there is so far is a shell or npm that has not started its program yet. Some never do: a shell that
+    /// only uses its built-in commands is the program.
+    fn still_wraps(&self, started: Instant) -> bool {
+        started.elapsed() < WRAPPER_PATIENCE
+            && plimsoll_probe::members(&self.subject, None).is_some_and(|m| m.is_wrapper)
     }
 
     fn waited_for(&self) -> String {

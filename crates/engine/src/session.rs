@@ -317,7 +317,8 @@ impl<'a> Session<'a> {
         Stop::Failed {
             what: format!("the subject died ({how})"),
             details: self.command_and_last_lines(),
-            hint: None,
+            // The command that started it goes on: a script of several programs, perhaps.
+            hint: exit.is_none().then(|| "name the program itself after `--`: what a script starts one after another is not judged as one".to_owned()),
         }
     }
 

@@ -25,5 +25,7 @@ pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
 pub use sockets::{Listener, listener_owners, listeners, port_holder};
-pub use subject::{Launch, Subject, become_subreaper, raise_descriptor_limit, reap_strangers};
+pub use subject::{
+    Launch, Subject, become_subreaper, kill_subjects, raise_descriptor_limit, reap_strangers,
+};
 pub use tree::{Members, members};

@@ -161,7 +161,9 @@ impl Process {
 
     /// Its threads; `None` if it has ended.
     pub fn threads(&self) -> Option<u64> {
-        self.stat().filter(|stat| !stat.is_dead()).map(|stat| stat.threads)
+        self.stat()
+            .filter(|stat| !stat.is_dead())
+            .map(|stat| stat.threads)
     }
 
     /// Its memory, by one reading.

@@ -335,6 +335,14 @@ pub fn raise_descriptor_limit() -> Result<(), Error> {
         .map_err(|error| Error::io("raise the limit of open descriptors", error))
 }
 
+/// Kills every subject of this process at once, by its process group: for a program that has to end without unwinding.
+pub fn kill_subjects() {
+    for &pid in registry::lock().iter() {
+        // Not reaped yet, so the group is still that subject's.
+        let _ = os::signal_group(pid, SIGKILL);
+    }
+}
+
 /// Reaps orphans of subjects that became our children and have ended. Never reaps a subject, nor a command started
 /// elsewhere in this process: those are in our session, or else somebody's `Child`. Returns how many.
 pub fn reap_strangers() -> usize {

@@ -337,6 +337,8 @@ pub(crate) mod registry {
 pub struct Members {
     /// The service.
     pub service: Process,
+    /// Whether it only starts something else, which is not there yet: npm before its script.
+    pub is_wrapper: bool,
     /// Everybody living, the service among them, oldest first.
     pub processes: Vec<ProcessInfo>,
     /// A handle on each of `processes`, in the same order.
@@ -385,6 +387,7 @@ pub fn members(subject: &Subject, port: Option<u16>) -> Option<Members> {
         .collect();
     Some(Members {
         service: handles[service].clone(),
+        is_wrapper: nodes[service].is_wrapper(),
         processes,
         handles,
     })
