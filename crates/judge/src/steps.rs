@@ -43,9 +43,10 @@ pub(crate) fn jumps(x: &[f64], y: &[f64], noise_floor: f64) -> Vec<usize> {
     if y.len() < 8 {
         return Vec::new();
     }
-    let runs: Vec<f64> = x.windows(2).map(|w| (w[1] - w[0]).max(1e-300)).collect();
+    let runs: Vec<f64> = x.windows(2).map(|w| w[1] - w[0]).collect();
     let rises: Vec<f64> = y.windows(2).map(|w| w[1] - w[0]).collect();
-    let slopes: Vec<f64> = rises.iter().zip(&runs).map(|(d, r)| d / r).collect();
+    let moved = rises.iter().zip(&runs).filter(|(_, run)| **run > 0.0);
+    let slopes: Vec<f64> = moved.map(|(rise, run)| rise / run).collect();
     let slope = median(&slopes);
     let excess: Vec<f64> = rises
         .iter()
@@ -100,7 +101,7 @@ pub(crate) fn amortised(
     let (Some(&size), Some(&last)) = (sizes.last(), at.last()) else {
         return Amortised::default();
     };
-    let gaps: Vec<f64> = at.windows(2).map(|w| w[1] - w[0]).collect();
+    let gaps: Vec<f64> = at.windows(2).map(|w| (w[1] - w[0]).max(within)).collect();
     let (due, least) = match (gaps.last(), sizes.len().checked_sub(2).map(|i| sizes[i])) {
         (Some(gap), Some(earlier)) => {
             let ratio = (size / earlier).clamp(1.0, DOUBLING);
@@ -119,7 +120,7 @@ pub(crate) fn amortised(
     let rate = if gaps.is_empty() {
         open
     } else {
-        sizes[..gaps.len()].iter().sum::<f64>() / (last - at[0])
+        sizes[..gaps.len()].iter().sum::<f64>() / gaps.iter().sum::<f64>()
     };
     Amortised { rate, most }
 }
@@ -311,6 +312,36 @@ mod tests {
             .map(|i| [0.0, 5.0, 9.0][i / 20] + if i % 2 == 0 { 0.1 } else { -0.1 })
             .collect();
         assert_eq!(splits(&y, 3)[1].1, [20, 40]);
+    }
+
+    #[test]
+    fn jumps_are_single_rises_that_last() {
+        let x: Vec<f64> = (0..24).map(f64::from).collect();
+        let with = |extra: &dyn Fn(usize) -> f64| -> Vec<usize> {
+            let y: Vec<f64> = (0..24)
+                .map(|i| 10.0 * i as f64 + [0.0, 2.0, -1.0, 1.0][i % 4] + extra(i))
+                .collect();
+            jumps(&x, &y, 1.0)
+        };
+        let at = |from: usize, i: usize| if i >= from { 1e3 } else { 0.0 };
+        assert_eq!(with(&|_| 0.0), [0_usize; 0]);
+        assert_eq!(with(&|i| at(5, i) + 2.0 * at(12, i)), [5, 12]);
+        // A spike, a stretch that ends, a warm-up.
+        assert_eq!(with(&|i| at(9, i) - at(10, i)), [0_usize; 0]);
+        assert_eq!(with(&|i| at(9, i) - at(15, i)), [0_usize; 0]);
+        assert_eq!(with(&|i| -1e3 * (-(i as f64) / 2.0).exp()), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_jump_is_spread_over_what_it_makes_room_for() {
+        // 10 bytes per entry of room that doubles at 100, 200 and 400.
+        let spread = amortised(&[1e3, 2e3, 4e3], &[100.0, 200.0, 400.0], 10.0, 450.0, 0.0);
+        assert!((spread.rate - 10.0).abs() < 1e-9, "{spread:?}");
+        assert!((10.0..12.0).contains(&spread.most), "{spread:?}");
+        // One jump only, after 60 warm-up operations and 40 more.
+        let once = amortised(&[1e3], &[40.0], 1.0, 60.0, 60.0);
+        assert!((once.rate - 10.0).abs() < 1e-9, "{once:?}");
+        assert!((once.most - 20.0).abs() < 1e-9, "{once:?}");
     }
 
     #[test]

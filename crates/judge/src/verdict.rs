@@ -159,6 +159,12 @@ pub struct More {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Growth {
     /// Growth per operation or per second, by the axis.
+    ///
+    /// A container that doubles adds much at once and little between. Where such jumps were seen, this is the average
+    /// over a period of doubling (the growth between jumps, and each jump spread over the operations it makes room for),
+    /// and the interval reaches from the growth between jumps to the most that average can be. It is not the difference
+    /// between the last and first reading, which counts a jump that has just come in full. Room that doubles outside the
+    /// record is not included.
     pub rate: f64,
     /// 95 % interval of `rate`.
     pub interval: Interval,
