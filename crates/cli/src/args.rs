@@ -50,8 +50,8 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     /// One verdict on one subject
     Check(Box<CheckArgs>),
-    /// Judge a recorded series: CSV with the columns t_s,bytes[,ops][,load][,post_gc][,epoch]
-    Analyze(AnalyzeArgs),
+    /// Judge what was recorded: CSV, JSON, logs of other tools, runs
+    Analyze(Box<AnalyzeArgs>),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -272,12 +272,38 @@ impl CheckArgs {
     }
 }
 
+/// Judges series that were recorded before, with the same judge.
+///
+/// Reads tables with a header (comma, semicolon, tab, blanks), logs of psrecord, pidstat -r -h, mprof and docker stats,
+/// JSON lines, Prometheus query_range answers, and runs of plimsoll; each also packed with gzip. What columns mean is
+/// guessed from their names and units, and said; where it is not clear, the columns are listed and nothing is judged.
 #[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll analyze soak.csv\n",
+    "  plimsoll analyze --time-column when --column heap_mb --column rss_mb table.csv\n",
+    "  plimsoll analyze --json last\n",
+    "  docker stats --format '{{json .}}' | head -600 | plimsoll analyze -\n\n",
+    exit_codes!(),
+))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct AnalyzeArgs {
-    /// The file
-    #[arg(required_unless_present = "list_rules")]
-    pub(crate) file: Option<PathBuf>,
-    /// What the readings are, e.g. rss, heap_used, live_bytes [default: rss]
+    /// Files, runs (id, last, directory), or - for standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["stream", "list_rules"])]
+    pub(crate) files: Vec<PathBuf>,
+    /// Column of readings, by name or number; repeatable
+    #[arg(long = "column", value_name = "NAME")]
+    pub(crate) columns: Vec<String>,
+    /// Column of times, by name or number
+    #[arg(long, value_name = "NAME")]
+    pub(crate) time_column: Option<String>,
+    /// Time between rows, for tables without times
+    #[arg(long, value_name = "TIME", value_parser = interval, conflicts_with = "time_column")]
+    pub(crate) interval: Option<f64>,
+    /// Answer requests on standard input, a line of JSON each
+    #[arg(long, conflicts_with_all = ["files", "columns", "time_column", "interval", "metric", "planned", "limit", "floor", "per_operation", "json", "rules", "list_rules"])]
+    pub(crate) stream: bool,
+    /// What the readings are, e.g. rss, heap_used [default: by name]
     #[arg(long, value_name = "NAME")]
     pub(crate) metric: Option<String>,
     /// Length the recording was planned to have; bare = seconds
@@ -298,7 +324,7 @@ pub(crate) struct AnalyzeArgs {
     /// List all rules: source, limit, how often each is wrong
     #[arg(long = "rules")]
     pub(crate) list_rules: bool,
-    /// One flat JSON object instead of text
+    /// JSON instead of text: one flat object, or a list of them
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -307,6 +333,17 @@ pub(crate) struct AnalyzeArgs {
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
         .or_else(|_| parse_duration(text).map(|d| d.as_secs_f64()))
+}
+
+/// A length of time above 0; bare numbers are seconds.
+fn interval(text: &str) -> Result<f64, String> {
+    seconds(text).and_then(|s| {
+        if s.is_finite() && s > 0.0 {
+            Ok(s)
+        } else {
+            Err("a time above 0 is needed".to_owned())
+        }
+    })
 }
 
 /// A size; bare numbers are bytes, 0 is unknown.

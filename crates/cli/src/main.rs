@@ -1,5 +1,6 @@
 //! `plimsoll`: arguments → engine → exit code. No logic.
 
+mod analyze;
 mod args;
 mod progress;
 
@@ -8,14 +9,12 @@ use std::process::ExitCode as ProcessExit;
 
 use anyhow::Context;
 use clap::Parser;
-use plimsoll_engine::{Config, Error, Question, RuleRequest, Supervisor};
-use plimsoll_model::{Cancel, Event, ExitCode, Outcome, RuleInfo, RuleResult, Run};
+use plimsoll_engine::{Config, Error, Supervisor};
+use plimsoll_model::{Cancel, Event, ExitCode, Run};
 use plimsoll_report::Style;
 use plimsoll_store::Store;
 
-use crate::args::{
-    AnalyzeArgs, CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless,
-};
+use crate::args::{CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
 use crate::progress::Progress;
 
 fn main() -> ProcessExit {
@@ -36,7 +35,7 @@ fn dispatch(cli: Cli) -> ExitCode {
     let quiet = cli.quiet;
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
-        Verb::Analyze(args) => analyze(&args, color),
+        Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
     };
@@ -83,53 +82,6 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     progress.clear();
     print(&render(&run, args.output.format(), color))?;
     Ok(exit_code(run.exit_code))
-}
-
-fn analyze(args: &AnalyzeArgs, color: Color) -> anyhow::Result<ExitCode> {
-    if args.list_rules {
-        let rules = RuleInfo::all();
-        print(&if args.json {
-            plimsoll_report::rules_json(&rules)
-        } else {
-            plimsoll_report::rules_text(&rules, style(color))
-        })?;
-        return Ok(ExitCode::Holds);
-    }
-    let file = args.file.as_deref().context("no file is named")?;
-    let rules = args.rules.iter().map(|rule| RuleRequest::parse(rule));
-    let question = Question {
-        rules: rules.collect::<Result<_, _>>()?,
-        metric: args.metric.clone(),
-        planned_s: args.planned,
-        limit: args.limit,
-        floor: args.floor,
-        on_operations: args.per_operation,
-    };
-    let analysis = plimsoll_engine::analyze(file, &question)?;
-    if args.json {
-        print(&plimsoll_report::verdict_json_with_rules(
-            &analysis.verdict,
-            &analysis.rules,
-        ))?;
-    } else {
-        let name = file.display().to_string();
-        let mut text = plimsoll_report::analyze_text(
-            &name,
-            &analysis.verdict,
-            &analysis.t_s,
-            &analysis.value,
-            style(color),
-        );
-        text.push_str(&plimsoll_report::rule_lines(&analysis.rules, style(color)));
-        print(&text)?;
-    }
-    let broken = analysis.rules.iter().any(RuleResult::is_broken);
-    Ok(match analysis.verdict.outcome {
-        _ if broken => ExitCode::Broken,
-        Outcome::Leak => ExitCode::Broken,
-        Outcome::NoLeak => ExitCode::Holds,
-        Outcome::Inconclusive => ExitCode::Inconclusive,
-    })
 }
 
 fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {

@@ -191,37 +191,6 @@ fn what_cannot_be_settled_is_inconclusive_and_ci_chooses_what_that_means() {
 }
 
 #[test]
-fn a_recorded_series_gets_the_verdict_of_the_same_judge() {
-    let place = Place::new();
-    let rows = |rate: f64| -> String {
-        let row = |i: u32| {
-            let sawtooth = f64::from((i * 7919) % 97) * 1000.0;
-            format!(
-                "{},{}\n",
-                f64::from(i) * 0.1,
-                5e7 + sawtooth + rate * f64::from(i) * 0.1
-            )
-        };
-        std::iter::once("t_s,bytes\n".to_owned())
-            .chain((0..3000).map(row))
-            .collect()
-    };
-    for (name, rate, code) in [("leak.csv", 20_000.0, 1), ("flat.csv", 0.0, 0)] {
-        std::fs::write(place.directory.path().join(name), rows(rate)).expect("written");
-        let run = place.run(&["analyze", "--json", name]);
-        run.expect_code(code);
-        let verdict: serde_json::Value =
-            serde_json::from_str(&run.stdout).expect("one flat object");
-        assert_eq!(verdict["schema"], "plimsoll.verdict/1");
-        if rate > 0.0 {
-            let low = verdict["rate_ci_low"].as_f64().expect("an interval");
-            let high = verdict["rate_ci_high"].as_f64().expect("an interval");
-            assert!(low <= rate && rate <= high, "{low} … {high}");
-        }
-    }
-}
-
-#[test]
 fn growth_that_does_not_need_requests_is_told_per_time() {
     let place = Place::new();
     let url = place.url("/");

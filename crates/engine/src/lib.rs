@@ -22,7 +22,7 @@ mod rules;
 mod session;
 mod watch;
 
-pub use analyze::{Analysis, Question, analyze};
+pub use analyze::{Answer, Question, analyze, answer};
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,

@@ -12,6 +12,7 @@ mod exit;
 mod load;
 mod metric;
 mod process;
+mod recorded;
 mod rule;
 mod run;
 mod summary;
@@ -31,6 +32,7 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
+pub use recorded::{Recorded, Trend};
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,

@@ -1,41 +1,78 @@
-//! A verdict on a recorded series alone: text and the flat JSON object.
+//! Verdicts on recorded series alone: text and flat JSON objects.
 
-use plimsoll_model::{Outcome, RuleResult, Unit, VERDICT_SCHEMA, Verdict, units};
+use plimsoll_model::{Outcome, Recorded, RuleResult, Unit, VERDICT_SCHEMA, Verdict, units};
 use serde::Serialize;
 
 use crate::page::{Page, Style, Tone};
-use crate::spark::sparkline;
+use crate::plot;
+use crate::rules;
 use crate::to_json;
 use crate::words::{self, Rates};
 
-/// Renders the verdict on a series of bytes for a terminal. `t_s` are seconds since its start, `value` the readings
-/// (NaN = gap); both have the same length.
-pub fn analyze_text(
-    name: &str,
-    verdict: &Verdict,
-    t_s: &[f64],
-    value: &[f64],
-    style: Style,
-) -> String {
+/// Renders series with their verdicts for a terminal: each with its plot, then what they say together.
+pub fn analyze_text(series: &[Recorded], style: Style) -> String {
     let mut page = Page::new(style);
-    let known = value.iter().filter(|v| v.is_finite()).count();
-    let mut extent = words::several(known as u64, "reading");
-    if let (Some(first), Some(last)) = (t_s.first(), t_s.last()) {
-        extent = format!("{extent} in {}", units::duration(last - first));
+    for (i, one) in series.iter().enumerate() {
+        if i > 0 {
+            page.blank();
+        }
+        one_series(one, &mut page);
     }
-    let head = Some(("plimsoll analyze", Tone::Plain, 18));
-    page.flow(0, head, &[name.to_owned(), extent]);
-    page.blank();
-    verdict_lines(verdict, &mut page);
-    plot(value, &mut page);
+    if series.len() > 1 {
+        page.blank();
+        let outcome = overall(series);
+        let tone = match outcome {
+            Outcome::Leak => Tone::Bad,
+            Outcome::NoLeak => Tone::Good,
+            Outcome::Inconclusive => Tone::Unsure,
+        };
+        let head = words::headline(outcome);
+        let alike = series
+            .iter()
+            .filter(|s| s.verdict.outcome == outcome)
+            .count();
+        let what = format!("{alike} of {} series", series.len());
+        page.flow(0, Some((head, tone, head.len() + 3)), &[what]);
+    }
     page.finish()
 }
 
-fn verdict_lines(verdict: &Verdict, page: &mut Page) {
+/// What several series say together: leak beats inconclusive beats no leak.
+fn overall(series: &[Recorded]) -> Outcome {
+    let any = |outcome| series.iter().any(|s| s.verdict.outcome == outcome);
+    if any(Outcome::Leak) {
+        Outcome::Leak
+    } else if any(Outcome::Inconclusive) || series.is_empty() {
+        Outcome::Inconclusive
+    } else {
+        Outcome::NoLeak
+    }
+}
+
+fn one_series(series: &Recorded, page: &mut Page) {
+    let known = series.value.iter().filter(|v| v.is_finite()).count();
+    let mut extent = words::several(known as u64, "reading");
+    if let (Some(first), Some(last)) = (series.t_s.first(), series.t_s.last()) {
+        extent = format!("{extent} in {}", units::duration(last - first));
+    }
+    let head = Some(("plimsoll analyze", Tone::Plain, 18));
+    page.flow(0, head, &[series.name.clone(), extent]);
+    page.blank();
+    verdict_lines(&series.verdict, series.metric.unit(), page);
+    let mut read: Vec<String> = series.assumptions.clone();
+    if let Some(first) = read.first_mut() {
+        first.insert_str(0, "read as: ");
+        page.flow(7, None, &read);
+    }
+    plot::draw(series, page);
+    rules::lines(&series.rules, page);
+}
+
+fn verdict_lines(verdict: &Verdict, unit: Unit, page: &mut Page) {
     let growth = verdict.growth.as_ref();
     // Without a growth the axis is not known; the words for time need none.
     let word = growth.filter(|g| g.per == "operation").map(|_| "operation");
-    let rates = Rates::of(verdict, Unit::Bytes, word);
+    let rates = Rates::of(verdict, unit, word);
     let mut parts = Vec::new();
     let tone = match verdict.outcome {
         Outcome::Leak => {
@@ -89,34 +126,18 @@ fn verdict_lines(verdict: &Verdict, page: &mut Page) {
     }
 }
 
-fn plot(value: &[f64], page: &mut Page) {
-    let style = page.style();
-    let cells = usize::from(style.width.clamp(40, 100)) - 12;
-    let line = sparkline(value, cells, style.ascii);
-    let known = || value.iter().copied().filter(|v| v.is_finite());
-    if line.is_empty() {
-        return;
-    }
-    let low = known().fold(f64::INFINITY, f64::min);
-    let high = known().fold(f64::NEG_INFINITY, f64::max);
-    page.blank();
-    page.flow(7, None, &[line]);
-    let (low, high) = (units::bytes(low), units::bytes(high));
-    page.flow(
-        7,
-        None,
-        &[format!(
-            "floor of the readings; lowest {low}, highest {high}"
-        )],
-    );
-}
-
 /// The flat object of `plimsoll analyze --json`. Rates are bytes per second on both axes, so that series can be
 /// compared; unknown is `null`.
 #[derive(Debug, Serialize)]
 struct Flat<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a serde_json::Value>,
     schema: &'static str,
     tool_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<&'a str>,
     verdict: Outcome,
     pattern: &'a str,
     confidence: Option<f64>,
@@ -130,62 +151,118 @@ struct Flat<'a> {
     onset_s: Option<f64>,
     detectable_bytes_per_s: Option<f64>,
     reason: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    repairs: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    assumptions: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleResult],
 }
 
-/// Renders a verdict as one flat JSON object, `plimsoll.verdict/1`.
-pub fn verdict_json(verdict: &Verdict) -> String {
-    verdict_json_with_rules(verdict, &[])
+/// Several series at once.
+#[derive(Debug, Serialize)]
+struct Several<'a> {
+    schema: &'static str,
+    tool_version: &'static str,
+    verdict: Outcome,
+    series: Vec<Flat<'a>>,
 }
 
-/// The same, with `rules` where any were asked for.
-pub fn verdict_json_with_rules(verdict: &Verdict, rules: &[RuleResult]) -> String {
-    let finite = |v: f64| v.is_finite().then_some(v);
-    let growth = verdict.growth.as_ref();
-    let per_time = growth.is_some_and(|g| g.per == "second");
-    let per_second = growth.and_then(|g| if per_time { Some(g.rate) } else { g.per_second });
-    let per_operation = growth.and_then(|g| {
-        if per_time {
-            g.per_operation
-        } else {
-            Some(g.rate)
+/// A request of the stream that could not be judged.
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    id: &'a serde_json::Value,
+    error: &'a str,
+}
+
+/// Renders series with their verdicts as JSON: one as one flat object `plimsoll.verdict/1`, several as a list of them.
+pub fn verdict_json(series: &[Recorded]) -> String {
+    let of = |one| Flat::recorded(one);
+    match series {
+        [one] => to_json(&Flat::recorded(one)),
+        several => to_json(&Several {
+            schema: VERDICT_SCHEMA,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            verdict: overall(several),
+            series: several.iter().map(of).collect(),
+        }),
+    }
+}
+
+/// Renders the answer to one request of `plimsoll analyze --stream`: a line of JSON with the request's `id`.
+pub fn answer_json(id: &serde_json::Value, verdict: Result<&Verdict, &str>) -> String {
+    match verdict {
+        Ok(verdict) => to_json(&Flat {
+            id: Some(id),
+            ..Flat::of(verdict)
+        }),
+        Err(error) => to_json(&Refused { id, error }),
+    }
+}
+
+impl<'a> Flat<'a> {
+    fn recorded(series: &'a Recorded) -> Self {
+        Self {
+            name: Some(&series.name),
+            metric: Some(series.metric.as_str()),
+            assumptions: &series.assumptions,
+            rules: &series.rules,
+            ..Self::of(&series.verdict)
         }
-    });
-    // Operations per second: what turns the unit of the axis into seconds. Growth of nothing per anything tells no ratio.
-    let scale = match (per_time, per_second, per_operation) {
-        (true, ..) => Some(1.0),
-        (false, Some(s), Some(op)) if op != 0.0 => finite(s / op),
-        _ => None,
-    };
-    let scaled = |v: f64| match scale {
-        Some(scale) => finite(v * scale),
-        None => (v == 0.0).then_some(0.0),
-    };
-    let time = growth.and_then(|g| g.time_to_limit);
-    to_json(&Flat {
-        schema: VERDICT_SCHEMA,
-        tool_version: env!("CARGO_PKG_VERSION"),
-        verdict: verdict.outcome,
-        pattern: &verdict.pattern,
-        confidence: finite(verdict.leak_probability),
-        rate_bytes_per_s: per_second.and_then(finite),
-        rate_bytes_per_op: per_operation.and_then(finite),
-        // Its own interval knows how unsteady the operations were; the scaled one of the axis does not.
-        rate_ci_low: growth.and_then(|g| match g.per_second_interval {
-            Some(interval) => finite(interval.low),
-            None => scaled(g.interval.low),
-        }),
-        rate_ci_high: growth.and_then(|g| match g.per_second_interval {
-            Some(interval) => finite(interval.high),
-            None => scaled(g.interval.high),
-        }),
-        tte_s: time.and_then(|t| finite(t.seconds)),
-        tte_lo_s: time.and_then(|t| finite(t.low)),
-        tte_hi_s: time.and_then(|t| t.high).and_then(finite),
-        onset_s: growth.and_then(|g| g.onset_s).and_then(finite),
-        detectable_bytes_per_s: verdict.detectable.and_then(scaled),
-        reason: &verdict.reason,
-        rules,
-    })
+    }
+
+    fn of(verdict: &'a Verdict) -> Self {
+        let finite = |v: f64| v.is_finite().then_some(v);
+        let growth = verdict.growth.as_ref();
+        let per_time = growth.is_some_and(|g| g.per == "second");
+        let per_second = growth.and_then(|g| if per_time { Some(g.rate) } else { g.per_second });
+        let per_operation = growth.and_then(|g| {
+            if per_time {
+                g.per_operation
+            } else {
+                Some(g.rate)
+            }
+        });
+        // Operations per second: what turns the unit of the axis into seconds. Growth of nothing per anything tells no ratio.
+        let scale = match (per_time, per_second, per_operation) {
+            (true, ..) => Some(1.0),
+            (false, Some(s), Some(op)) if op != 0.0 => finite(s / op),
+            _ => None,
+        };
+        let scaled = |v: f64| match scale {
+            Some(scale) => finite(v * scale),
+            None => (v == 0.0).then_some(0.0),
+        };
+        let time = growth.and_then(|g| g.time_to_limit);
+        Self {
+            id: None,
+            name: None,
+            metric: None,
+            repairs: &verdict.repairs,
+            assumptions: &[],
+            rules: &[],
+            schema: VERDICT_SCHEMA,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            verdict: verdict.outcome,
+            pattern: &verdict.pattern,
+            confidence: finite(verdict.leak_probability),
+            rate_bytes_per_s: per_second.and_then(finite),
+            rate_bytes_per_op: per_operation.and_then(finite),
+            // Its own interval knows how unsteady the operations were; the scaled one of the axis does not.
+            rate_ci_low: growth.and_then(|g| match g.per_second_interval {
+                Some(interval) => finite(interval.low),
+                None => scaled(g.interval.low),
+            }),
+            rate_ci_high: growth.and_then(|g| match g.per_second_interval {
+                Some(interval) => finite(interval.high),
+                None => scaled(g.interval.high),
+            }),
+            tte_s: time.and_then(|t| finite(t.seconds)),
+            tte_lo_s: time.and_then(|t| finite(t.low)),
+            tte_hi_s: time.and_then(|t| t.high).and_then(finite),
+            onset_s: growth.and_then(|g| g.onset_s).and_then(finite),
+            detectable_bytes_per_s: verdict.detectable.and_then(scaled),
+            reason: &verdict.reason,
+        }
+    }
 }

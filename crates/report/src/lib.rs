@@ -16,16 +16,17 @@ mod analysis;
 mod history;
 mod junit;
 mod page;
+mod plot;
 mod rules;
 mod spark;
 mod text;
 mod words;
 
-pub use analysis::{analyze_text, verdict_json, verdict_json_with_rules};
+pub use analysis::{analyze_text, answer_json, verdict_json};
 pub use history::{history_json, history_text};
 pub use junit::junit;
 pub use page::Style;
-pub use rules::{rule_lines, rules_json, rules_text};
+pub use rules::{rules_json, rules_text};
 pub use text::text;
 
 /// The run itself, as its published schema has it: one line of JSON.

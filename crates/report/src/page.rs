@@ -61,6 +61,12 @@ impl Page {
         self.out.push('\n');
     }
 
+    /// Writes a line as it is: what is drawn is not wrapped. Nothing a subject wrote may be in it.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.out.push('\n');
+    }
+
     pub(crate) fn finish(self) -> String {
         self.out
     }

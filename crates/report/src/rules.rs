@@ -44,14 +44,12 @@ pub(crate) fn criterion(result: &RuleResult, word: Option<&str>) -> String {
     format!("{} {} {limit}", result.name, result.sign)
 }
 
-/// The rules of a run or a file below its verdict; nothing if none was asked for.
-pub fn rule_lines(results: &[RuleResult], style: Style) -> String {
-    let mut page = Page::new(style);
+/// The rules of a file below its verdict; nothing if none was asked for.
+pub(crate) fn lines(results: &[RuleResult], page: &mut Page) {
     if !results.is_empty() {
         page.blank();
         page.entry("rules", Tone::Label, &phrases(results, None));
     }
-    page.finish()
 }
 
 /// Every rule there is, for a terminal.

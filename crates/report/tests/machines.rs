@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use plimsoll_model::{Outcome, Run, RunHead, RunState, RunSummary};
-use plimsoll_report::{Style, analyze_text, history_json, history_text, json, junit, verdict_json};
+use plimsoll_model::{
+    Metric, Outcome, Recorded, Run, RunHead, RunState, RunSummary, Trend, Verdict,
+};
+use plimsoll_report::{
+    Style, analyze_text, answer_json, history_json, history_text, json, junit, verdict_json,
+};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -118,6 +122,12 @@ fn a_subject_cannot_write_elements_into_junit() {
 
 #[test]
 fn a_verdict_alone_is_one_flat_object_in_bytes_per_second() {
+    let verdict_json = |verdict: &Verdict| {
+        let text = answer_json(&7.into(), Ok(verdict));
+        text.strip_prefix("{\"id\":7,")
+            .map(|rest| format!("{{{rest}"))
+            .expect("the id comes first")
+    };
     let verdict = common::leak().verdict.expect("judged");
     let value: serde_json::Value = serde_json::from_str(&verdict_json(&verdict)).expect("JSON");
     let fields: Vec<&str> = value
@@ -182,24 +192,102 @@ fn a_verdict_alone_is_one_flat_object_in_bytes_per_second() {
     }
 }
 
+fn recorded(name: &str, verdict: Verdict, t_s: &[f64], value: &[f64]) -> Recorded {
+    Recorded {
+        name: name.to_owned(),
+        metric: Metric::RSS,
+        verdict,
+        t_s: t_s.to_vec(),
+        value: value.to_vec(),
+        trend: None,
+        assumptions: vec![],
+        rules: vec![],
+    }
+}
+
+#[test]
+fn several_series_are_a_list_and_what_cannot_be_judged_is_an_error() {
+    let leak = common::passive().verdict.expect("judged");
+    let healthy = common::verdict(Outcome::NoLeak, 0.2, (-1.5, 1.9));
+    let all = [
+        recorded("a", healthy, &[], &[]),
+        recorded("b", leak, &[], &[]),
+    ];
+    let value: serde_json::Value = serde_json::from_str(&verdict_json(&all)).expect("JSON");
+    assert_eq!(value["schema"], "plimsoll.verdict/1");
+    assert_eq!(value["verdict"], "leak");
+    assert_eq!(value["series"][0]["verdict"], "no_leak");
+    assert_eq!(value["series"][1]["name"], "b");
+    let one: serde_json::Value = serde_json::from_str(&verdict_json(&all[..1])).expect("JSON");
+    assert_eq!(one["verdict"], "no_leak");
+    assert_eq!(one["metric"], "rss");
+    assert_eq!(
+        answer_json(&"x".into(), Err("what is wrong")),
+        "{\"id\":\"x\",\"error\":\"what is wrong\"}\n"
+    );
+}
+
 #[test]
 fn a_recorded_series_reads_with_its_plot() {
     let t: Vec<f64> = (0..600).map(f64::from).collect();
     let value: Vec<f64> = (0..600)
         .map(|i| 4e7 + 611.0 * f64::from(i) + f64::from(i % 7) * 1e4)
         .collect();
-    let leak = common::passive().verdict.expect("judged");
+    let mut leak = recorded(
+        "service.csv",
+        common::passive().verdict.expect("judged"),
+        &t,
+        &value,
+    );
+    leak.trend = Some(Trend {
+        from_s: 12.0,
+        at_s: 300.0,
+        level: 4e7 + 611.0 * 300.0,
+        rate: 611.0,
+        interval: Some((580.0, 640.0)),
+    });
+    leak.assumptions = vec!["`t_s` is the time in seconds".to_owned()];
     let mut noise = common::verdict(Outcome::Inconclusive, 3.4, (-2.1, 8.9));
     noise.reason = "the noise is larger than the growth in question".to_owned();
     noise.more_operations = Some(12_000);
     noise.repairs = vec!["2 readings missing".to_owned()];
-    let mut text = analyze_text("service.csv", &leak, &t, &value, STYLE);
-    text.push_str("\n\n");
-    text.push_str(&analyze_text("service.csv", &noise, &t, &[5.0; 600], STYLE));
+    let noise = recorded("noise.csv", noise, &t, &[5.0; 600]);
     let healthy = common::verdict(Outcome::NoLeak, 0.2, (-1.5, 1.9));
-    text.push_str("\n\n");
-    text.push_str(&analyze_text("empty.csv", &healthy, &[], &[], STYLE));
-    insta::assert_snapshot!("analyze", text);
+    let empty = recorded("empty.csv", healthy, &[], &[]);
+    let alone = analyze_text(std::slice::from_ref(&leak), STYLE);
+    assert!(alone.lines().count() <= 22, "{alone}");
+    let ascii = Style {
+        ascii: true,
+        width: 60,
+        ..STYLE
+    };
+    insta::assert_snapshot!(
+        "analyze_ascii",
+        analyze_text(std::slice::from_ref(&leak), ascii)
+    );
+    insta::assert_snapshot!("analyze", analyze_text(&[leak, noise, empty], STYLE));
+}
+
+#[test]
+fn odd_series_are_drawn_or_left_out_without_a_panic() {
+    let healthy = common::verdict(Outcome::NoLeak, 0.2, (-1.5, 1.9));
+    for (t, value) in [
+        (vec![0.0], vec![1.0]),
+        (vec![0.0, 0.0], vec![1.0, 2.0]),
+        (vec![5.0, 1.0, 3.0], vec![1.0, 2.0, f64::NAN]),
+        (vec![0.0, 1.0], vec![-f64::MAX, f64::MAX]),
+        (vec![0.0, f64::NAN, 1e300], vec![0.0, 1.0, 1e-300]),
+    ] {
+        let mut odd = recorded("odd", healthy.clone(), &t, &value);
+        odd.trend = Some(Trend {
+            from_s: 0.0,
+            at_s: 0.0,
+            level: 1.0,
+            rate: f64::MAX,
+            interval: Some((f64::MIN, f64::MAX)),
+        });
+        assert!(analyze_text(&[odd], STYLE).contains("NO LEAK"));
+    }
 }
 
 fn summary(run: &Run) -> RunSummary {

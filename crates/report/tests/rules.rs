@@ -1,9 +1,7 @@
 //! Rules in every report: beside the verdict, as tests for machines, and the list of all.
 
-use plimsoll_model::{Metric, RuleInfo, RuleResult, RuleState, RuleUnit, Run};
-use plimsoll_report::{
-    Style, junit, rule_lines, rules_json, rules_text, text, verdict_json_with_rules,
-};
+use plimsoll_model::{Metric, Recorded, RuleInfo, RuleResult, RuleState, RuleUnit, Run};
+use plimsoll_report::{Style, analyze_text, junit, rules_json, rules_text, text, verdict_json};
 
 #[expect(dead_code, reason = "the other tests render its other runs")]
 mod common;
@@ -106,14 +104,25 @@ fn each_rule_is_a_test_of_its_own() {
 
 #[test]
 fn a_verdict_alone_carries_its_rules_only_if_asked() {
-    let verdict = common::leak().verdict.expect("judged");
-    let value: serde_json::Value =
-        serde_json::from_str(&verdict_json_with_rules(&verdict, &asked())).expect("JSON");
+    let series = |rules| Recorded {
+        name: "x.csv".to_owned(),
+        metric: Metric::RSS,
+        verdict: common::leak().verdict.expect("judged"),
+        t_s: vec![],
+        value: vec![],
+        trend: None,
+        assumptions: vec![],
+        rules,
+    };
+    let with = [series(asked())];
+    let value: serde_json::Value = serde_json::from_str(&verdict_json(&with)).expect("JSON");
     assert_eq!(value["rules"][3]["name"], "max-per-op");
     assert_eq!(value["rules"][3]["state"], "broken");
     assert_eq!(value["rules"][3]["measured"], 1884.0);
-    assert_eq!(rule_lines(&[], STYLE), "");
-    assert!(rule_lines(&asked(), STYLE).contains("FAIL max-per-op < 64 B/operation"));
+    assert!(analyze_text(&with, STYLE).contains("FAIL max-per-op < 64 B/operation"));
+    let without = [series(vec![])];
+    assert!(!verdict_json(&without).contains("\"rules\""));
+    assert!(!analyze_text(&without, STYLE).contains("rules"));
 }
 
 #[test]

@@ -24,7 +24,6 @@
 
 mod band;
 mod catalogue;
-pub mod csv;
 mod decode;
 mod encode;
 mod error;
