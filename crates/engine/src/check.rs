@@ -339,23 +339,14 @@ fn document(
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
     };
-    let unsettled = match &stop {
-        // What was seen until then is no proof of health.
-        Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
-        None => unjudged_workers(&ended.info),
-    };
-    let (verdict, verdict_reason) = match (verdict, unsettled) {
-        (Some(v), Some(reason)) if v.outcome == Outcome::NoLeak => {
-            let open = Verdict {
-                outcome: Outcome::Inconclusive,
-                reason: reason.clone(),
-                bound: None,
-                ..v
-            };
-            (Some(open), reason)
-        }
-        (verdict, _) => (verdict, verdict_reason),
-    };
+    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), &ended.info);
+    let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
+    if leaks && probe_on && culprits.is_empty() {
+        findings.push(Finding::info(
+            "unexplained",
+            "what holds the growth is not known: no listener, timer, handle or descriptor grows with it",
+        ));
+    }
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
     let status = match stop {
@@ -413,6 +404,32 @@ fn document(
     };
     run.exit_code = exit_code(&run, on_inconclusive).code();
     run
+}
+
+/// The verdict of the run: no leak only where the whole plan was carried out on everything that does the work.
+fn qualified(
+    verdict: Option<Verdict>,
+    reason: String,
+    stop: Option<&Stop>,
+    subject: &SubjectInfo,
+) -> (Option<Verdict>, String) {
+    let unsettled = match stop {
+        // What was seen until then is no proof of health.
+        Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
+        None => unjudged_workers(subject),
+    };
+    match (verdict, unsettled) {
+        (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => {
+            let open = Verdict {
+                outcome: Outcome::Inconclusive,
+                reason: why.clone(),
+                bound: None,
+                ..v
+            };
+            (Some(open), why)
+        }
+        (verdict, _) => (verdict, reason),
+    }
 }
 
 /// Why a level service proves nothing: processes that share its work are not judged yet.
