@@ -123,21 +123,7 @@ fn worker_threads_are_named_and_not_judged() {
     let place = Place::new();
     let url = place.url("/");
     let subject = example("faults/worker-threads.js");
-    let run = place.run(&[
-        "check",
-        "--rounds",
-        "6",
-        "--warm-up",
-        "2000",
-        "--operations",
-        "500",
-        "--url",
-        &url,
-        "--",
-        "node",
-        &subject,
-        "--fixed",
-    ]);
+    let run = place.run(&["check", "--url", &url, "--", "node", &subject, "--fixed"]);
     assert!([0, 3].contains(&run.code), "{}", run.said());
     let isolates = place.last_run()["subject"]["context_isolates"].clone();
     assert!(
@@ -246,12 +232,6 @@ fn a_log_line_can_tell_readiness_before_the_port_listens() {
         "check",
         "--ready-log",
         "^start",
-        "--rounds",
-        "6",
-        "--warm-up",
-        "2000",
-        "--operations",
-        "500",
         "--url",
         &url,
         "--",

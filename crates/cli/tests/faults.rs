@@ -315,12 +315,6 @@ fn a_parent_that_forks_its_service_and_leaves_is_followed() {
     let url = place.url("/");
     let run = place.run(&[
         "check",
-        "--rounds",
-        "6",
-        "--warm-up",
-        "2000",
-        "--operations",
-        "500",
         "--url",
         &url,
         "--",
@@ -340,12 +334,6 @@ fn a_shell_in_front_is_listed_apart() {
     let url = place.url("/");
     let run = place.run(&[
         "check",
-        "--rounds",
-        "6",
-        "--warm-up",
-        "2000",
-        "--operations",
-        "500",
         "--url",
         &url,
         "--",
@@ -377,12 +365,6 @@ fn a_subject_that_prints_without_end_is_bounded() {
     let url = place.url("/");
     let mut command = place.command(&[
         "check",
-        "--rounds",
-        "6",
-        "--warm-up",
-        "2000",
-        "--operations",
-        "500",
         "--url",
         &url,
         "--",
