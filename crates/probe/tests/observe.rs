@@ -160,19 +160,23 @@ fn a_reused_pid_is_never_read() {
                 assert_unreadable(&process, &mut sampler);
                 assert!(is_running(pid));
                 let other = Process::open(pid).unwrap();
-                assert!(other.is_alive() && other.id() != process.id());
+                assert!(other.is_alive());
+                // Start times are told in clock ticks: two processes of one tick differ by their descriptors alone,
+                // which is what was asserted above. Another attempt shows the numbers apart too.
+                other.id() != process.id()
+            } else {
+                false
             }
         }));
         other.kill().unwrap();
         other.wait().unwrap();
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
-        }
-        if is_reused {
-            return;
+        match result {
+            Ok(is_told_apart) if is_told_apart => return,
+            Ok(_) => {}
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    eprintln!("SKIPPED: the pid was not given out again in 50 attempts");
+    eprintln!("SKIPPED: the pid was not given out again in a later clock tick, in 50 attempts");
 }
 
 #[test]
