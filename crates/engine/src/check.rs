@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::explain::{Counts, Explainer};
 use crate::judged::{Judgement, shares};
 use crate::passive::Vigil;
+use crate::ready::accepts;
 use crate::rounds::Journey;
 use crate::session::{Ended, Session, Stop};
 
@@ -296,13 +297,10 @@ fn port_must_be_silent(config: &Config) -> Result<(), Error> {
             return Err(taken(url.port));
         }
     }
-    if let Ready::Port(port) = config.ready {
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        if std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() {
-            return Err(taken(port));
-        }
+    match config.ready {
+        Ready::Port(port) if accepts(port) => Err(taken(port)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn document(

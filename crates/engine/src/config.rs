@@ -176,6 +176,12 @@ pub struct Flags {
 }
 
 impl Config {
+    /// The subject's command, for people.
+    pub(crate) fn command_line(&self) -> String {
+        let words: Vec<_> = self.command.iter().map(|w| w.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
     /// Fills up the flags from the configuration file and the defaults.
     ///
     /// The file is `--config FILE`, or `plimsoll.toml` in `working_directory` if there is one.

@@ -43,9 +43,9 @@ pub(crate) struct RoundTerms {
 }
 
 /// The metric a driven run is judged by: live bytes where collections could be forced, else resident anonymous memory.
-pub(crate) fn headline_metric(rounds: &[RoundRecord]) -> Metric {
+pub(crate) fn headline_metric<'a>(rounds: impl IntoIterator<Item = &'a RoundRecord>) -> Metric {
     let collected = rounds
-        .iter()
+        .into_iter()
         .any(|r| r.values.contains_key(&Metric::LIVE_BYTES));
     if collected {
         Metric::LIVE_BYTES
@@ -92,8 +92,7 @@ pub(crate) fn judge_rounds(
     source: &Source,
     terms: &RoundTerms,
 ) -> Judgement {
-    let owned: Vec<RoundRecord> = rounds.iter().map(|r| (*r).clone()).collect();
-    let headline = headline_metric(&owned);
+    let headline = headline_metric(rounds.iter().copied());
     let metrics: BTreeSet<Metric> = rounds
         .iter()
         .flat_map(|r| r.values.keys().cloned())

@@ -268,7 +268,7 @@ impl Session<'_> {
 }
 
 /// Whether a port of this machine accepts connections, over either protocol.
-fn accepts(port: u16) -> bool {
+pub(crate) fn accepts(port: u16) -> bool {
     let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     loopback.into_iter().any(|address| {
         TcpStream::connect_timeout(

@@ -358,9 +358,6 @@ impl Journey {
             if !last && (fixed.is_some() || !LOOKS.contains(&done)) {
                 continue;
             }
-            if done < LOOKS[0] && !last {
-                continue;
-            }
             self.look(drive);
             let Some(verdict) = self.judgement.as_ref().and_then(|j| j.verdict.as_ref()) else {
                 break;

@@ -148,12 +148,7 @@ impl<'a> Session<'a> {
             isolates: Vec::new(),
             hub,
         };
-        let command = config
-            .command
-            .iter()
-            .map(|w| w.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let command = config.command_line();
         session.tell(Event::PhaseStarted {
             phase: Phase::Start,
             detail: command,
@@ -186,13 +181,7 @@ impl<'a> Session<'a> {
 
     /// The command and the subject's last lines, for an error.
     pub(crate) fn command_and_last_lines(&self) -> Vec<String> {
-        let command = self
-            .config
-            .command
-            .iter()
-            .map(|w| w.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let command = self.config.command_line();
         let mut details = vec![format!("command: {command}")];
         let lines = self.subject.last_lines(LAST_LINES);
         if lines.is_empty() {
