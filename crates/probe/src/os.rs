@@ -270,12 +270,13 @@ pub(crate) fn is_subreaper() -> bool {
     rustix::process::getpid().is_init() || matches!(rustix::process::child_subreaper(), Ok(Some(_)))
 }
 
-/// The session of this process.
+/// The session of this process, as `stat` names it: 0 where its leader lives outside our pid namespace, as for a
+/// container that was entered from its host. (Not by rustix: its `Pid` cannot be 0.)
 pub(crate) fn own_session() -> u32 {
-    rustix::process::getsid(None)
-        .ok()
-        .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
-        .unwrap_or(0)
+    #[expect(unsafe_code, reason = "a bare system call")]
+    // SAFETY: takes a number, returns a number, and touches no memory of ours.
+    let session = unsafe { libc::getsid(0) };
+    u32::try_from(session).unwrap_or(0)
 }
 
 /// Clock ticks per second, the unit of CPU times in `stat`.
