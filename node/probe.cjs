@@ -358,6 +358,36 @@ function countLive(rows, ours, timers, deadline) {
   }
 }
 
+/* ---------------------------------------------------------------- the inspector, opened for a moment */
+
+/**
+ * The inspector on a private loopback port, for evidence that would be buffered inside the subject otherwise: the hub's
+ * side reads it over that port. One that is open already is the user's: it is lent, and not closed.
+ *
+ * Closing it blocks the isolate while a client is connected, so nothing here closes it by itself but the end of the hub,
+ * whose connection to it has ended by then too.
+ */
+class Door {
+  constructor() {
+    this.inspector = require('inspector');
+    this.opened = false;
+  }
+
+  /** Its address, and whether it is the user's. */
+  open() {
+    const url = this.inspector.url();
+    if (url) return { url, shared: !this.opened };
+    this.inspector.open(0, '127.0.0.1', false);
+    this.opened = true;
+    return { url: this.inspector.url(), shared: false };
+  }
+
+  close() {
+    if (this.opened) this.inspector.close();
+    this.opened = false;
+  }
+}
+
 /* ---------------------------------------------------------------- collections the runtime makes by itself */
 
 /**
@@ -427,6 +457,7 @@ class Probe {
     this.dropped = 0;
     this.arrayBuffersAt = 0;
     this.gcWatch = null;
+    this.door = null;
     this.queue = [];
     this.current = null;
     this.turn = () => guard(this, () => this.advance());
@@ -448,6 +479,7 @@ class Probe {
         };
         this.reply(command, { at_us: now(), values });
       },
+      snapshot: (command) => this.snapshot(command),
       mark: (command) => this.reply(command, {}),
       bye: (command) => {
         this.reply(command, {});
@@ -487,6 +519,7 @@ class Probe {
     this.timer = null;
     if (this.gcWatch !== null) attempt(() => this.gcWatch.profiler && this.gcWatch.profiler.stop());
     this.gcWatch = null;
+    if (this.door !== null) attempt(() => this.door.close());
     if (!socket.writableEnded) socket.destroy();
   }
 
@@ -515,6 +548,7 @@ class Probe {
     const features = process.features || {};
     if (features.inspector) caps.push('listeners');
     else gaps.push({ what: 'listeners', why: 'this runtime was built without an inspector' });
+    if (features.inspector && threads.isMainThread) caps.push('snapshot');
     if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
     else gaps.push({ what: 'gc', why: 'v8.GCProfiler came with Node 18.15' });
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
@@ -705,6 +739,19 @@ class Probe {
   done() {
     this.current = null;
     if (this.gcWatch !== null) this.gcWatch.start();
+  }
+
+  /** Opens the inspector for whoever reads a snapshot, or closes it behind him. */
+  snapshot(command) {
+    if (this.door === null) this.door = new Door();
+    if (command.args.end === true) {
+      this.door.close();
+      this.reply(command, {});
+      return;
+    }
+    const heap = this.v8.getHeapStatistics();
+    const { url, shared } = this.door.open();
+    this.reply(command, { at_us: now(), url, shared, heap_used: heap.used_heap_size });
   }
 
   census(command) {
