@@ -13,7 +13,7 @@ class UploadProgress { // place
 
 serve((number) => {
   const progress = new UploadProgress(number); // place
-  const heartbeat = setInterval(function reportProgress() { // place
+  const heartbeat = setInterval(function beatForUpload() { // place
     progress.beats += 1;
   }, 3_600_000);
   heartbeat.unref();

@@ -136,6 +136,8 @@ impl Window {
 pub enum EvidenceRequest {
     /// Count live kinds.
     Census(Scope),
+    /// A heap snapshot, in the runtime's own format.
+    Snapshot,
 }
 
 /// Where the bytes of evidence go.
@@ -145,6 +147,14 @@ pub trait Sink {
     /// # Errors
     /// If they cannot be kept, or make no sense; the capture then ends.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// All bytes have come.
+    ///
+    /// # Errors
+    /// If they make no whole.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The receipt of captured evidence.
@@ -154,6 +164,8 @@ pub struct Evidence {
     pub at: Ns,
     /// Bytes that went into the sink.
     pub bytes: u64,
+    /// What is worth telling about how it was captured.
+    pub note: Option<String>,
 }
 
 /// What an explainer knows: verdicts, operations, and counts at the windows.

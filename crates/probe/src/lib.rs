@@ -5,6 +5,7 @@
 
 mod cdp;
 mod error;
+mod evidence;
 mod hub;
 mod node;
 mod os;
@@ -20,6 +21,10 @@ mod tree;
 
 pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use error::Error;
+pub use evidence::{
+    Allocation, Script, connect, headroom_for_snapshot, live_by_class, scripts, start_sampling,
+    stop_sampling, stream_snapshot,
+};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
 pub use process::{OwnUsage, Process, host_memory, own_usage};

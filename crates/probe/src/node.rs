@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::hub::{Epoch, Link};
-use crate::{Error, Runtime};
+use crate::{Error, Runtime, evidence};
 
 /// The probe, kept once in `node/`; the link lies inside this crate so that it can be packaged.
 const SOURCE: &str = include_str!("node_probe.cjs");
@@ -154,12 +154,54 @@ impl Runtime for ProbeRuntime {
                 Ok(Evidence {
                     at: census.at,
                     bytes: bytes.len() as u64,
+                    note: None,
+                })
+            }
+            EvidenceRequest::Snapshot => {
+                let door = Door::open(self, cx)?;
+                let mut cdp = evidence::connect(&door.url, cx)?;
+                let bytes = evidence::stream_snapshot(&mut cdp, sink, cx)?;
+                Ok(Evidence {
+                    at: self.epoch.now(),
+                    bytes,
+                    note: door.shared.then(|| {
+                        "a debugger has the inspector open: it was shared, and left open".to_owned()
+                    }),
                 })
             }
             _ => Err(Error::Unsupported {
                 operation: "capture".to_owned(),
             }),
         }
+    }
+}
+
+/// The inspector that a probe opened for us. Dropped after the connection to it, it is closed again: a close blocks the
+/// isolate while somebody is connected.
+#[derive(Debug)]
+struct Door<'a> {
+    runtime: &'a ProbeRuntime,
+    url: String,
+    /// It was open already, and is the user's.
+    shared: bool,
+}
+
+impl<'a> Door<'a> {
+    fn open(runtime: &'a ProbeRuntime, cx: &Cx) -> Result<Self, Error> {
+        let reply: DoorReply = runtime.call("snapshot", json!({}), cx)?;
+        Ok(Self {
+            runtime,
+            url: reply.url,
+            shared: reply.shared,
+        })
+    }
+}
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        self.runtime
+            .link
+            .tell(self.runtime.key, "snapshot", json!({ "end": true }));
     }
 }
 
@@ -171,6 +213,13 @@ fn clean(name: &str) -> String {
 
 fn nanoseconds(microseconds: f64) -> u64 {
     (microseconds * 1e3) as u64
+}
+
+#[derive(Debug, Deserialize)]
+struct DoorReply {
+    url: String,
+    #[serde(default)]
+    shared: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plimsoll_model::{ProcessId, ProcessInfo, Role};
@@ -199,11 +199,35 @@ impl Process {
     /// The memory limit of its control group, of either version: the smallest from its group up to the root, in bytes.
     /// `None` if nothing limits it or nothing can be read.
     pub fn cgroup_limit(&self) -> Option<u64> {
-        let groups = self.read(c"cgroup")?;
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        self.memory_groups()
+            .iter()
+            .filter_map(|(controller, directory)| controller.limit(directory))
+            .min()
+    }
+
+    /// Memory that it could still take before the kernel kills somebody: what is available on this computer or left in
+    /// the tightest of its control groups, whichever is less, in bytes.
+    pub fn memory_left(&self) -> Option<u64> {
+        let groups = self.memory_groups();
+        let left = groups.iter().filter_map(|(controller, directory)| {
+            let limit = controller.limit(directory)?;
+            Some(limit.saturating_sub(controller.usage(directory)?))
+        });
+        let host = procfs::available_memory(&std::fs::read("/proc/meminfo").ok()?);
+        left.chain(host).min()
+    }
+
+    /// Its control groups that can limit memory, from its own up to the root of what is mounted here.
+    fn memory_groups(&self) -> Vec<(procfs::Controller, PathBuf)> {
+        let (Some(groups), Ok(mountinfo)) = (
+            self.read(c"cgroup"),
+            std::fs::read_to_string("/proc/self/mountinfo"),
+        ) else {
+            return Vec::new();
+        };
         let mounts = procfs::mounts(&mountinfo);
         let groups = String::from_utf8_lossy(&groups);
-        let mut smallest: Option<u64> = None;
+        let mut found = Vec::new();
         for (controller, group) in procfs::memory_controller(&groups) {
             let Some(mount) = mounts.iter().find(|mount| mount.controller == controller) else {
                 continue;
@@ -215,19 +239,11 @@ impl Process {
                 .ok()
                 .filter(|below| !below.starts_with(".."))
                 .unwrap_or(Path::new(""));
-            for directory in point.join(below).ancestors() {
-                if !directory.starts_with(point) {
-                    break;
-                }
-                let limit = std::fs::read_to_string(directory.join(controller.limit_file()))
-                    .ok()
-                    .and_then(|text| procfs::parse_limit(&text));
-                if let Some(limit) = limit {
-                    smallest = Some(smallest.map_or(limit, |smallest| smallest.min(limit)));
-                }
-            }
+            let inside = point.join(below);
+            let directories = inside.ancestors().take_while(|d| d.starts_with(point));
+            found.extend(directories.map(|d| (controller, d.to_owned())));
         }
-        smallest
+        found
     }
 
     /// Its state, parent, group and session now.

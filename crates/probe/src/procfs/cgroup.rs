@@ -1,5 +1,7 @@
 //! Where a process's memory limit is written: control groups of either version, also mixed on one host.
 
+use std::path::Path;
+
 use super::parse_integer;
 
 /// Version of the hierarchy that has the memory controller.
@@ -12,12 +14,27 @@ pub(crate) enum Controller {
 }
 
 impl Controller {
-    /// The file that holds the limit of one group.
-    pub(crate) fn limit_file(self) -> &'static str {
-        match self {
+    /// The limit of the group in this directory; `None` if it has none.
+    pub(crate) fn limit(self, directory: &Path) -> Option<u64> {
+        let name = match self {
             Self::V1 => "memory.limit_in_bytes",
             Self::V2 => "memory.max",
-        }
+        };
+        parse_limit(&std::fs::read_to_string(directory.join(name)).ok()?)
+    }
+
+    /// What the group uses and could not give back at once: pages of files that nobody needs are no use.
+    pub(crate) fn usage(self, directory: &Path) -> Option<u64> {
+        let (total, idle) = match self {
+            Self::V1 => ("memory.usage_in_bytes", "total_inactive_file "),
+            Self::V2 => ("memory.current", "inactive_file "),
+        };
+        let used = parse_limit(&std::fs::read_to_string(directory.join(total)).ok()?)?;
+        let stat = std::fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
+        let idle = stat
+            .lines()
+            .find_map(|line| parse_integer(line.strip_prefix(idle)?.trim().as_bytes()));
+        Some(used.saturating_sub(idle.unwrap_or(0)))
     }
 }
 
@@ -136,6 +153,22 @@ mod tests {
                 (Controller::V2, "/user.slice/x:y"),
             ]
         );
+    }
+
+    #[test]
+    fn pages_of_files_that_nobody_needs_are_no_use() {
+        let group = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(group.path().join(name), text).unwrap();
+        write("memory.max", "1000\n");
+        write("memory.current", "700\n");
+        write(
+            "memory.stat",
+            "anon 300\ninactive_file 350\nactive_file 50\n",
+        );
+        assert_eq!(Controller::V2.limit(group.path()), Some(1000));
+        assert_eq!(Controller::V2.usage(group.path()), Some(350));
+        assert_eq!(Controller::V1.limit(group.path()), None);
+        assert_eq!(Controller::V1.usage(group.path()), None);
     }
 
     #[test]

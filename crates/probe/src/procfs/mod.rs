@@ -5,7 +5,7 @@
 mod cgroup;
 mod descriptor;
 
-pub(crate) use cgroup::{memory_controller, mounts, parse_limit};
+pub(crate) use cgroup::{Controller, memory_controller, mounts};
 pub(crate) use descriptor::{Kinds, kind_of};
 
 /// What `/proc/PID/stat` says of a process; times in clock ticks.
@@ -107,11 +107,20 @@ impl Memory {
     }
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
+/// Memory of the computer, from `/proc/meminfo`, in bytes.
 pub(crate) fn total_memory(meminfo: &[u8]) -> Option<u64> {
+    entry_of_meminfo(meminfo, b"MemTotal:")
+}
+
+/// What can be had without swapping, from `/proc/meminfo`, in bytes.
+pub(crate) fn available_memory(meminfo: &[u8]) -> Option<u64> {
+    entry_of_meminfo(meminfo, b"MemAvailable:")
+}
+
+fn entry_of_meminfo(meminfo: &[u8], name: &[u8]) -> Option<u64> {
     meminfo
         .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(b"MemTotal:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(kibibytes)
 }
 
@@ -233,6 +242,10 @@ mod tests {
         assert_eq!(
             total_memory(b"MemTotal:       24630884 kB\nMemFree: 1 kB\n"),
             Some(24_630_884 * 1024)
+        );
+        assert_eq!(
+            available_memory(b"MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:    7 kB\n"),
+            Some(7 * 1024)
         );
     }
 
