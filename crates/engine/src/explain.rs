@@ -73,7 +73,7 @@ impl Explainer for Counts {
 }
 
 /// How growth of a family reads: noun, pattern, advice.
-fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
+pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
     match family {
         "listeners" => {
             let (emitter, event) = kind.split_once(':').unwrap_or((kind, "any event"));
