@@ -204,6 +204,12 @@ pub(crate) struct CheckArgs {
     /// When to explain: leak, always, never [default: leak]
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
     explain: Option<Explain>,
+    /// Keep the heap snapshots of the explanation with the run
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    keep_snapshots: bool,
+    /// Take heap snapshots also where memory may not suffice
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    force_snapshot: bool,
     /// Requests a second for the time to limit [default: measured]
     #[arg(
         hide_short_help = true,
@@ -263,6 +269,8 @@ impl CheckArgs {
             duration: self.duration,
             floor: self.floor,
             explain: self.explain,
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),

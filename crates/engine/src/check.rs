@@ -13,7 +13,8 @@ use plimsoll_store::{Recorded, Recorder, RunDir, Store};
 
 use crate::config::{Config, Load, Ready};
 use crate::error::Error;
-use crate::explain::{Counts, Explainer};
+use crate::explain::{All, Explainer};
+use crate::holders::Holders;
 use crate::judged::{Judgement, shares};
 use crate::passive::Vigil;
 use crate::ready::accepts;
@@ -132,7 +133,7 @@ pub fn check(
             return Err(error);
         }
     };
-    let (finished, subject) = journey(session, config);
+    let (finished, subject) = journey(session, config, kept.as_ref());
     let recorded = recorder.close();
     supervisor.reap();
     let log_bytes = recorded.log_bytes;
@@ -167,8 +168,15 @@ struct Finished {
 }
 
 /// Drives or watches the subject, judges, explains, ends it.
-fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
-    let explainer: Box<dyn Explainer> = Box::new(Counts);
+fn journey(
+    mut session: Session<'_>,
+    config: &Config,
+    kept: Option<&RunDir>,
+) -> (Finished, Subject) {
+    let mut explainer = Box::new(All::default());
+    if let Some(directory) = kept.filter(|_| config.check.keep_snapshots) {
+        explainer.holders = Holders::keeping_files(directory.path());
+    }
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();
@@ -180,7 +188,7 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
-                            driven.travel(&mut session, &mut driver, load, explainer.as_ref());
+                            driven.travel(&mut session, &mut driver, load, explainer.as_mut());
                         set_cookies = driver.set_cookie_answers();
                         plimsoll_load::Driver::close(Box::<HttpDriver>::new(driver));
                         result.err()
@@ -223,7 +231,10 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .flat_map(|j| &j.series)
         .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
         .collect();
-    let culprits = explainer.culprits(&driven.facts);
+    let mut culprits = explainer.culprits(&driven.facts);
+    for finding in crate::warnings::join(&session.warnings(), &mut culprits) {
+        session.found(finding);
+    }
     let (ended, subject) = session.end();
     let finished = Finished {
         stop,

@@ -7,16 +7,62 @@ use plimsoll_model::{
     Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Window, units,
 };
 
+use crate::holders::Holders;
+
 /// Explains growth. Pure: it is given facts and evidence, and answers with culprits.
 pub trait Explainer {
     /// What it wants captured at this window.
     fn wants(&self, at: Window, facts: &Facts) -> Vec<EvidenceRequest>;
 
-    /// Where the bytes of that evidence go.
-    fn sink(&mut self, request: &EvidenceRequest) -> Box<dyn Sink>;
+    /// Where the bytes of that evidence go, captured at this window.
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink>;
 
     /// Who holds the growth, the largest first.
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit>;
+}
+
+/// Explains growth by all there is: what can be counted, and who holds what in the heap.
+#[derive(Debug, Default)]
+pub(crate) struct All {
+    counts: Counts,
+    pub(crate) holders: Holders,
+}
+
+impl Explainer for All {
+    fn wants(&self, at: Window, facts: &Facts) -> Vec<EvidenceRequest> {
+        let mut wanted = self.counts.wants(at, facts);
+        wanted.extend(self.holders.wants(at, facts));
+        wanted
+    }
+
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
+        match request {
+            EvidenceRequest::Snapshot => self.holders.sink(at, request),
+            _ => self.counts.sink(at, request),
+        }
+    }
+
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
+        let counted = Box::new(self.counts).culprits(facts);
+        let held = Box::new(self.holders).culprits(facts);
+        merge(held, counted)
+    }
+}
+
+/// One culprit for each thing: where a holder is known for what was counted, the count becomes its evidence.
+fn merge(mut held: Vec<Culprit>, counted: Vec<Culprit>) -> Vec<Culprit> {
+    for count in counted {
+        let same = held.iter_mut().find(|h| h.pattern == count.pattern);
+        match same {
+            Some(holder) => {
+                holder
+                    .evidence
+                    .push(format!("{}: {}", count.kind, count.evidence.join(", ")));
+            }
+            None => held.push(count),
+        }
+    }
+    held
 }
 
 /// Explains growth by what can be counted: listeners, timers, active resources, descriptors.
@@ -47,7 +93,7 @@ impl Explainer for Counts {
         vec![EvidenceRequest::Census(Scope::Resources)]
     }
 
-    fn sink(&mut self, _: &EvidenceRequest) -> Box<dyn Sink> {
+    fn sink(&mut self, _: Window, _: &EvidenceRequest) -> Box<dyn Sink> {
         Box::new(Nowhere)
     }
 

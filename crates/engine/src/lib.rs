@@ -10,16 +10,20 @@ mod conclude;
 mod config;
 mod drive;
 mod error;
+mod evidence;
 mod explain;
 mod file;
+mod holders;
 mod judged;
 mod measure;
 mod passive;
+mod patterns;
 mod pilot;
 mod ready;
 mod rounds;
 mod rules;
 mod session;
+mod warnings;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
@@ -31,4 +35,5 @@ pub use config::{
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
+pub use patterns::{PATTERNS, Pattern, pattern};
 pub use rules::RuleRequest;

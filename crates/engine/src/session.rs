@@ -9,12 +9,15 @@ use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Limits, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo,
     Sample, Source, SourceId, SubjectInfo,
 };
-use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
+use plimsoll_probe::{
+    Hub, HubEvent, HubOptions, IsolateInfo, Launch, Lines, Process, Runtime, Subject,
+};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
 use crate::config::Config;
 use crate::error::Error;
+use crate::warnings::Warning;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -83,6 +86,8 @@ pub(crate) struct Session<'a> {
     pub(crate) dropped: u64,
     pub(crate) isolates: Vec<IsolateInfo>,
     pub(crate) hub: Hub,
+    /// Lines in which the runtime itself warns.
+    warned: Lines,
 }
 
 /// The process the verdict is about.
@@ -125,6 +130,7 @@ impl<'a> Session<'a> {
             env,
             output_dir: None,
         })?;
+        let warned = subject.on_line(crate::warnings::of_the_runtime());
         let recorder = recorder.handle();
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
@@ -147,6 +153,7 @@ impl<'a> Session<'a> {
             dropped: 0,
             isolates: Vec::new(),
             hub,
+            warned,
         };
         let command = config.command_line();
         session.tell(Event::PhaseStarted {
@@ -309,6 +316,12 @@ impl<'a> Session<'a> {
             // The command that started it goes on: a script of several programs, perhaps.
             hint: exit.is_none().then(|| "name the program itself after `--`: what a script starts one after another is not judged as one".to_owned()),
         }
+    }
+
+    /// What the runtime itself has warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let lines: Vec<String> = self.warned.try_iter().map(|line| line.text).collect();
+        crate::warnings::warnings(lines.iter().map(String::as_str))
     }
 
     /// Memory limits that apply to the service.

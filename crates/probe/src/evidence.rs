@@ -1,15 +1,14 @@
-//! Evidence over the `DevTools` protocol: heap snapshots streamed, live objects counted, allocations sampled.
+//! Evidence over the `DevTools` protocol: heap snapshots streamed, scripts listed.
 //!
 //! Nothing is buffered here beyond one message: a snapshot of any size passes through into a [`Sink`]. The memory it costs
 //! is the subject's, so whoever asks checks [`headroom_for_snapshot`] first.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use plimsoll_model::{Cx, Sink};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{Cdp, CdpEvent, Error, Target};
 
@@ -100,128 +99,5 @@ pub fn scripts(cdp: &mut Cdp, cx: &Cx) -> Result<Vec<Script>, Error> {
     };
     cdp.call("Debugger.enable", &json!({}), cx, &mut keep)?;
     cdp.call("Debugger.disable", &json!({}), cx, &mut |_| Ok(()))?;
-    Ok(found)
-}
-
-/// Live objects by class: all that have `Object.prototype` or a function's prototype in their chain, counted in the
-/// subject. Costs a full collection and a visit of the heap, but no copy of it.
-///
-/// # Errors
-/// As [`Cdp::call`], or if the count throws.
-pub fn live_by_class(cdp: &mut Cdp, cx: &Cx) -> Result<BTreeMap<String, u64>, Error> {
-    let mut call = |method: &str, params: Value| cdp.call(method, &params, cx, &mut |_| Ok(()));
-    let group = json!("plimsoll");
-    let prototype = call(
-        "Runtime.evaluate",
-        json!({ "expression": "Object.prototype", "objectGroup": group, "silent": true }),
-    )?;
-    let found = call(
-        "Runtime.queryObjects",
-        json!({ "prototypeObjectId": prototype["result"]["objectId"], "objectGroup": group }),
-    )?;
-    let counted = call(
-        "Runtime.callFunctionOn",
-        json!({
-            "objectId": found["objects"]["objectId"],
-            "functionDeclaration": COUNT_BY_CLASS,
-            "returnByValue": true,
-            "silent": true,
-        }),
-    );
-    // What was found must not stay alive, whatever became of the count.
-    call(
-        "Runtime.releaseObjectGroup",
-        json!({ "objectGroup": group }),
-    )?;
-    let counted = counted?;
-    if counted.get("exceptionDetails").is_some() {
-        return Err(Error::Refused {
-            operation: "count objects".to_owned(),
-            message: "the count threw".to_owned(),
-        });
-    }
-    serde_json::from_value(counted["result"]["value"].clone()).map_err(|error| Error::Inspector {
-        message: format!("counts that do not parse: {error}"),
-    })
-}
-
-/// Runs no getter of the subject: own data properties only.
-const COUNT_BY_CLASS: &str = "function () {
-  const names = new Map();
-  const own = (o, k) => { const d = Reflect.getOwnPropertyDescriptor(o, k); return d && d.value; };
-  const nameOf = (prototype) => {
-    let name = names.get(prototype);
-    if (name === undefined) {
-      name = 'Object';
-      for (let p = prototype, i = 0; p && i < 8; p = Reflect.getPrototypeOf(p), i++) {
-        const c = own(p, 'constructor');
-        if (typeof c === 'function') { name = String(own(c, 'name') || 'anonymous').slice(0, 200); break; }
-      }
-      names.set(prototype, name);
-    }
-    return name;
-  };
-  const counts = Object.create(null);
-  for (let i = 0; i < this.length; i++) {
-    let name;
-    try { name = nameOf(Reflect.getPrototypeOf(this[i])); } catch (_) { continue; }
-    counts[name] = (counts[name] || 0) + 1;
-  }
-  return counts;
-}";
-
-/// Bytes alive that were allocated since sampling began, by the function that allocated them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Allocation {
-    /// The function.
-    pub function: String,
-    /// Its script.
-    pub script: String,
-    /// Where it is written, from 1.
-    pub line: u32,
-    /// Live bytes, scaled up from the sample.
-    pub bytes: f64,
-}
-
-/// Begins to sample allocations, one each `interval` bytes on average.
-///
-/// # Errors
-/// As [`Cdp::call`].
-pub fn start_sampling(cdp: &mut Cdp, interval: u32, cx: &Cx) -> Result<(), Error> {
-    let params = json!({ "samplingInterval": interval });
-    cdp.call("HeapProfiler.startSampling", &params, cx, &mut |_| Ok(()))?;
-    Ok(())
-}
-
-/// Ends sampling; what is still alive, by function, the most bytes first.
-///
-/// # Errors
-/// As [`Cdp::call`].
-pub fn stop_sampling(cdp: &mut Cdp, cx: &Cx) -> Result<Vec<Allocation>, Error> {
-    let answer = cdp.call("HeapProfiler.stopSampling", &json!({}), cx, &mut |_| Ok(()))?;
-    let mut found: BTreeMap<(String, String, u32), f64> = BTreeMap::new();
-    let mut open = vec![&answer["profile"]["head"]];
-    while let Some(node) = open.pop() {
-        let bytes = node["selfSize"].as_f64().unwrap_or(0.0);
-        if bytes > 0.0 {
-            let frame = &node["callFrame"];
-            let text = |key: &str| frame[key].as_str().unwrap_or_default().to_owned();
-            let line = frame["lineNumber"].as_u64().unwrap_or(0) as u32;
-            *found
-                .entry((text("functionName"), text("url"), line.saturating_add(1)))
-                .or_default() += bytes;
-        }
-        open.extend(node["children"].as_array().into_iter().flatten());
-    }
-    let mut found: Vec<Allocation> = found
-        .into_iter()
-        .map(|((function, script, line), bytes)| Allocation {
-            function,
-            script,
-            line,
-            bytes,
-        })
-        .collect();
-    found.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
     Ok(found)
 }

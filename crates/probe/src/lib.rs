@@ -21,10 +21,7 @@ mod tree;
 
 pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use error::Error;
-pub use evidence::{
-    Allocation, Script, connect, headroom_for_snapshot, live_by_class, scripts, start_sampling,
-    stop_sampling, stream_snapshot,
-};
+pub use evidence::{Script, connect, headroom_for_snapshot, scripts, stream_snapshot};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
 pub use process::{OwnUsage, Process, host_memory, own_usage};
