@@ -52,6 +52,10 @@ pub(crate) enum Verb {
     Check(Box<CheckArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Heap snapshots: taken, compared, explored; no browser needed
+    Snapshot(crate::snapshot::SnapshotArgs),
+    /// What a pattern of a culprit means, with code before and after
+    Explain(crate::snapshot::ExplainArgs),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first

@@ -3,6 +3,7 @@
 mod analyze;
 mod args;
 mod progress;
+mod snapshot;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode as ProcessExit;
@@ -36,6 +37,8 @@ fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
+        Verb::Snapshot(args) => snapshot::snapshot(&args, color),
+        Verb::Explain(args) => snapshot::explain(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
     };

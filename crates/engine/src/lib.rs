@@ -23,6 +23,7 @@ mod ready;
 mod rounds;
 mod rules;
 mod session;
+pub mod snapshot;
 mod warnings;
 mod watch;
 

@@ -15,6 +15,7 @@ mod process;
 mod recorded;
 mod rule;
 mod run;
+mod sheet;
 mod summary;
 pub mod units;
 mod verdict;
@@ -38,6 +39,7 @@ pub use run::{
     Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
     RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
 };
+pub use sheet::{Cell, Sheet};
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};

@@ -18,6 +18,7 @@ mod junit;
 mod page;
 mod plot;
 mod rules;
+mod sheet;
 mod spark;
 mod text;
 mod words;
@@ -27,7 +28,14 @@ pub use history::{history_json, history_text};
 pub use junit::junit;
 pub use page::Style;
 pub use rules::{rules_json, rules_text};
+pub use sheet::{sheet_json, sheet_text};
 pub use text::text;
+
+/// Text that may hold anything, fit for a terminal: control characters are shown, lines stay.
+pub fn safe_text(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(page::disarm).collect();
+    lines.join("\n")
+}
 
 /// The run itself, as its published schema has it: one line of JSON.
 pub fn json(run: &Run) -> String {
