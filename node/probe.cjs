@@ -274,11 +274,13 @@ function countResources(rows) {
  * what exists without patching what makes it. The heap is collected by it, so only reachable objects are seen.
  */
 class Inspection {
-  constructor(bridge) {
+  constructor(bridge, door) {
     const inspector = require('inspector');
-    if (inspector.url()) throw new Error('the inspector is in use');
-    this.session = new inspector.Session();
-    this.session.connect();
+    // Any session that disconnects takes the ids of all objects with it: while snapshots are compared, ours stays.
+    this.lent = door !== null && door.opened;
+    if (!this.lent && inspector.url()) throw new Error('the inspector is in use');
+    this.session = this.lent ? door.lend() : new inspector.Session();
+    if (!this.lent) this.session.connect();
     bridge.ours.add(this.session);
     this.bridge = this.reach(bridge);
   }
@@ -325,7 +327,7 @@ class Inspection {
 
   close() {
     attempt(() => this.post('Runtime.releaseObjectGroup', { objectGroup: 'plimsoll' }));
-    attempt(() => this.session.disconnect());
+    if (!this.lent) attempt(() => this.session.disconnect());
   }
 }
 
@@ -333,7 +335,7 @@ class Inspection {
  * Listeners by emitter class, and timers by callback. `ours` are the emitters and timers of the probe. Each of the two
  * visits the whole heap, so timers are left out where another visit would outlast the deadline; false if so.
  */
-function countLive(rows, ours, timers, deadline) {
+function countLive(rows, ours, timers, deadline, door) {
   const EventEmitter = require('events');
   const sentinel = setTimeout(() => {}, 1e9);
   clearTimeout(sentinel);
@@ -344,7 +346,7 @@ function countLive(rows, ours, timers, deadline) {
     countListeners: (found) => countListeners(found, ours, rows),
     countTimers: (found) => countTimers(found, ours, rows),
   };
-  const inspection = new Inspection(bridge);
+  const inspection = new Inspection(bridge, door);
   try {
     const begun = now();
     inspection.query('emitter', 'countListeners');
@@ -371,6 +373,16 @@ class Door {
   constructor() {
     this.inspector = require('inspector');
     this.opened = false;
+    this.session = null;
+  }
+
+  /** A session of the isolate itself that lives as long as the door is open. */
+  lend() {
+    if (this.session === null) {
+      this.session = new this.inspector.Session();
+      this.session.connect();
+    }
+    return this.session;
   }
 
   /** Its address, and whether it is the user's. */
@@ -383,6 +395,8 @@ class Door {
   }
 
   close() {
+    if (this.session !== null) attempt(() => this.session.disconnect());
+    this.session = null;
     if (this.opened) this.inspector.close();
     this.opened = false;
   }
@@ -764,7 +778,7 @@ class Probe {
     const gaps = [];
     try {
       const ours = new Set([this.socket, this.timer]);
-      if (!countLive(rows, ours, command.op === 'census', command.deadline)) {
+      if (!countLive(rows, ours, command.op === 'census', command.deadline, this.door)) {
         gaps.push({ what: 'timers', why: 'counting them would have outlasted the deadline' });
       }
     } catch (error) {

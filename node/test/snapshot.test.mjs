@@ -36,6 +36,8 @@ test('it is opened on loopback, told, and closed', { timeout: 60000 }, () =>
     assert.match(ok.url, /^ws:\/\/127\.0\.0\.1:\d+\//);
     assert.equal(await listens(ok.url), true);
     assert.deepEqual((await peer.call('snapshot')).ok.url, ok.url);
+    // Counting goes on meanwhile.
+    assert.deepEqual((await peer.call('census', { scope: 'resources' })).ok.gaps, []);
     assert.deepEqual((await peer.call('snapshot', { end: true })).ok, {});
     assert.equal(await listens(ok.url), false);
     // Counting needs the inspector for itself again.

@@ -35,6 +35,8 @@ pub(crate) struct SnapshotArgs {
 enum Question {
     /// The classes: how many, how large, what goes with them
     Summary(Summary),
+    /// What grew between snapshots and stayed, and who holds it
+    Leaks(Leaks),
     /// What refers to an object, and how it is reached
     Retainers(OneOf),
     /// What must go before an object can go
@@ -62,6 +64,21 @@ struct Summary {
     /// Only count and add up, without retained sizes
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    rows: Rows,
+}
+
+#[derive(Debug, Args)]
+struct Leaks {
+    /// Before, after N operations, after 2N, after cleaning up
+    #[arg(value_name = "FILE", num_args = 2..=4, required = true)]
+    files: Vec<PathBuf>,
+    /// Operations between one snapshot and the next
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    operations: u64,
+    /// Only count the objects of this class in each
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
     #[command(flatten)]
     rows: Rows,
 }
@@ -139,6 +156,13 @@ pub(crate) fn snapshot(args: &SnapshotArgs, color: Color) -> anyhow::Result<Exit
             snapshot::summary(&a.file, a.rows.rows, a.quick)?,
             a.rows.json,
         ),
+        Question::Leaks(a) => {
+            let sheet = match &a.class {
+                Some(class) => snapshot::leaks_of_class(&a.files, class)?,
+                None => snapshot::leaks(&a.files, a.operations as f64, a.rows.rows)?,
+            };
+            (sheet, a.rows.json)
+        }
         Question::Retainers(a) => {
             let target = Target::parse(&a.object);
             (

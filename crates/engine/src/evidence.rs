@@ -31,6 +31,13 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The captures are over.
+    pub(crate) fn release(&mut self) {
+        if let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) {
+            inside.runtime.release();
+        }
+    }
+
     fn snapshot(
         &mut self,
         explainer: &mut dyn Explainer,

@@ -3,6 +3,10 @@
 //! The early windows keep ids only, a few bytes an object; the last keeps the graph. Bytes are parsed while they arrive.
 //! Which holder is to blame, `plimsoll_heap` decides; here its finding becomes a [`Culprit`].
 
+mod rank;
+mod source;
+mod words;
+
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,10 +14,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use plimsoll_heap::{Parser, Snapshot, WindowParser};
-use plimsoll_model::{Culprit, EvidenceRequest, Facts, Sink, Window};
+use plimsoll_heap::{Classes, Heap, NodeKind, Parser, Snapshot, WindowParser};
+use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window, units};
 
 use crate::explain::Explainer;
+use crate::snapshot::object;
 
 /// What the snapshots left so far.
 #[derive(Debug, Default)]
@@ -58,8 +63,141 @@ impl Explainer for Holders {
         })
     }
 
-    fn culprits(self: Box<Self>, _: &Facts) -> Vec<Culprit> {
-        Vec::new()
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
+        let mut kept = self.kept.borrow_mut();
+        let Some(snapshot) = kept.last.take() else {
+            return Vec::new();
+        };
+        let at = |window| {
+            kept.early
+                .iter()
+                .find(|(w, _)| *w == window)
+                .map(|(_, w)| w)
+        };
+        let operations = |window| {
+            let found = facts.operations.iter().find(|(w, _)| *w == window);
+            found.map(|(_, n)| *n as f64)
+        };
+        let (Some(baseline), Some(first), Some(second)) =
+            (at(Window::Baseline), at(Window::PlusN), at(Window::Plus2N))
+        else {
+            return Vec::new();
+        };
+        let (Some(n0), Some(n1), Some(n2)) = (
+            operations(Window::Baseline),
+            operations(Window::PlusN),
+            operations(Window::Plus2N),
+        ) else {
+            return Vec::new();
+        };
+        let windows = rank::Windows {
+            baseline,
+            first,
+            second: Some(second),
+            operations: [n1 - n0, n2 - n1],
+        };
+        let rate = facts
+            .verdicts
+            .iter()
+            .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
+            .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
+        named(snapshot, &windows, rate)
+    }
+}
+
+/// Culprits are told down to this share of what the first one explains.
+const LEAST_SHARE: f64 = 0.05;
+/// And so many.
+const MOST: usize = 5;
+
+/// The culprits of snapshots that were taken by hand, the last one apart: three early ones, or two.
+pub(crate) fn of_windows(
+    last: Snapshot,
+    early: &[plimsoll_heap::Window],
+    operations: f64,
+) -> Vec<Culprit> {
+    let (baseline, first, second) = match early {
+        [baseline, first, second] => (baseline, first, Some(second)),
+        [baseline, first] => (baseline, first, None),
+        _ => return Vec::new(),
+    };
+    let windows = rank::Windows {
+        baseline,
+        first,
+        second,
+        operations: [operations, operations],
+    };
+    named(last, &windows, None)
+}
+
+/// The culprits of a heap whose growth is `rate` bytes per operation.
+fn named(snapshot: Snapshot, windows: &rank::Windows<'_>, rate: Option<f64>) -> Vec<Culprit> {
+    let heap = Heap::of(snapshot);
+    let classes = Classes::of(&heap);
+    let gains = rank::rank(&heap, &classes, windows);
+    let largest = gains.first().map_or(0.0, |g| g.bytes_per_op);
+    gains
+        .iter()
+        .filter(|g| g.bytes_per_op >= LEAST_SHARE * largest)
+        .take(MOST)
+        .map(|gain| culprit(&heap, gain, windows, rate))
+        .collect()
+}
+
+fn culprit(
+    heap: &Heap,
+    gain: &rank::Gain,
+    windows: &rank::Windows<'_>,
+    rate: Option<f64>,
+) -> Culprit {
+    let snapshot = heap.snapshot();
+    let holder = words::Holder::of(heap, gain);
+    let pattern = words::pattern(heap, gain, &holder);
+    let advice = crate::patterns::pattern(pattern).map_or("", |p| p.advice);
+    let own = snapshot
+        .place(gain.sample)
+        .filter(|p| rank::is_user(&p.script));
+    let declared = holder
+        .script
+        .as_deref()
+        .zip(holder.names.last())
+        .and_then(|(script, name)| source::declaration(script, name));
+    let near = holder.near.clone();
+    let place = own
+        .as_ref()
+        .and_then(object::place)
+        .or(declared)
+        .or_else(|| near.as_ref().and_then(object::place));
+    let [a, b] = gain.counts;
+    let mut evidence = vec![format!(
+        "{} new after +N, {} more after +2N, all alive after idling",
+        units::count(f64::from(a)),
+        units::count(f64::from(b))
+    )];
+    let path: Vec<String> = holder
+        .script
+        .iter()
+        .map(|s| format!("module {}", s.rsplit('/').next().unwrap_or(s)))
+        .chain(holder.names.iter().cloned())
+        .chain([holder.container.clone(), gain.class.clone()])
+        .collect();
+    evidence.push(format!("root → {}", path.join(" → ")));
+    let _ = windows;
+    Culprit {
+        kind: match snapshot.kind(gain.sample) {
+            NodeKind::Closure => format!("function {}", object::cut(&snapshot.name(gain.sample))),
+            _ => object::cut(&gain.class),
+        },
+        holder: Some(holder.text()),
+        place,
+        count_per_op: Some(gain.count_per_op),
+        bytes_per_op: Some(gain.bytes_per_op),
+        share: rate
+            .filter(|r| *r > 0.0)
+            .map(|r| (gain.bytes_per_op / r).min(1.0)),
+        pattern: pattern.to_owned(),
+        advice: advice.to_owned(),
+        evidence,
     }
 }
 

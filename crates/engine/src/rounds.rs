@@ -439,6 +439,7 @@ impl Journey {
             .any(|(w, _)| *w == Window::Plus2N)
         {
             self.window(drive, explainer, Window::Final)?;
+            drive.session.release();
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 //! Thin: `plimsoll_heap` knows the answers, this room opens files and lays them out.
 
 mod browse;
+mod leaks;
 mod look;
-mod object;
+pub(crate) mod object;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use plimsoll_heap::{Heap, Snapshot};
 use crate::error::Error;
 
 pub use browse::{Browser, HELP, Reply};
+pub use leaks::{leaks, leaks_of_class};
 pub use look::{dominators, query, retainers, summary};
 pub use object::Target;
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::hub::{Epoch, Link};
-use crate::{Error, Runtime, evidence};
+use crate::{Cdp, Error, Runtime, evidence};
 
 /// The probe, kept once in `node/`; the link lies inside this crate so that it can be packaged.
 const SOURCE: &str = include_str!("node_probe.cjs");
@@ -38,6 +38,9 @@ pub(crate) struct ProbeRuntime {
     capabilities: Capabilities,
     link: Link,
     epoch: Epoch,
+    opened: Option<Opened>,
+    /// Whether its probe was asked to open the inspector.
+    is_open: bool,
 }
 
 impl ProbeRuntime {
@@ -47,6 +50,8 @@ impl ProbeRuntime {
             capabilities,
             link,
             epoch,
+            opened: None,
+            is_open: false,
         }
     }
 
@@ -158,50 +163,65 @@ impl Runtime for ProbeRuntime {
                 })
             }
             EvidenceRequest::Snapshot => {
-                let door = Door::open(self, cx)?;
-                let mut cdp = evidence::connect(&door.url, cx)?;
-                let bytes = evidence::stream_snapshot(&mut cdp, sink, cx)?;
-                Ok(Evidence {
-                    at: self.epoch.now(),
-                    bytes,
-                    note: door.shared.then(|| {
-                        "a debugger has the inspector open: it was shared, and left open".to_owned()
-                    }),
-                })
+                let result = self.snapshot(sink, cx);
+                if result.is_err() {
+                    // Half-read messages, or nobody there: whatever it was, it is of no more use.
+                    self.release();
+                }
+                result
             }
             _ => Err(Error::Unsupported {
                 operation: "capture".to_owned(),
             }),
         }
     }
+
+    fn release(&mut self) {
+        // Our connection goes first: the isolate's close waits for all to go.
+        self.opened = None;
+        if self.is_open {
+            self.is_open = false;
+            self.link.tell(self.key, "snapshot", json!({ "end": true }));
+        }
+    }
 }
 
-/// The inspector that a probe opened for us. Dropped after the connection to it, it is closed again: a close blocks the
-/// isolate while somebody is connected.
+/// The inspector that a probe opened for us, and our connection to it.
 #[derive(Debug)]
-struct Door<'a> {
-    runtime: &'a ProbeRuntime,
-    url: String,
+struct Opened {
+    cdp: Cdp,
     /// It was open already, and is the user's.
     shared: bool,
 }
 
-impl<'a> Door<'a> {
-    fn open(runtime: &'a ProbeRuntime, cx: &Cx) -> Result<Self, Error> {
-        let reply: DoorReply = runtime.call("snapshot", json!({}), cx)?;
-        Ok(Self {
-            runtime,
-            url: reply.url,
-            shared: reply.shared,
+impl ProbeRuntime {
+    fn snapshot(&mut self, sink: &mut dyn Sink, cx: &Cx) -> Result<Evidence, Error> {
+        if self.opened.is_none() {
+            let reply: DoorReply = self.call("snapshot", json!({}), cx)?;
+            // From here on it has to be closed again, whether we get in or not.
+            self.is_open = true;
+            self.opened = Some(Opened {
+                cdp: evidence::connect(&reply.url, cx)?,
+                shared: reply.shared,
+            });
+        }
+        let Some(opened) = &mut self.opened else {
+            return Err(Error::IsolateGone);
+        };
+        let bytes = evidence::stream_snapshot(&mut opened.cdp, sink, cx)?;
+        Ok(Evidence {
+            at: self.epoch.now(),
+            bytes,
+            note: opened.shared.then(|| {
+                "a debugger has the inspector open: it was shared, and left open".to_owned()
+            }),
         })
     }
 }
 
-impl Drop for Door<'_> {
+impl Drop for ProbeRuntime {
     fn drop(&mut self) {
-        self.runtime
-            .link
-            .tell(self.runtime.key, "snapshot", json!({ "end": true }));
+        self.release();
     }
 }
 

@@ -101,6 +101,30 @@ fn open_ports(subject: &Subject) -> usize {
         .count()
 }
 
+/// Ids of the objects of the script's class, from the columns of the file.
+fn ids_of_kept(document: &serde_json::Value) -> std::collections::BTreeSet<u64> {
+    let fields = document["snapshot"]["meta"]["node_fields"]
+        .as_array()
+        .unwrap();
+    let column = |name: &str| fields.iter().position(|f| f == name).unwrap();
+    let [kind, name, id] = ["type", "name", "id"].map(column);
+    let texts = document["strings"].as_array().unwrap();
+    let wanted = texts.iter().position(|text| text == "Kept").unwrap() as u64;
+    let numbers: Vec<u64> = document["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n.as_u64().unwrap())
+        .collect();
+    let found: std::collections::BTreeSet<u64> = numbers
+        .chunks(fields.len())
+        .filter(|row| row[kind] == 3 && row[name] == wanted)
+        .map(|row| row[id])
+        .collect();
+    assert!(found.len() >= 60_000);
+    found
+}
+
 #[test]
 fn a_snapshot_passes_through_and_the_inspector_is_closed_behind_it() {
     let mut observed = observe(&[]);
@@ -116,6 +140,20 @@ fn a_snapshot_passes_through_and_the_inspector_is_closed_behind_it() {
     assert!(document["snapshot"]["node_count"].as_u64().unwrap() > 60_000);
     let texts = document["strings"].as_array().unwrap();
     assert!(texts.iter().any(|text| text == "Kept"));
+
+    // Ids stay as they are until the captures are over, whatever is counted in between.
+    observed
+        .runtime
+        .census(plimsoll_model::Scope::Resources, &within(DEADLINE))
+        .unwrap();
+    let mut again = kept(|_| Ok(()));
+    observed
+        .runtime
+        .capture(&EvidenceRequest::Snapshot, &mut again, &within(DEADLINE))
+        .unwrap();
+    let later: serde_json::Value = serde_json::from_slice(&again.bytes).unwrap();
+    assert_eq!(ids_of_kept(&document), ids_of_kept(&later));
+    observed.runtime.release();
     until("the inspector is closed", || {
         open_ports(&observed.subject) == 0
     });
@@ -205,5 +243,6 @@ fn an_inspector_of_the_user_is_shared_and_it_is_said() {
         .capture(&EvidenceRequest::Snapshot, &mut sink, &within(DEADLINE))
         .unwrap();
     assert!(receipt.note.unwrap().contains("debugger"));
+    observed.runtime.release();
     assert_eq!(open_ports(&observed.subject), 1);
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use plimsoll_heap::{Class, Classes, Heap, Node, SYSTEM_DISTANCE};
 use plimsoll_model::{Cell, Sheet};
 
+use super::leaks::detached_bytes;
 use super::object::{self, Target, words};
 use super::{analyse, open};
 use crate::error::Error;
@@ -43,15 +44,9 @@ pub fn summary(path: &Path, rows: usize, quick: bool) -> Result<Sheet, Error> {
         sheet.fact("references", Cell::Count(u64::from(snapshot.edge_count())));
         sheet.fact("total", Cell::Bytes(heap.total()));
         sheet.fact("outside the heap", Cell::Bytes(outside(&heap)));
-        let detached = snapshot.nodes().filter(|n| snapshot.is_detached(*n));
-        let (mut count, mut bytes) = (0, 0);
-        for node in detached {
-            count += 1;
-            bytes += heap.shallow(node);
-        }
-        if count > 0 {
-            sheet.fact("detached DOM nodes", Cell::Count(count));
-            sheet.fact("detached DOM bytes", Cell::Bytes(bytes));
+        let detached = detached_bytes(&heap);
+        if detached > 0 {
+            sheet.fact("detached DOM", Cell::Bytes(detached));
         }
         (Classes::of(&heap), Some(heap.total()))
     };

@@ -126,10 +126,22 @@ pub(crate) fn cut(text: &str) -> String {
 
 /// `src/store.js:14`.
 pub(crate) fn place(place: &Place) -> Option<String> {
-    (!place.script.is_empty()).then(|| format!("{}:{}", file(&place.script), place.line))
+    (!place.script.is_empty()).then(|| format!("{}:{}", relative(file(&place.script)), place.line))
 }
 
 /// A script's path as people write it.
 pub(crate) fn file(script: &str) -> &str {
     script.strip_prefix("file://").unwrap_or(script)
+}
+
+/// A path as it is written from here.
+pub(crate) fn relative(path: &str) -> &str {
+    static HERE: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let here = HERE.get_or_init(|| {
+        let here = std::env::current_dir().ok()?.to_str()?.to_owned();
+        Some(here + "/")
+    });
+    here.as_deref()
+        .and_then(|here| path.strip_prefix(here))
+        .unwrap_or(path)
 }
