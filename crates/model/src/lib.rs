@@ -32,7 +32,7 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
-pub use recorded::{Recorded, Trend};
+pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
@@ -41,7 +41,7 @@ pub use run::{
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{
-    Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
+    Curve, Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
 };
 
 /// One reading of one metric.

@@ -53,6 +53,7 @@ pub(crate) fn verdict(outcome: Outcome, rate: f64, interval: (f64, f64)) -> Verd
         bets_p_value: Some(0.001),
         work_change: None,
         slowdown: None,
+        curve: None,
     }
 }
 

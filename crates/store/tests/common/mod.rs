@@ -66,6 +66,7 @@ fn verdict() -> Verdict {
         bets_p_value: Some(0.001),
         work_change: None,
         slowdown: None,
+        curve: None,
     }
 }
 
