@@ -3,6 +3,7 @@
 //!
 //! A probe never judges. Operating-system calls live behind the one module `os`; everything else is plain Rust.
 
+mod attach;
 mod cdp;
 mod error;
 mod hub;
@@ -18,6 +19,7 @@ mod sockets;
 mod subject;
 mod tree;
 
+pub use attach::{Attached, NotAttached, attach};
 pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use error::Error;
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
