@@ -500,7 +500,7 @@ fn decide(
             ..guarantee
         },
         repairs: r.repairs.clone(),
-        bets_p_value: 1.0,
+        bets_p_value: None,
         slowdown: None,
         estimate: Some(estimate(e, r, terms, leak, &units)),
         outcome,

@@ -281,12 +281,15 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     // A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind
     // a warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
     let undecided = e.contest.undecided > e.contest.leak && e.contest.undecided > 0.3;
-    // A bend that the leak models explain by a warm-up or a cache beside the leak: with few readings after it, that there
-    // is a straight part at all is known only if the saturation is clearly worse.
+    let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
+    let steady = acceleration(e.x, e.smooth) >= STEADY;
+    // A bend that the leak models explain by a warm-up or a cache beside the leak, or that a line leaves in the readings:
+    // with few of them after it, that there is a straight part at all is known only if the saturation is clearly worse.
     let bent = e
         .contest
         .best_leak
-        .is_some_and(|c| matches!(c.form, Form::WarmLinear | Form::FillLinear));
+        .is_some_and(|c| matches!(c.form, Form::WarmLinear | Form::FillLinear))
+        || !steady && !by_steps;
     let odds = match e.y.len() {
         ..12 => 0.05,
         12..18 => 0.1,
@@ -295,14 +298,12 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     let undecided_leak = undecided || bent && e.contest.undecided > odds * e.contest.leak;
     // P(leak) = P(the growth goes on) x P(it goes on above the floor).
     let leak_probability = shape * e.growth.probability_above(e.floor);
-    let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
     let tail_slope = {
         let k = (e.y.len() / 2).max(3);
         theil_sen(&e.x[e.y.len() - k..], &e.smooth[e.y.len() - k..])
     };
     let keeps_growing =
         by_steps || (tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0 && !e.decelerates);
-    let steady = acceleration(e.x, e.smooth) >= STEADY;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
         && !undecided_leak
@@ -370,7 +371,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         floor: e.floor,
         guarantee,
         repairs: readings.repairs.clone(),
-        bets_p_value: bets.p_above,
+        bets_p_value: Some(bets.p_above),
         slowdown: None,
     }
 }
@@ -797,7 +798,7 @@ pub(crate) fn too_few(
         floor,
         guarantee,
         repairs: readings.repairs.clone(),
-        bets_p_value: 1.0,
+        bets_p_value: None,
         slowdown: None,
     }
 }

@@ -203,7 +203,7 @@ impl Judge {
                 effective_readings: 0.0,
             },
             repairs: Vec::new(),
-            bets_p_value: 1.0,
+            bets_p_value: None,
             slowdown: None,
         }
     }

@@ -38,8 +38,8 @@ pub struct Verdict {
     /// What was mended before judging.
     pub repairs: Vec<Repair>,
     /// The second opinion: min(1, 1/e) of an e-process that bets on single increments being above the floor. Needs no
-    /// correction for the number of looks. 1 where it was not asked (raw samples have a sign test of their own).
-    pub bets_p_value: f64,
+    /// correction for the number of looks. `None` where it was not asked (raw samples have a sign test of their own).
+    pub bets_p_value: Option<f64>,
     /// Operations became at least twice as slow. Does not change the verdict: what leaks is often searched by every
     /// operation, so it may well be the leak's doing.
     pub slowdown: Option<WorkChange>,

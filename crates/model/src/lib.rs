@@ -40,7 +40,9 @@ pub use run::{
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
-pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};
+pub use verdict::{
+    Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
+};
 
 /// One reading of one metric.
 #[derive(Debug, Clone, PartialEq)]

@@ -58,6 +58,53 @@ pub struct Verdict {
     pub warm_up_operations: u64,
     /// What was mended before judging, a phrase each.
     pub repairs: Vec<String>,
+    /// The second opinion: p-value of betting on single increments being above the floor. It needs no correction for the
+    /// number of looks. Absent where nobody betted (raw samples).
+    #[serde(default)]
+    pub bets_p_value: Option<f64>,
+    /// The work itself changed while it was measured, which is why nothing can be said.
+    #[serde(default)]
+    pub work_change: Option<WorkChange>,
+    /// Operations became at least twice as slow; says nothing against the verdict, for a leak may be what slows them.
+    #[serde(default)]
+    pub slowdown: Option<WorkChange>,
+}
+
+impl Verdict {
+    /// The same measurement, but inconclusive for a reason that the series alone does not show.
+    #[must_use]
+    pub fn reopened(self, reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Inconclusive,
+            reason: reason.into(),
+            bound: None,
+            ..self
+        }
+    }
+}
+
+/// Work that is not the same at the end of a series as at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WorkChange {
+    /// What of it.
+    pub work: Work,
+    /// Its level in the first third of the series.
+    pub from: f64,
+    /// Its level in the last third.
+    pub to: f64,
+}
+
+/// What an operation consists of, seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Work {
+    /// Bytes of the answer, per operation.
+    ResponseBytes,
+    /// Nanoseconds an operation takes.
+    OperationNs,
+    /// Share of the operations that fail, 0 to 1.
+    ErrorShare,
 }
 
 /// Measured growth on the wire.
@@ -88,6 +135,10 @@ pub struct Growth {
     /// Share of increments that point the way of the growth.
     #[serde(with = "crate::units::nullable")]
     pub consistency: f64,
+    /// Pearson's correlation of the readings with the operations done. Near 1 says no more than that both grew; far below
+    /// it, that operations are not what memory follows.
+    #[serde(default)]
+    pub correlation: Option<f64>,
 }
 
 /// A closed 95 % interval.
@@ -150,6 +201,21 @@ impl From<&judge::Growth> for Growth {
             }),
             acceleration: g.acceleration,
             consistency: g.consistency,
+            correlation: g.correlation,
+        }
+    }
+}
+
+impl From<judge::WorkChange> for WorkChange {
+    fn from(change: judge::WorkChange) -> Self {
+        Self {
+            work: match change.work {
+                judge::Work::ResponseBytes => Work::ResponseBytes,
+                judge::Work::ErrorShare => Work::ErrorShare,
+                _ => Work::OperationNs,
+            },
+            from: change.from,
+            to: change.to,
         }
     }
 }
@@ -182,6 +248,15 @@ impl From<&judge::Verdict> for Verdict {
             alpha: v.guarantee.alpha,
             warm_up_operations: v.guarantee.warm_up_operations,
             repairs: v.repairs.iter().map(repair_text).collect(),
+            bets_p_value: v.bets_p_value,
+            work_change: match v.outcome {
+                judge::Outcome::Inconclusive {
+                    reason: judge::Reason::WorkChanged(change),
+                    ..
+                } => Some(change.into()),
+                _ => None,
+            },
+            slowdown: v.slowdown.map(WorkChange::from),
         }
     }
 }
@@ -220,12 +295,12 @@ fn work_text(change: judge::WorkChange) -> String {
     let judge::WorkChange { work, from, to } = change;
     match work {
         judge::Work::ResponseBytes => format!(
-            "the work changed: answers grew from {} to {} each; test operations whose answer stays the same",
+            "the work changed: answers grew from {} to {} each, and memory may follow them",
             crate::units::bytes(from),
             crate::units::bytes(to)
         ),
         judge::Work::ErrorShare => format!(
-            "the work changed: {:.1} % of the operations failed at first and {:.1} % in the end; mend the errors first",
+            "the work changed: {:.1} % of the operations failed at first and {:.1} % in the end",
             100.0 * from,
             100.0 * to
         ),
