@@ -55,7 +55,7 @@ impl Session<'_> {
             return Ok(());
         }
         let needed = plimsoll_probe::headroom_for_snapshot(heap_used as u64);
-        let left = service.process.memory_left();
+        let left = self.room().left();
         if let Some(left) = left.filter(|left| *left < needed && !self.config.check.force_snapshot)
         {
             self.found(Finding::warning(

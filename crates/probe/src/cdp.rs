@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{HandshakeError, Message, WebSocket};
+use tungstenite::{HandshakeError, Message, Utf8Bytes, WebSocket};
 
 use crate::{Error, os};
 
@@ -190,29 +190,52 @@ impl Cdp {
             }
         }
         loop {
-            let message = match self.socket.read() {
-                Ok(message) => message,
-                Err(tungstenite::Error::Io(error)) if is_transient(&error) => {
-                    wait(self.socket.get_ref(), false, cx, method)?;
-                    continue;
-                }
-                Err(error) => return Err(failure(error)),
-            };
-            // Pings are answered inside `read`.
-            let Message::Text(text) = message else {
-                continue;
-            };
-            let incoming: Incoming<'_> = serde_json::from_str(text.as_str())
-                .map_err(|error| broken(format!("a message that does not parse: {error}")))?;
-            if let Some(method) = &incoming.method {
-                let params = incoming.params.map_or("{}", RawValue::get);
-                on_event(Event { method, params })?;
+            let text = self.next(cx, method)?;
+            let incoming = Incoming::parse(&text)?;
+            if let Some(event) = incoming.event() {
+                on_event(event)?;
             } else if incoming.id == Some(id) {
                 return incoming.answer(method);
             }
+            // Endless events must not hold a call beyond its deadline.
             if cx.is_over() {
-                // Endless events must not hold a call beyond its deadline.
                 return Err(over(cx, method));
+            }
+        }
+    }
+
+    /// Waits for events until `is_last` says that this was the one.
+    ///
+    /// # Errors
+    /// As [`Cdp::call`].
+    pub fn listen(
+        &mut self,
+        cx: &Cx,
+        is_last: &mut dyn FnMut(Event<'_>) -> bool,
+    ) -> Result<(), Error> {
+        const WHAT: &str = "wait for events";
+        loop {
+            let text = self.next(cx, WHAT)?;
+            if Incoming::parse(&text)?.event().is_some_and(&mut *is_last) {
+                return Ok(());
+            }
+            if cx.is_over() {
+                return Err(over(cx, WHAT));
+            }
+        }
+    }
+
+    /// The next message with text in it.
+    fn next(&mut self, cx: &Cx, operation: &str) -> Result<Utf8Bytes, Error> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return Ok(text),
+                // Pings are answered inside `read`.
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) if is_transient(&error) => {
+                    wait(self.socket.get_ref(), false, cx, operation)?;
+                }
+                Err(error) => return Err(failure(error)),
             }
         }
     }
@@ -237,7 +260,19 @@ struct CallError {
     message: String,
 }
 
-impl Incoming<'_> {
+impl<'a> Incoming<'a> {
+    fn parse(text: &'a str) -> Result<Self, Error> {
+        serde_json::from_str(text)
+            .map_err(|error| broken(format!("a message that does not parse: {error}")))
+    }
+
+    fn event(&self) -> Option<Event<'_>> {
+        Some(Event {
+            method: self.method.as_deref()?,
+            params: self.params.map_or("{}", RawValue::get),
+        })
+    }
+
     fn answer(self, method: &str) -> Result<Value, Error> {
         if let Some(error) = self.error {
             return Err(Error::Refused {

@@ -4,11 +4,11 @@
 //! has ended and its pid is given to somebody else, every reading answers `None`. A zombie has ended.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plimsoll_model::{ProcessId, ProcessInfo, Role};
@@ -145,12 +145,58 @@ impl Process {
     /// Whether the environment it was started with holds this variable; `None` if that is not readable.
     pub fn started_with(&self, variable: &str) -> Option<bool> {
         let environment = self.read(c"environ")?;
-        let mut entries = procfs::parse_strings(&environment);
-        Some(entries.any(|entry| {
-            entry
-                .strip_prefix(variable.as_bytes())
-                .is_some_and(|rest| rest.first() == Some(&b'='))
-        }))
+        Some(procfs::variable(&environment, variable).is_some())
+    }
+
+    /// A variable of the environment it was started with; `None` if it has none, or that is not readable.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        procfs::variable(&self.read(c"environ")?, name)
+    }
+
+    /// The name of its executable's file; empty if not readable.
+    pub fn name(&self) -> String {
+        let (executable, _) = self.command();
+        let path = executable.unwrap_or_default();
+        // The kernel says so of a file that was replaced since.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        path.rsplit('/').next().unwrap_or(path).to_owned()
+    }
+
+    /// Whether its executable reads `NODE_OPTIONS` and answers `SIGUSR1` with an inspector, by its name.
+    pub fn is_node(&self) -> bool {
+        let name = self.name();
+        name.starts_with("node") || name == "electron"
+    }
+
+    /// The user it acts as; `None` if it has ended.
+    pub fn owner(&self) -> Option<u32> {
+        procfs::effective_user(&self.read(c"status")?)
+    }
+
+    /// Whether a signal has a handler in it; `None` if it has ended.
+    pub(crate) fn catches(&self, signal: i32) -> Option<bool> {
+        procfs::catches(&self.read(c"status")?, signal)
+    }
+
+    /// The pid it knows itself by: another than ours for it inside a pid namespace of its own.
+    pub(crate) fn own_pid(&self) -> Option<u32> {
+        procfs::innermost_pid(&self.read(c"status")?)
+    }
+
+    /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own. Those that cannot be read are taken
+    /// for ours.
+    pub(crate) fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        names.iter().copied().find(|name| {
+            let path = format!("ns/{name}");
+            let theirs = CString::new(path.clone())
+                .ok()
+                .and_then(|path| self.read_link(&path));
+            let ours = std::fs::read_link(Path::new("/proc/self").join(path));
+            match (theirs, ours) {
+                (Some(theirs), Ok(ours)) => *theirs != *ours.to_string_lossy(),
+                _ => false,
+            }
+        })
     }
 
     /// CPU time used so far, user and system, without its children; in steps of a clock tick (usually 10 ms).
@@ -196,54 +242,9 @@ impl Process {
         self.is_alive().then_some(())
     }
 
-    /// The memory limit of its control group, of either version: the smallest from its group up to the root, in bytes.
-    /// `None` if nothing limits it or nothing can be read.
-    pub fn cgroup_limit(&self) -> Option<u64> {
-        self.memory_groups()
-            .iter()
-            .filter_map(|(controller, directory)| controller.limit(directory))
-            .min()
-    }
-
-    /// Memory that it could still take before the kernel kills somebody: what is available on this computer or left in
-    /// the tightest of its control groups, whichever is less, in bytes.
-    pub fn memory_left(&self) -> Option<u64> {
-        let groups = self.memory_groups();
-        let left = groups.iter().filter_map(|(controller, directory)| {
-            let limit = controller.limit(directory)?;
-            Some(limit.saturating_sub(controller.usage(directory)?))
-        });
-        let host = procfs::available_memory(&std::fs::read("/proc/meminfo").ok()?);
-        left.chain(host).min()
-    }
-
-    /// Its control groups that can limit memory, from its own up to the root of what is mounted here.
-    fn memory_groups(&self) -> Vec<(procfs::Controller, PathBuf)> {
-        let (Some(groups), Ok(mountinfo)) = (
-            self.read(c"cgroup"),
-            std::fs::read_to_string("/proc/self/mountinfo"),
-        ) else {
-            return Vec::new();
-        };
-        let mounts = procfs::mounts(&mountinfo);
-        let groups = String::from_utf8_lossy(&groups);
-        let mut found = Vec::new();
-        for (controller, group) in procfs::memory_controller(&groups) {
-            let Some(mount) = mounts.iter().find(|mount| mount.controller == controller) else {
-                continue;
-            };
-            let point = Path::new(&mount.point);
-            // Outside of what is mounted here (another namespace), the mount point is the nearest group to be seen.
-            let below = Path::new(group)
-                .strip_prefix(&mount.root)
-                .ok()
-                .filter(|below| !below.starts_with(".."))
-                .unwrap_or(Path::new(""));
-            let inside = point.join(below);
-            let directories = inside.ancestors().take_while(|d| d.starts_with(point));
-            found.extend(directories.map(|d| (controller, d.to_owned())));
-        }
-        found
+    /// Its `cgroup` file.
+    pub(crate) fn cgroup_file(&self) -> Option<Vec<u8>> {
+        self.read(c"cgroup")
     }
 
     /// Its state, parent, group and session now.
@@ -282,7 +283,12 @@ impl Process {
 
 /// Memory of this computer, in bytes.
 pub fn host_memory() -> Option<u64> {
-    procfs::total_memory(&std::fs::read("/proc/meminfo").ok()?)
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemTotal")
+}
+
+/// What this computer could still give to processes, in bytes.
+pub fn available_memory() -> Option<u64> {
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemAvailable")
 }
 
 /// What this process itself has used: the observer's own cost.
@@ -321,8 +327,7 @@ mod tests {
         assert!(own.is_alive());
         assert!(own.memory().unwrap().rss <= peak.max(own.memory().unwrap().rss));
         assert!(own.cpu_seconds().is_some());
-        let limit = own.cgroup_limit();
-        assert!(limit.is_none_or(|limit| limit > 0));
+        assert!(available_memory().unwrap() <= host);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Where a process's memory limit is written: control groups of either version, also mixed on one host.
 
-use std::path::Path;
-
 use super::parse_integer;
 
 /// Version of the hierarchy that has the memory controller.
@@ -14,27 +12,29 @@ pub(crate) enum Controller {
 }
 
 impl Controller {
-    /// The limit of the group in this directory; `None` if it has none.
-    pub(crate) fn limit(self, directory: &Path) -> Option<u64> {
-        let name = match self {
+    /// The file that holds the limit of one group.
+    pub(crate) fn limit_file(self) -> &'static str {
+        match self {
             Self::V1 => "memory.limit_in_bytes",
             Self::V2 => "memory.max",
-        };
-        parse_limit(&std::fs::read_to_string(directory.join(name)).ok()?)
+        }
     }
 
-    /// What the group uses and could not give back at once: pages of files that nobody needs are no use.
-    pub(crate) fn usage(self, directory: &Path) -> Option<u64> {
-        let (total, idle) = match self {
-            Self::V1 => ("memory.usage_in_bytes", "total_inactive_file "),
-            Self::V2 => ("memory.current", "inactive_file "),
-        };
-        let used = parse_limit(&std::fs::read_to_string(directory.join(total)).ok()?)?;
-        let stat = std::fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
-        let idle = stat
-            .lines()
-            .find_map(|line| parse_integer(line.strip_prefix(idle)?.trim().as_bytes()));
-        Some(used.saturating_sub(idle.unwrap_or(0)))
+    /// The file that holds what one group uses.
+    pub(crate) fn usage_file(self) -> &'static str {
+        match self {
+            Self::V1 => "memory.usage_in_bytes",
+            Self::V2 => "memory.current",
+        }
+    }
+
+    /// The line of `memory.stat` that says how much of that the kernel would drop first.
+    pub(crate) fn droppable_key(self) -> &'static str {
+        match self {
+            // Without `total_` only the group itself counts, and not those below it.
+            Self::V1 => "total_inactive_file",
+            Self::V2 => "inactive_file",
+        }
     }
 }
 
@@ -113,6 +113,22 @@ pub(crate) fn parse_limit(text: &str) -> Option<u64> {
     parse_integer(text.trim().as_bytes()).filter(|&bytes| bytes < 1 << 62)
 }
 
+/// The number after a key in a file of `key number` lines.
+pub(crate) fn parse_keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+        .and_then(|number| parse_integer(number.trim().as_bytes()))
+}
+
+/// Seconds of stall from a pressure file: the total of its `some` line, which is in microseconds.
+pub(crate) fn parse_stall(text: &str) -> Option<f64> {
+    let some = text.lines().find(|line| line.starts_with("some "))?;
+    let total = some
+        .split(' ')
+        .find_map(|word| word.strip_prefix("total="))?;
+    Some(parse_integer(total.as_bytes())? as f64 / 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,22 +169,6 @@ mod tests {
                 (Controller::V2, "/user.slice/x:y"),
             ]
         );
-    }
-
-    #[test]
-    fn pages_of_files_that_nobody_needs_are_no_use() {
-        let group = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(group.path().join(name), text).unwrap();
-        write("memory.max", "1000\n");
-        write("memory.current", "700\n");
-        write(
-            "memory.stat",
-            "anon 300\ninactive_file 350\nactive_file 50\n",
-        );
-        assert_eq!(Controller::V2.limit(group.path()), Some(1000));
-        assert_eq!(Controller::V2.usage(group.path()), Some(350));
-        assert_eq!(Controller::V1.limit(group.path()), None);
-        assert_eq!(Controller::V1.usage(group.path()), None);
     }
 
     #[test]
