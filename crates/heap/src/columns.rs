@@ -200,6 +200,8 @@ pub(crate) struct Locations {
     /// Node and index into `positions`.
     pub(crate) of_node: Vec<(u32, u32)>,
     pub(crate) positions: Vec<Position>,
+    /// Nodes of scripts by the runtime's number, where the file says it.
+    pub(crate) scripts: FxHashMap<u32, u32>,
     known: FxHashMap<Position, u32>,
 }
 
@@ -228,6 +230,8 @@ pub(crate) struct LocationRows<'a> {
     pub(crate) meta: &'a Meta,
     /// Columns of node, script, line, column.
     pub(crate) columns: [usize; 4],
+    /// Column of the script's node, which newer versions have.
+    pub(crate) script_node: Option<usize>,
     pub(crate) locations: &'a mut Locations,
 }
 
@@ -238,12 +242,26 @@ impl Rows for LocationRows<'_> {
         if node % fields != 0 || node / fields >= self.meta.node_count {
             return Err(format!("a location of {node}, which is no node"));
         }
+        let (Ok(script), Ok(line), Ok(column)) = (
+            u32::try_from(script),
+            u32::try_from(line),
+            u32::try_from(column),
+        ) else {
+            // V8 writes -1 for a place it does not know.
+            return Ok(());
+        };
         let position = Position {
-            script: narrow(script, "a script")?,
-            line: narrow(line, "a line")?,
-            column: narrow(column, "a column")?,
+            script,
+            line,
+            column,
         };
         let locations = &mut *self.locations;
+        if let Some(script_node) = self.script_node {
+            let node = record[script_node] / fields;
+            if node < self.meta.node_count {
+                locations.scripts.insert(script, node as u32);
+            }
+        }
         let next = locations.positions.len() as u32;
         let index = *locations.known.entry(position).or_insert_with(|| {
             locations.positions.push(position);
@@ -254,7 +272,7 @@ impl Rows for LocationRows<'_> {
     }
 }
 
-/// A flat array kept as it is.
+/// A flat array kept as it is; negative numbers in two's complement.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) fields: usize,
@@ -264,7 +282,11 @@ pub(crate) struct Table {
 impl Rows for Table {
     fn row(&mut self, record: &[u64; MOST_FIELDS]) -> Result<(), String> {
         for value in &record[..self.fields] {
-            self.values.push(narrow(*value, "a value")?);
+            let value = value.cast_signed();
+            let fits = i32::try_from(value).map(i32::cast_unsigned);
+            let fits = fits.or_else(|_| u32::try_from(value));
+            self.values
+                .push(fits.map_err(|_| format!("a value of {value}, beyond 2^32"))?);
         }
         Ok(())
     }

@@ -371,38 +371,47 @@ impl Snapshot {
 
 const SCRIPT: &str = "system / Script / ";
 
-/// Scripts by number. A script's node has its name either in its own name or behind `name`; its number
-/// stands nowhere but in the locations of its functions, so it is found through one of them.
+/// Names of scripts by number. Newer files say which node a script is; in older ones its number stands nowhere
+/// but in the locations of its functions, so it is found through one of them.
 fn script_names(snapshot: &Snapshot) -> FxHashMap<u32, u32> {
     let mut names = FxHashMap::default();
+    let mut known: Vec<(u32, u32)> = snapshot
+        .locations
+        .scripts
+        .iter()
+        .map(|(script, node)| (*script, *node))
+        .collect();
+    known.sort_unstable();
+    for (script, node) in known {
+        if let Some(name) = script_name(snapshot, Node(node)) {
+            names.insert(script, name);
+        }
+    }
     for (node, position) in &snapshot.locations.of_node {
         let script = snapshot.locations.positions[*position as usize].script;
         if names.contains_key(&script) || snapshot.nodes.kind(*node) != NodeKind::Closure {
             continue;
         }
-        let node = Node(*node);
-        let name = snapshot
-            .follow(node, EdgeKind::Internal, "shared")
+        let follow = |node, name| snapshot.follow(node, EdgeKind::Internal, name);
+        let name = follow(Node(*node), "shared")
             .and_then(|shared| {
-                snapshot
-                    .follow(shared, EdgeKind::Internal, "script")
-                    .or_else(|| snapshot.follow(shared, EdgeKind::Internal, "script_or_debug_info"))
+                follow(shared, "script").or_else(|| follow(shared, "script_or_debug_info"))
             })
-            .and_then(|script| {
-                if snapshot.raw_name(script.0).starts_with(SCRIPT.as_bytes()) {
-                    return Some(snapshot.nodes.names[script.0 as usize]);
-                }
-                let name = snapshot
-                    .follow(script, EdgeKind::Internal, "name")
-                    .or_else(|| snapshot.follow(script, EdgeKind::Internal, "source_url"))?;
-                snapshot
-                    .kind(name)
-                    .is_string()
-                    .then(|| snapshot.nodes.names[name.0 as usize])
-            });
+            .and_then(|script| script_name(snapshot, script));
         if let Some(name) = name {
             names.insert(script, name);
         }
     }
     names
+}
+
+/// A script's node has its name either in its own name or behind it.
+fn script_name(snapshot: &Snapshot, script: Node) -> Option<u32> {
+    let name_of = |node: Node| snapshot.nodes.names[node.0 as usize];
+    if snapshot.raw_name(script.0).starts_with(SCRIPT.as_bytes()) {
+        return Some(name_of(script));
+    }
+    let follow = |name| snapshot.follow(script, EdgeKind::Internal, name);
+    let name = follow("name").or_else(|| follow("source_url"))?;
+    snapshot.kind(name).is_string().then(|| name_of(name))
 }

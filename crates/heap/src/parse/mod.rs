@@ -378,7 +378,12 @@ impl Reader {
             Section::Scopes(index) => self.scopes[index].fields = fields,
             Section::Locations => {}
         }
-        self.state = State::Numbers(section, Numbers::new(key, fields));
+        // Only what every snapshot has is held to being unsigned: scopes have negative ids.
+        let numbers = match section {
+            Section::Nodes | Section::Edges => Numbers::new(key, fields),
+            _ => Numbers::signed(key, fields),
+        };
+        self.state = State::Numbers(section, numbers);
         Ok(())
     }
 
@@ -445,6 +450,7 @@ impl Reader {
                         let mut rows = LocationRows {
                             meta,
                             columns: [node, script, line, column],
+                            script_node: find("script_object_index"),
                             locations: &mut self.locations,
                         };
                         numbers.feed(bytes, at, base, &mut rows)?

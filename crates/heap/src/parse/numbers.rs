@@ -21,6 +21,9 @@ pub(crate) struct Numbers {
     filled: usize,
     /// The digits seen so far of a number that the last chunk may have cut.
     partial: Option<u64>,
+    /// Whether numbers may be negative; they are handed on in two's complement.
+    signed: bool,
+    negative: bool,
     /// Where the current record began.
     row_at: u64,
 }
@@ -34,7 +37,17 @@ impl Numbers {
             record: [0; MOST_FIELDS],
             filled: 0,
             partial: None,
+            signed: false,
+            negative: false,
             row_at: 0,
+        }
+    }
+
+    /// As [`Numbers::new`], for an array that may hold negative numbers.
+    pub(crate) fn signed(section: &'static str, fields: usize) -> Self {
+        Self {
+            signed: true,
+            ..Self::new(section, fields)
         }
     }
 
@@ -81,6 +94,9 @@ impl Numbers {
                     };
                     self.partial = Some(value);
                 }
+                b'-' if self.signed && self.partial.is_none() && !self.negative => {
+                    self.negative = true;
+                }
                 b',' | b'\n' | b' ' | b'\r' | b'\t' => self.flush(base + at as u64, rows)?,
                 b']' => {
                     self.flush(base + at as u64, rows)?;
@@ -117,7 +133,12 @@ impl Numbers {
         if self.filled == 0 {
             self.row_at = at;
         }
-        self.record[self.filled] = value;
+        self.record[self.filled] = if self.negative {
+            self.negative = false;
+            value.wrapping_neg()
+        } else {
+            value
+        };
         self.filled += 1;
         if self.filled == self.fields {
             self.filled = 0;
@@ -212,6 +233,18 @@ mod tests {
                 assert!(ended);
                 assert_eq!(all.0, wanted, "cut at {first} and {second}");
             }
+        }
+    }
+
+    #[test]
+    fn negative_numbers_are_read_where_they_belong() {
+        for cut in 0..8 {
+            let mut numbers = Numbers::signed("test", 1);
+            let mut all = All(Vec::new());
+            let text = b"-2,13,-7]";
+            numbers.feed(&text[..cut], 0, 0, &mut all).unwrap();
+            numbers.feed(&text[cut..], 0, 0, &mut all).unwrap();
+            assert_eq!(all.0, [2_u64.wrapping_neg(), 13, 7_u64.wrapping_neg()]);
         }
     }
 
