@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist`, `figures` and `culprits`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -10,6 +10,7 @@
     reason = "a chore talks to whoever started it"
 )]
 
+mod culprits;
 mod dist;
 mod figures;
 mod runner;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 4] = [
+const CHORES: [(&str, &str); 5] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -39,6 +40,10 @@ const CHORES: [(&str, &str); 4] = [
     (
         "figures",
         "what the changelog quotes, measured here; takes most of an hour",
+    ),
+    (
+        "culprits",
+        "whether the culprit of every known leak is named; takes half an hour",
     ),
 ];
 
@@ -62,6 +67,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
         "dist" => dist::run(),
+        "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -87,7 +93,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist, figures"
+            "no chore is called 'tset'; there are: test, tidy, dist, figures, culprits"
         );
     }
 }

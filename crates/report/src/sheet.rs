@@ -14,8 +14,18 @@ const GAP: &str = "  ";
 /// Renders a table for a terminal.
 pub fn sheet_text(sheet: &Sheet, style: Style) -> String {
     let mut page = Page::new(style);
+    let label = sheet.facts.iter().map(|(name, _)| columns(name)).max();
+    let label = label.unwrap_or(0);
+    let room = usize::from(style.width.max(40)).saturating_sub(label + 2);
     for (name, value) in &sheet.facts {
-        page.entry(name, Tone::Label, &[cell(value)]);
+        let value = disarm(&cell(value));
+        // A long fact, such as a path, goes on below its first line.
+        let mut lines = wrapped(&value, room).into_iter();
+        let first = format!("  {}", lines.next().unwrap_or_default());
+        page.row(name, Tone::Label, label, &first);
+        for line in lines {
+            page.row("", Tone::Plain, label, &format!("  {line}"));
+        }
     }
     if !sheet.rows.is_empty() {
         if !sheet.facts.is_empty() {
@@ -34,6 +44,23 @@ pub fn sheet_text(sheet: &Sheet, style: Style) -> String {
         page.entry("note", Tone::Label, &[note]);
     }
     page.finish()
+}
+
+/// Breaks at blanks where a line is longer than the room.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("begun with one");
+        if !last.is_empty() && columns(last) + 1 + columns(word) > room {
+            lines.push(shorten(word, room));
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(&shorten(word, room));
+        }
+    }
+    lines
 }
 
 fn table(sheet: &Sheet, page: &mut Page) {

@@ -143,8 +143,6 @@ struct Kin {
     origin: Origin,
     rank: u8,
     sample: Node,
-    /// Dominated by one of their own class.
-    inner: u32,
 }
 
 #[derive(Debug, Default)]
@@ -190,7 +188,6 @@ pub(super) fn rank(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Vec
                 .map_or_else(|| place_origin(snapshot, node), |p| origin(&p.script)),
             rank: sort_of(snapshot.kind(node), &class.name),
             sample: node,
-            inner: 0,
         });
         kin.counts[window] += 1;
         kin.shallow += bytes;
@@ -199,7 +196,8 @@ pub(super) fn rank(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Vec
                 kin.outermost[window] += 1;
                 kin.retained += heap.retained(node);
             }
-            Some(above) if key(classes.class(above)) == key(class) => kin.inner += 1,
+            // Those of one class that hang on each other would count the last of them over and over.
+            Some(above) if key(classes.class(above)) == key(class) => {}
             Some(_) => kin.retained += heap.retained(node),
         }
         kin.sample = node;
@@ -342,8 +340,14 @@ fn gain(
         counts: kin.counts,
         bytes_per_op,
         native_per_op: windows.per_op(group.native.map(|b| b as f64)),
-        chained: f64::from(kin.inner) > 0.5 * f64::from(count),
+        chained: is_chain(group, count),
     })
+}
+
+/// Whether most of what is new hangs on other new things: a list, or scopes that refer to the one before.
+fn is_chain(group: &Group, count: u32) -> bool {
+    let outermost: u32 = group.kin.values().flat_map(|k| k.outermost).sum();
+    5 * outermost < count
 }
 
 /// What is added to a list hangs on what was added before: the owner is who holds the first of them.

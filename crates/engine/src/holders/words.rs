@@ -149,6 +149,9 @@ pub(super) fn pattern(heap: &Heap, gain: &Gain, holder: &Holder) -> &'static str
     if passes(&["WebAssembly.Memory", "WebAssembly.Instance"]) || class.starts_with("WebAssembly") {
         return "WebAssembly memory";
     }
+    if named("pipes") {
+        return "streams left open";
+    }
     let listening = [
         "_events",
         "_listeners",
@@ -175,25 +178,17 @@ pub(super) fn pattern(heap: &Heap, gain: &Gain, holder: &Holder) -> &'static str
     if settled && container != "Map" && container != "Array" {
         return "pending promises/tasks";
     }
+    let through_scopes = || way.iter().any(|c| c.starts_with("system / Context"));
     match container {
         "Map" | "MapCache" => "unbounded map",
         "Set" => "unbounded set",
         "Array" => "queue build-up",
         "WeakMap" | "WeakSet" => "weak map misuse",
-        _ if gain.chained && way.iter().any(|c| c.starts_with("system / Context")) => {
-            "closure capture"
-        }
-        _ if gain.chained => "queue build-up",
         "global" => "global reference",
+        _ if gain.chained && through_scopes() => "closure capture",
+        _ if gain.chained => "queue build-up",
+        "scope" => "closure capture",
         _ if container.starts_with("function ") => "global reference",
-        _ => match gain.containers.len() {
-            0 if is_dictionary(heap, gain.owner) => "unbounded map",
-            0 => "closure capture",
-            _ => "unbounded map",
-        },
+        _ => "unbounded map",
     }
-}
-
-fn is_dictionary(heap: &Heap, node: Node) -> bool {
-    heap.snapshot().kind(node) == NodeKind::Object
 }

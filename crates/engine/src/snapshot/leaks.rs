@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use plimsoll_heap::{Classes, Heap, Snapshot, Window};
 use plimsoll_model::{Cell, Sheet};
 
-use super::{analyse, failed, object, open_file};
+use super::compare::{Names, not_comparable};
+use super::{analyse, failed, object, open, open_file};
 use crate::error::Error;
 use crate::holders;
 
@@ -28,11 +29,20 @@ pub fn leaks(files: &[PathBuf], operations: f64, rows: usize) -> Result<Sheet, E
             ));
         }
     };
+    let names = early
+        .first()
+        .map(|path| open(path).map(|snapshot| (path, Names::of(&snapshot))))
+        .transpose()?;
     let early: Vec<Window> = early
         .iter()
         .map(|path| window(path))
         .collect::<Result<_, _>>()?;
-    let snapshot = super::open(last)?;
+    let snapshot = open(last)?;
+    if let Some((first, names)) = names
+        && !names.agree(&snapshot)
+    {
+        return Err(not_comparable(first, last));
+    }
     let mut sheet = Sheet::new(
         "leaks",
         &[
