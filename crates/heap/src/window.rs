@@ -46,6 +46,8 @@ impl Tally {
 #[derive(Debug)]
 pub struct Window {
     ids: Ids,
+    /// Some objects and functions with their kind, sorted by id: an id never changes from one to the other.
+    sample: Vec<(u32, NodeKind)>,
     classes: Vec<(String, Tally)>,
     total: Tally,
 }
@@ -89,13 +91,25 @@ impl Window {
         self.total
     }
 
-    pub(crate) fn from_parts(ids: Ids, classes: Vec<(String, Tally)>, total: Tally) -> Self {
-        Self {
-            ids,
-            classes,
-            total,
+    /// Of the objects sampled here that are among `nodes` too: how many there are, and how many of them are
+    /// something else there. Within one process none are.
+    pub(crate) fn differing(&self, nodes: impl Iterator<Item = (u32, NodeKind)>) -> (usize, usize) {
+        let (mut all, mut other) = (0, 0);
+        for (id, kind) in nodes.filter(|(id, _)| is_sampled(*id)) {
+            if let Ok(at) = self.sample.binary_search_by_key(&id, |(known, _)| *known) {
+                all += 1;
+                other += usize::from(self.sample[at].1 != kind);
+            }
         }
+        (all, other)
     }
+}
+
+/// One in so many ids is sampled.
+const SAMPLED: u32 = 61;
+
+fn is_sampled(id: u32) -> bool {
+    (id / 2).is_multiple_of(SAMPLED)
 }
 
 /// A push parser that keeps a [`Window`].
@@ -176,6 +190,7 @@ impl Ids {
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     ids: Ids,
+    sample: Vec<(u32, NodeKind)>,
     nodes: u64,
     total: Tally,
     /// Kinds whose class is not their name.
@@ -202,16 +217,19 @@ impl Rows for TallyRows<'_> {
             .map_err(|_| format!("an id of {}, beyond 2^32", record[columns.id]))?;
         tallies.ids.insert(id, tallies.nodes as usize);
         tallies.nodes += 1;
-        let size = record[columns.size];
-        if size == 0 {
-            return Ok(());
-        }
-        tallies.total.add(size);
         let kind = usize::try_from(record[columns.kind])
             .ok()
             .and_then(|kind| self.meta.node_kinds.get(kind))
             .copied()
             .unwrap_or(NodeKind::Other);
+        if is_sampled(id) && matches!(kind, NodeKind::Object | NodeKind::Closure) {
+            tallies.sample.push((id, kind));
+        }
+        let size = record[columns.size];
+        if size == 0 {
+            return Ok(());
+        }
+        tallies.total.add(size);
         match kind {
             NodeKind::Object | NodeKind::Native => {
                 let name = record[columns.name] as u32;
@@ -276,6 +294,12 @@ impl Tallies {
         }
         let mut classes: Vec<(String, Tally)> = classes.into_iter().collect();
         classes.sort_unstable_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.cmp(&b.0)));
-        Window::from_parts(self.ids, classes, self.total)
+        self.sample.sort_unstable();
+        Window {
+            ids: self.ids,
+            sample: self.sample,
+            classes,
+            total: self.total,
+        }
     }
 }
