@@ -243,7 +243,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs, color: Color) -> anyhow::Result<Exit
         Question::Leaks(a) => {
             let sheet = match &a.class {
                 Some(class) => snapshot::leaks_of_class(&a.files, class)?,
-                None => snapshot::leaks(&a.files, a.operations as f64, a.rows.rows)?,
+                None => snapshot::leaks(&a.files, a.operations, a.rows.rows)?,
             };
             (sheet, a.rows.json)
         }

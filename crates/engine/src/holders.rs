@@ -3,9 +3,9 @@
 //! The early windows keep ids only, a few bytes an object; the last keeps the graph. Bytes are parsed while they arrive.
 //! Which holder is to blame, `plimsoll_heap` decides; here its finding becomes a [`Culprit`].
 
-mod rank;
+mod growing;
+mod kind;
 mod source;
-mod words;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -14,10 +14,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use plimsoll_heap::{Classes, Heap, NodeKind, Parser, Snapshot, WindowParser};
-use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window, units};
+use plimsoll_heap::culprit::Origin;
+use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
+use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window};
 
 use crate::explain::Explainer;
+use crate::patterns;
 use crate::snapshot::object;
 
 /// What the snapshots left so far.
@@ -68,137 +70,123 @@ impl Explainer for Holders {
         let Some(snapshot) = kept.last.take() else {
             return Vec::new();
         };
-        let at = |window| {
-            kept.early
-                .iter()
-                .find(|(w, _)| *w == window)
-                .map(|(_, w)| w)
-        };
-        let operations = |window| {
-            let found = facts.operations.iter().find(|(w, _)| *w == window);
-            found.map(|(_, n)| *n as f64)
-        };
-        let (Some(baseline), Some(first), Some(second)) =
-            (at(Window::Baseline), at(Window::PlusN), at(Window::Plus2N))
-        else {
+        let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
+        // One that is missing was not taken, or under other numbers: nothing can be compared without it.
+        if !kept.early.iter().map(|(w, _)| *w).eq(early) {
+            return Vec::new();
+        }
+        let at = |window| facts.operations.iter().find(|(w, _)| *w == window);
+        let [Some((_, n0)), Some((_, n1)), Some((_, n2))] = early.map(at) else {
             return Vec::new();
         };
-        let (Some(n0), Some(n1), Some(n2)) = (
-            operations(Window::Baseline),
-            operations(Window::PlusN),
-            operations(Window::Plus2N),
-        ) else {
-            return Vec::new();
-        };
-        let windows = rank::Windows {
-            baseline,
-            first,
-            second: Some(second),
-            operations: [n1 - n0, n2 - n1],
-        };
+        let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
+        let operations = [n1 - n0, n2 - n1, 0];
         let rate = facts
             .verdicts
             .iter()
             .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
             .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
-        named(snapshot, &windows, rate)
+        named(snapshot, &earlier, &operations, rate).unwrap_or_default()
     }
 }
 
-/// Culprits are told down to this share of what the first one explains.
-const LEAST_SHARE: f64 = 0.05;
-/// And so many.
+/// So many culprits are told.
 const MOST: usize = 5;
 
-/// The culprits of snapshots that were taken by hand, the last one apart: three early ones, or two.
-pub(crate) fn of_windows(
+/// Who holds what is new since the earlier snapshots, whose growth is `rate` bytes per operation if that is known.
+pub(crate) fn named(
     last: Snapshot,
-    early: &[plimsoll_heap::Window],
-    operations: f64,
-) -> Vec<Culprit> {
-    let (baseline, first, second) = match early {
-        [baseline, first, second] => (baseline, first, Some(second)),
-        [baseline, first] => (baseline, first, None),
-        _ => return Vec::new(),
-    };
-    let windows = rank::Windows {
-        baseline,
-        first,
-        second,
-        operations: [operations, operations],
-    };
-    named(last, &windows, None)
-}
-
-/// The culprits of a heap whose growth is `rate` bytes per operation.
-fn named(snapshot: Snapshot, windows: &rank::Windows<'_>, rate: Option<f64>) -> Vec<Culprit> {
-    let heap = Heap::of(snapshot);
-    let classes = Classes::of(&heap);
-    let gains = rank::rank(&heap, &classes, windows);
-    let largest = gains.first().map_or(0.0, |g| g.bytes_per_op);
-    gains
-        .iter()
-        .filter(|g| g.bytes_per_op >= LEAST_SHARE * largest)
-        .take(MOST)
-        .map(|gain| culprit(&heap, gain, windows, rate))
-        .collect()
-}
-
-fn culprit(
-    heap: &Heap,
-    gain: &rank::Gain,
-    windows: &rank::Windows<'_>,
+    earlier: &[plimsoll_heap::Window],
+    operations: &[u64],
     rate: Option<f64>,
-) -> Culprit {
-    let snapshot = heap.snapshot();
-    let holder = words::Holder::of(heap, gain);
-    let pattern = words::pattern(heap, gain, &holder);
-    let advice = crate::patterns::pattern(pattern).map_or("", |p| p.advice);
-    let own = snapshot
-        .place(gain.sample)
-        .filter(|p| rank::is_user(&p.script));
-    let declared = holder
-        .script
-        .as_deref()
-        .zip(holder.names.last())
-        .and_then(|(script, name)| source::declaration(script, name));
-    let near = holder.near.clone();
-    let place = own
-        .as_ref()
-        .and_then(object::place)
-        .or(declared)
-        .or_else(|| near.as_ref().and_then(object::place));
-    let [a, b] = gain.counts;
-    let mut evidence = vec![format!(
-        "{} new after +N, {} more after +2N, all alive after idling",
-        units::count(f64::from(a)),
-        units::count(f64::from(b))
-    )];
-    let path: Vec<String> = holder
-        .script
-        .iter()
-        .map(|s| format!("module {}", s.rsplit('/').next().unwrap_or(s)))
-        .chain(holder.names.iter().cloned())
-        .chain([holder.container.clone(), gain.class.clone()])
-        .collect();
-    evidence.push(format!("root → {}", path.join(" → ")));
-    let _ = windows;
+) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
+    let heap = Heap::of(last);
+    let classes = Classes::of(&heap);
+    let windows = Windows {
+        earlier,
+        operations,
+    };
+    let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
+    let told = ranking.culprits.iter().take(MOST);
+    let mut culprits: Vec<Culprit> = told.map(|found| culprit(&heap, found, rate)).collect();
+    culprits.extend(growing::in_place(&heap, earlier, operations, rate));
+    culprits.sort_by(|a, b| {
+        let bytes = |c: &Culprit| c.bytes_per_op.unwrap_or(0.0);
+        bytes(b).total_cmp(&bytes(a))
+    });
+    Ok(culprits)
+}
+
+fn culprit(heap: &Heap, found: &plimsoll_heap::culprit::Culprit, rate: Option<f64>) -> Culprit {
+    let pattern = patterns::of_heap(found.pattern);
+    let holder = &found.holder;
+    let mut evidence = found.evidence.clone();
+    evidence.push(way(holder, &found.kind));
     Culprit {
-        kind: match snapshot.kind(gain.sample) {
-            NodeKind::Closure => format!("function {}", object::cut(&snapshot.name(gain.sample))),
-            _ => object::cut(&gain.class),
-        },
-        holder: Some(holder.text()),
-        place,
-        count_per_op: Some(gain.count_per_op),
-        bytes_per_op: Some(gain.bytes_per_op),
-        share: rate
-            .filter(|r| *r > 0.0)
-            .map(|r| (gain.bytes_per_op / r).min(1.0)),
-        pattern: pattern.to_owned(),
-        advice: advice.to_owned(),
+        kind: kind::of(heap, found),
+        holder: Some(told(holder)),
+        place: place(found),
+        count_per_op: Some(found.count_per_op),
+        bytes_per_op: Some(found.bytes_per_op),
+        share: Some(match rate {
+            Some(rate) if rate > 0.0 => (found.bytes_per_op / rate).min(1.0),
+            _ => found.share,
+        }),
+        pattern: pattern.map_or(found.pattern.name(), |p| p.name).to_owned(),
+        advice: pattern.map_or("", |p| p.advice).to_owned(),
         evidence,
     }
+}
+
+/// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
+/// where neither is known, whatever is.
+fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
+    let own = found
+        .place
+        .as_ref()
+        .filter(|_| found.origin == Origin::User);
+    let holder = found.holder.place.as_ref();
+    let is_holders = |place: &&plimsoll_heap::Place| Some(*place) == holder;
+    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
+    let declared = || {
+        let place = holder.or(own)?;
+        let is_user = plimsoll_heap::culprit::origin(&place.script) == Origin::User;
+        let names = [last, found.holder.name.split(['.', '[']).next()?];
+        let mut lines = names
+            .into_iter()
+            .filter_map(|n| source::declaration(&place.script, n));
+        lines.next().filter(|_| is_user)
+    };
+    // A function beside the holder says less than the line that declares it.
+    own.filter(|p| !is_holders(p))
+        .and_then(object::place)
+        .or_else(declared)
+        .or_else(|| own.and_then(object::place))
+        .or_else(|| found.place.as_ref().and_then(object::place))
+        .or_else(|| holder.and_then(object::place))
+}
+
+/// ``Map `sessions` (store.js)``.
+fn told(holder: &plimsoll_heap::culprit::Holder) -> String {
+    let script = holder.place.as_ref().map(|p| p.script.as_str());
+    match script.and_then(file_name) {
+        Some(file) => format!("{} `{}` ({file})", holder.class, holder.name),
+        None => format!("{} `{}`", holder.class, holder.name),
+    }
+}
+
+fn file_name(script: &str) -> Option<&str> {
+    script.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
+/// `root → module store.js → sessions → Map → Session`: the way without what is the runtime's own.
+fn way(holder: &plimsoll_heap::culprit::Holder, kind: &str) -> String {
+    let script = holder.place.as_ref().and_then(|p| file_name(&p.script));
+    let parts = script
+        .map(|file| format!("module {file}"))
+        .into_iter()
+        .chain([holder.name.clone(), holder.class.clone(), object::cut(kind)]);
+    format!("root → {}", parts.collect::<Vec<_>>().join(" → "))
 }
 
 /// A snapshot on its way in.

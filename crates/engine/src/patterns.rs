@@ -31,6 +31,21 @@ pub fn pattern(name: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|p| p.slug() == wanted)
 }
 
+/// The pattern that a heap's holder was found to follow.
+pub(crate) fn of_heap(found: plimsoll_heap::culprit::Pattern) -> Option<&'static Pattern> {
+    let name = match found.id() {
+        "unbounded-array" | "linked-list" => "queue build-up",
+        "pending-promises" => "pending promises/tasks",
+        "open-connections" => "connections left open",
+        "open-streams" => "streams left open",
+        "workers" => "workers left running",
+        "async-resources" => "async context",
+        "weak-map-keys" => "weak map misuse",
+        id => id,
+    };
+    pattern(name)
+}
+
 fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_alphanumeric());
     let words: Vec<String> = words
@@ -58,17 +73,10 @@ pub const PATTERNS: [Pattern; 18] = [
     },
     Pattern {
         name: "unbounded map",
-        what: "A Map or an object used as one gains a key for each operation, and nothing deletes what was set.",
+        what: "A Map, a Set or an object used as one gains a key for each operation, and nothing deletes what was set.",
         advice: "nothing deletes what is set: bound it (LRU, TTL), or delete the key when its work is done",
         bad: "const sessions = new Map();\nsessions.set(token, session);",
         good: "const sessions = new LRUCache({ max: 10_000, ttl: 3_600_000 });\nsessions.set(token, session);",
-    },
-    Pattern {
-        name: "unbounded set",
-        what: "A Set remembers something of each operation, and nothing deletes it.",
-        advice: "nothing deletes what is added: bound it, or forget what is too old to matter",
-        bad: "seen.add(deliveryId);",
-        good: "seen.add(deliveryId);\nif (seen.size > 10_000) seen.delete(seen.values().next().value);",
     },
     Pattern {
         name: "queue build-up",
@@ -118,6 +126,13 @@ pub const PATTERNS: [Pattern; 18] = [
         advice: "close it in a `finally`",
         bad: "const file = await open(path);\nreturn file.readFile();",
         good: "const file = await open(path);\ntry { return await file.readFile(); } finally { await file.close(); }",
+    },
+    Pattern {
+        name: "workers left running",
+        what: "A worker, or a port to one, is opened for each operation and never closed.",
+        advice: "keep a pool of workers, and `close` ports and `terminate` workers that are done",
+        bad: "const { port1, port2 } = new MessageChannel();\nworker.postMessage({ port: port2 }, [port2]);",
+        good: "port1.once('message', (answer) => { use(answer); port1.close(); });",
     },
     Pattern {
         name: "weak map misuse",
@@ -187,6 +202,31 @@ mod tests {
             );
         }
         assert_eq!(pattern("unheard-of"), None);
+    }
+
+    #[test]
+    fn every_pattern_of_a_heap_is_explained() {
+        use plimsoll_heap::culprit::Pattern as Found;
+        for found in [
+            Found::EventListeners,
+            Found::Timers,
+            Found::UnboundedMap,
+            Found::UnboundedArray,
+            Found::LinkedList,
+            Found::ClosureCapture,
+            Found::GlobalReference,
+            Found::PendingPromises,
+            Found::OpenConnections,
+            Found::OpenStreams,
+            Found::ModuleReload,
+            Found::WebAssembly,
+            Found::Workers,
+            Found::AsyncResources,
+            Found::DetachedDom,
+            Found::WeakMapKeys,
+        ] {
+            assert!(of_heap(found).is_some(), "{}", found.id());
+        }
     }
 
     #[test]

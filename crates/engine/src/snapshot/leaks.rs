@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use plimsoll_heap::{Classes, Heap, Snapshot, Window};
 use plimsoll_model::{Cell, Sheet};
 
-use super::compare::{Names, not_comparable};
 use super::{analyse, failed, object, open, open_file};
 use crate::error::Error;
 use crate::holders;
@@ -19,7 +18,7 @@ fn window(path: &Path) -> Result<Window, Error> {
 ///
 /// # Errors
 /// If a file is no snapshot, or they are of different processes.
-pub fn leaks(files: &[PathBuf], operations: f64, rows: usize) -> Result<Sheet, Error> {
+pub fn leaks(files: &[PathBuf], operations: u64, rows: usize) -> Result<Sheet, Error> {
     let (last, early) = match files {
         [early @ .., last] if (2..=3).contains(&early.len()) => (last, early),
         _ => {
@@ -29,20 +28,11 @@ pub fn leaks(files: &[PathBuf], operations: f64, rows: usize) -> Result<Sheet, E
             ));
         }
     };
-    let names = early
-        .first()
-        .map(|path| open(path).map(|snapshot| (path, Names::of(&snapshot))))
-        .transpose()?;
     let early: Vec<Window> = early
         .iter()
         .map(|path| window(path))
         .collect::<Result<_, _>>()?;
     let snapshot = open(last)?;
-    if let Some((first, names)) = names
-        && !names.agree(&snapshot)
-    {
-        return Err(not_comparable(first, last));
-    }
     let mut sheet = Sheet::new(
         "leaks",
         &[
@@ -54,7 +44,10 @@ pub fn leaks(files: &[PathBuf], operations: f64, rows: usize) -> Result<Sheet, E
             ("pattern", "pattern"),
         ],
     );
-    let culprits = holders::of_windows(snapshot, &early, operations);
+    // Between the last two the process only rested.
+    let mut counts = vec![operations; early.len() - 1];
+    counts.push(0);
+    let culprits = holders::named(snapshot, &early, &counts, None).map_err(failed(last))?;
     if culprits.is_empty() {
         sheet.notes.push(
             "nothing grew alike in both windows and stayed: no holder is to blame".to_owned(),
