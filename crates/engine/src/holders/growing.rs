@@ -68,7 +68,7 @@ fn culprit(heap: &Heap, class: &str, largest: Node, per_op: f64, rate: Option<f6
         .iter()
         .rev()
         .map(|s| s.node)
-        .find(|n| snapshot.name(*n).starts_with("WebAssembly."));
+        .find(|n| ["Memory", "WebAssembly.Memory"].contains(&&*snapshot.name(*n)));
     let node = memory.or(wrapper).unwrap_or(largest);
     let holder = Holder::of(heap, node);
     let pattern = patterns::pattern(if memory.is_some() {
@@ -82,7 +82,11 @@ fn culprit(heap: &Heap, class: &str, largest: Node, per_op: f64, rate: Option<f6
         .filter(|s| origin(s) == Origin::User)
         .and_then(|s| source::declaration(s, last));
     Culprit {
-        kind: wrapper.map_or_else(|| class.to_owned(), |n| object::cut(&snapshot.name(n))),
+        kind: match (memory, wrapper) {
+            (Some(_), _) => "WebAssembly.Memory".to_owned(),
+            (None, Some(node)) => object::cut(&snapshot.name(node)),
+            (None, None) => class.to_owned(),
+        },
         holder: Some(told(&holder)),
         place: declared.or_else(|| holder.place.as_ref().and_then(object::place)),
         count_per_op: None,

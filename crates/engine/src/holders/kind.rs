@@ -1,7 +1,7 @@
 //! What grows, by a name that stands in the source: functions and scopes have no class that says anything.
 
 use plimsoll_heap::culprit::Culprit;
-use plimsoll_heap::{EdgeKind, Heap, Node, NodeKind};
+use plimsoll_heap::{EdgeKind, Heap, Node, NodeKind, Place};
 
 use crate::snapshot::object::cut;
 
@@ -13,21 +13,18 @@ pub(super) fn of(heap: &Heap, found: &Culprit) -> String {
         .iter()
         .filter_map(|id| snapshot.find(*id))
         .collect();
-    let functions = samples
+    let mut functions = samples
         .iter()
         .filter(|n| snapshot.kind(**n) == NodeKind::Closure);
-    // Of several sorts of functions the one whose place is told is meant.
-    let function = functions
-        .clone()
-        .find(|n| snapshot.place(**n) == found.place)
-        .or_else(|| functions.clone().next());
-    if let Some(function) = function {
-        let name = snapshot.name(*function);
-        let name = if name.is_empty() {
-            kept_as(heap, *function).unwrap_or_else(|| "(anonymous)".to_owned())
-        } else {
-            name.into_owned()
-        };
+    if let Some(function) = functions.next() {
+        // Of several sorts of functions the one whose place is told is meant, wherever it hangs.
+        let name = found
+            .place
+            .as_ref()
+            .and_then(|place| name_at(heap, place))
+            .or_else(|| own_name(heap, *function))
+            .or_else(|| kept_as(heap, *function))
+            .unwrap_or_else(|| "(anonymous)".to_owned());
         return format!("function {}", cut(&name));
     }
     let scope = samples.iter().find(|n| is_scope(heap, **n));
@@ -54,20 +51,35 @@ fn kept_as(heap: &Heap, function: Node) -> Option<String> {
             )
         })
         .map(|e| snapshot.edge_name(e).into_owned())
-        .find(|name| name != "constructor")
+        .find(|name| !["constructor", "__proto__", "prototype"].contains(&name.as_str()))
+}
+
+fn own_name(heap: &Heap, function: Node) -> Option<String> {
+    let name = heap.snapshot().name(function);
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+/// The name of a function that is written at this place.
+fn name_at(heap: &Heap, place: &Place) -> Option<String> {
+    let snapshot = heap.snapshot();
+    let written_there = |n: &Node| {
+        snapshot.kind(*n) == NodeKind::Closure && snapshot.place(*n).as_ref() == Some(place)
+    };
+    let function = snapshot.nodes().find(written_there)?;
+    own_name(heap, function).or_else(|| kept_as(heap, function))
 }
 
 /// The name of the function whose variables a scope holds: a function in it, or one that is suspended there.
 fn function_of(heap: &Heap, scope: Node) -> Option<String> {
     let snapshot = heap.snapshot();
+    let suspended = snapshot.follow(scope, EdgeKind::Internal, "extension");
+    if let Some(place) = suspended.and_then(|node| snapshot.place(node)) {
+        return name_at(heap, &place);
+    }
     let edges = heap.retainers(&[scope]).pop()?;
-    edges.into_iter().find_map(|edge| {
-        let from = snapshot.edge_from(edge);
-        let function = match snapshot.kind(from) {
-            NodeKind::Closure => from,
-            _ => snapshot.follow(from, EdgeKind::Internal, "function")?,
-        };
-        let name = snapshot.name(function);
-        (!name.is_empty()).then(|| name.into_owned())
+    let mut holders = edges.into_iter().map(|edge| snapshot.edge_from(edge));
+    holders.find_map(|node| {
+        let function = snapshot.kind(node) == NodeKind::Closure;
+        function.then(|| own_name(heap, node)).flatten()
     })
 }

@@ -235,7 +235,11 @@ impl Judged<'_> {
                     .as_ref()
                     .map_or(Origin::Unknown, |place| origin(&place.script));
                 let weighty = gain.total_bytes() * if per_object { 10 } else { 3 } >= most;
+                // Of a chain the links are meant, not the texts they carry.
+                let is_text =
+                    per_object && row.name.starts_with('(') && row.name.ends_with("string)");
                 (
+                    is_text,
                     Reverse(weighty && origin == Origin::User),
                     Reverse(gain.total_bytes()),
                     *class,
