@@ -180,6 +180,9 @@ function kindOf(name) {
   return kind;
 }
 
+/** Whether reading its prototype would run code of the subject. */
+const isProxy = attempt(() => require('util').types.isProxy, () => false);
+
 /** An own data property; never runs a getter of the subject. */
 function own(object, key) {
   const descriptor = Object.getOwnPropertyDescriptor(object, key);
@@ -245,6 +248,20 @@ function countListeners(emitters, ours, rows) {
     const name = className(prototype);
     byEvent.forEach((count, event) => rows.add('listeners', name + ':' + String(event), count));
   });
+}
+
+/** Live objects by class: the answer where a snapshot would take too much memory. */
+function countClasses(objects, rows) {
+  const names = new Map();
+  for (let i = 0; i < objects.length; i++) {
+    // A proxy of the subject may throw, or run its code: it is passed over.
+    if (isProxy(objects[i])) continue;
+    const prototype = Object.getPrototypeOf(objects[i]);
+    let entry = names.get(prototype);
+    if (entry === undefined) names.set(prototype, (entry = { name: className(prototype), count: 0 }));
+    entry.count++;
+  }
+  names.forEach(({ name, count }) => rows.add('objects', name, count));
 }
 
 function countTimers(timers, ours, rows) {
@@ -329,6 +346,42 @@ class Inspection {
   close() {
     attempt(() => this.post('Runtime.releaseObjectGroup', { objectGroup: 'plimsoll' }));
     if (!this.lent) attempt(() => this.session.disconnect());
+  }
+}
+
+/**
+ * Bytes alive by the function of the subject that allocated them, sampled: its own session, open until the probe goes.
+ */
+class Sampling {
+  constructor() {
+    const inspector = require('inspector');
+    this.session = new inspector.Session();
+    this.session.connect();
+    this.session.post('HeapProfiler.startSampling', { samplingInterval: 16384 });
+  }
+
+  /** Rows by function; what the runtime allocates counts for the function of the subject that called it. */
+  read() {
+    let profile = null;
+    this.session.post('HeapProfiler.getSamplingProfile', (error, result) => {
+      if (!error) profile = result.profile;
+    });
+    const found = new Map();
+    const open = profile === null ? [] : [{ node: profile.head, at: null }];
+    while (open.length > 0) {
+      const { node, at } = open.pop();
+      const { functionName, url, lineNumber } = node.callFrame;
+      const own = url !== '' && url.indexOf('node:') !== 0 && url.indexOf('/node_modules/') < 0;
+      const here = own ? (functionName || 'anonymous') + ' ' + url + ':' + (lineNumber + 1) : at;
+      if (here !== null && node.selfSize > 0) found.set(here, (found.get(here) || 0) + node.selfSize);
+      for (const child of node.children) open.push({ node: child, at: here });
+    }
+    const rows = Array.from(found, ([kind, bytes]) => ({ family: 'allocations', kind, count: 0, bytes }));
+    return rows.sort((a, b) => b.bytes - a.bytes).slice(0, 20);
+  }
+
+  close() {
+    attempt(() => this.session.disconnect());
   }
 }
 
@@ -473,6 +526,7 @@ class Probe {
     this.arrayBuffersAt = 0;
     this.gcWatch = null;
     this.door = null;
+    this.sampling = null;
     this.queue = [];
     this.current = null;
     this.turn = () => guard(this, () => this.advance());
@@ -551,6 +605,8 @@ class Probe {
     if (this.gcWatch !== null) attempt(() => this.gcWatch.profiler && this.gcWatch.profiler.stop());
     this.gcWatch = null;
     if (this.door !== null) attempt(() => this.door.close());
+    if (this.sampling !== null) this.sampling.close();
+    this.sampling = null;
     if (!socket.writableEnded) socket.destroy();
   }
 
@@ -788,8 +844,31 @@ class Probe {
     this.reply(command, { at_us: now(), url, shared, heap_used: heap.used_heap_size });
   }
 
+  /** Counts without a snapshot: objects by class now, and from the second time on who allocated what is alive. */
+  classes(command) {
+    const rows = new Rows();
+    const inspection = new Inspection(
+      { ours: new Set(), object: Object.prototype, countClasses: (found) => countClasses(found, rows) },
+      this.door,
+    );
+    try {
+      inspection.query('object', 'countClasses');
+    } finally {
+      inspection.close();
+    }
+    let all = rows.top();
+    if (this.sampling === null) this.sampling = new Sampling();
+    else all = all.concat(this.sampling.read());
+    const at = now();
+    this.reply(command, { at_us: at, method: 'exact', rows: all, gaps: [], pause_us: at - command.begun });
+  }
+
   census(command) {
     const scope = command.args.scope;
+    if (command.op === 'census' && scope === 'classes') {
+      this.classes(command);
+      return;
+    }
     if (command.op === 'census' && scope !== 'resources') {
       this.fail(command, 'unsupported', 'unknown scope ' + String(scope).slice(0, 40));
       return;

@@ -6,7 +6,7 @@ use plimsoll_load::HttpDriver;
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
     Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId,
-    SubjectInfo, Unit, Verdict,
+    SubjectInfo, Unit, Verdict, units,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
@@ -21,6 +21,9 @@ use crate::place::{Place, unix_now};
 use crate::ready::accepts;
 use crate::rounds::Journey;
 use crate::session::{Ended, Session, Stop};
+
+/// Below this, what nobody explains is said.
+const EXPLAINED: f64 = 0.7;
 
 /// Who looks after processes that are not our children.
 ///
@@ -319,7 +322,17 @@ fn document(
     if leaks && probe_on && culprits.is_empty() {
         findings.push(Finding::info(
             "unexplained",
-            "what holds the growth is not known: no listener, timer, handle or descriptor grows with it",
+            "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it",
+        ));
+    }
+    let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
+    if leaks && explained > 0.0 && explained < EXPLAINED {
+        findings.push(Finding::info(
+            "unexplained",
+            format!(
+                "{} of the growth is held by nobody who grows alike in both windows",
+                units::percent(1.0 - explained)
+            ),
         ));
     }
     let shares = shares(&series, runtime.as_deref());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plimsoll_model::{Cx, EvidenceRequest, Finding, Gap, Metric, Window, units};
+use plimsoll_model::{Census, Cx, EvidenceRequest, Finding, Gap, Metric, Scope, Window, units};
 use plimsoll_probe::Error as ProbeError;
 
 use crate::explain::Explainer;
@@ -15,20 +15,45 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND: f64 = 4e6;
 
 impl Session<'_> {
-    /// Captures what is wanted at this window. A capture that fails is a gap, not the end of the run.
+    /// Captures what is wanted at this window; what was counted instead of a snapshot comes back. A capture that fails
+    /// is a gap, not the end of the run.
     pub(crate) fn capture(
         &mut self,
         explainer: &mut dyn Explainer,
         at: Window,
         wanted: &[EvidenceRequest],
         heap_used: Option<f64>,
-    ) -> Result<(), Stop> {
-        for request in wanted {
-            if *request == EvidenceRequest::Snapshot {
-                self.snapshot(explainer, at, heap_used)?;
+    ) -> Result<Option<Census>, Stop> {
+        if !wanted.contains(&EvidenceRequest::Snapshot) {
+            return Ok(None);
+        }
+        if self.snapshot(explainer, at, heap_used)? {
+            return Ok(None);
+        }
+        self.count_classes()
+    }
+
+    /// The cheap way: which classes grow, and which functions allocate.
+    fn count_classes(&mut self) -> Result<Option<Census>, Stop> {
+        let cx = Cx::within(self.cancel, PATIENCE);
+        let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
+            return Ok(None);
+        };
+        match inside.runtime.census(Scope::Classes, &cx) {
+            Ok(census) => {
+                self.pause += Duration::from_nanos(census.pause_ns);
+                Ok(Some(census))
+            }
+            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
+            Err(error) => {
+                self.check_alive()?;
+                self.gap(Gap {
+                    what: "classes that grow".to_owned(),
+                    why: error.to_string(),
+                });
+                Ok(None)
             }
         }
-        Ok(())
     }
 
     /// The captures are over.
@@ -38,21 +63,22 @@ impl Session<'_> {
         }
     }
 
+    /// Whether there is nothing more to be counted: true unless memory does not suffice.
     fn snapshot(
         &mut self,
         explainer: &mut dyn Explainer,
         at: Window,
         heap_used: Option<f64>,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let (Some(heap_used), Some(service)) = (heap_used, &self.service) else {
-            return Ok(());
+            return Ok(true);
         };
         let Some(inside) = &service.runtime else {
-            return Ok(());
+            return Ok(true);
         };
         let known = &inside.runtime.capabilities().operations;
         if !known.iter().any(|op| op == "snapshot") {
-            return Ok(());
+            return Ok(true);
         }
         let needed = plimsoll_probe::headroom_for_snapshot(heap_used as u64);
         let left = self.room().left();
@@ -68,13 +94,13 @@ impl Session<'_> {
                 ),
                 Some("raise the memory limit, or take it anyway with --force-snapshot"),
             ));
-            return Ok(());
+            return Ok(false);
         }
         let patience = PATIENCE + Duration::from_secs_f64(heap_used / BYTES_PER_SECOND);
         let cx = Cx::within(self.cancel, patience);
         let mut sink = explainer.sink(at, &EvidenceRequest::Snapshot);
         let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
-            return Ok(());
+            return Ok(true);
         };
         let begun = std::time::Instant::now();
         let captured = inside
@@ -86,7 +112,7 @@ impl Session<'_> {
                 if let Some(note) = receipt.note {
                     self.found(Finding::info("inspector-shared", note));
                 }
-                Ok(())
+                Ok(true)
             }
             Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
             Err(error) => {
@@ -99,7 +125,7 @@ impl Session<'_> {
                     what: "who holds the growth".to_owned(),
                     why,
                 });
-                Ok(())
+                Ok(true)
             }
         }
     }

@@ -104,7 +104,10 @@ impl Explainer for Counts {
             .flat_map(|(_, census)| &census.rows)
             .map(|r| Metric::counted(&r.family, &r.kind));
         let judged = facts.verdicts.iter().map(|(metric, _)| metric.clone());
-        let kinds: BTreeSet<Metric> = counted.chain(judged).collect();
+        let kinds: BTreeSet<Metric> = counted
+            .chain(judged)
+            .filter(|m| m.as_counted().is_some_and(|(family, _)| family != MADE))
+            .collect();
         let mut found: Vec<Culprit> = kinds
             .iter()
             .filter_map(|kind| culprit(kind, facts))
@@ -114,7 +117,38 @@ impl Explainer for Counts {
                 .unwrap_or(0.0)
                 .total_cmp(&a.count_per_op.unwrap_or(0.0))
         });
+        told_apart(&mut found, facts);
         found
+    }
+}
+
+/// Sampled allocations: they tell where, not how many.
+const MADE: &str = "allocations";
+/// Objects by class, counted where no snapshot could be taken.
+const OBJECTS: &str = "objects kept";
+/// Classes that everything consists of.
+const GENERAL: [&str; 4] = ["Object", "Array", "Function", "Promise"];
+
+/// Of classes that grow, those that say something; and where the growth is allocated.
+fn told_apart(found: &mut Vec<Culprit>, facts: &Facts) {
+    let is_general = |c: &Culprit| GENERAL.iter().any(|g| c.kind == format!("{g} objects"));
+    let is_class = |c: &Culprit| c.pattern == OBJECTS;
+    if found.iter().any(|c| is_class(c) && !is_general(c)) {
+        found.retain(|c| !is_class(c) || !is_general(c));
+    }
+    let made = facts.censuses.iter().rev().find_map(|(_, census)| {
+        let rows = census.rows.iter().filter(|r| r.family == MADE);
+        rows.max_by_key(|r| r.bytes)
+    });
+    let (Some(first), Some(made)) = (found.iter_mut().find(|c| is_class(c)), made) else {
+        return;
+    };
+    if let Some((function, place)) = made.kind.split_once(' ') {
+        let place = crate::snapshot::object::relative(crate::snapshot::object::file(place));
+        first.place = Some(place.to_owned());
+        first.evidence.push(format!(
+            "most of it is allocated by {function} ({place}), sampled"
+        ));
     }
 }
 
@@ -133,6 +167,11 @@ pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'stat
             format!("{kind} timers"),
             "timers",
             "a timer is started per operation and never cleared: keep its handle and clear it when the operation ends",
+        ),
+        "objects" => (
+            format!("{kind} objects"),
+            OBJECTS,
+            "see what keeps them where they are made; with memory for a heap snapshot their holder is named",
         ),
         "descriptors" if kind == "socket" => (
             "open sockets".to_owned(),

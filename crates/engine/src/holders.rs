@@ -108,7 +108,9 @@ pub(crate) fn named(
     };
     let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
     let told = ranking.culprits.iter().take(MOST);
-    let mut culprits: Vec<Culprit> = told.map(|found| culprit(&heap, found, rate)).collect();
+    let mut culprits: Vec<Culprit> = told
+        .map(|found| culprit(&heap, &classes, found, rate))
+        .collect();
     culprits.extend(growing::in_place(&heap, earlier, operations, rate));
     culprits.sort_by(|a, b| {
         let bytes = |c: &Culprit| c.bytes_per_op.unwrap_or(0.0);
@@ -117,13 +119,18 @@ pub(crate) fn named(
     Ok(culprits)
 }
 
-fn culprit(heap: &Heap, found: &plimsoll_heap::culprit::Culprit, rate: Option<f64>) -> Culprit {
+fn culprit(
+    heap: &Heap,
+    classes: &Classes,
+    found: &plimsoll_heap::culprit::Culprit,
+    rate: Option<f64>,
+) -> Culprit {
     let pattern = patterns::of_heap(found.pattern);
     let holder = &found.holder;
     let mut evidence = found.evidence.clone();
     evidence.push(way(holder, &found.kind));
     Culprit {
-        kind: kind::of(heap, found),
+        kind: kind::of(heap, classes, found),
         holder: Some(told(holder)),
         place: place(found),
         count_per_op: Some(found.count_per_op),

@@ -56,7 +56,7 @@ fn slug(name: &str) -> String {
 }
 
 /// All patterns, in the order in which they are listed.
-pub const PATTERNS: [Pattern; 18] = [
+pub const PATTERNS: [Pattern; 19] = [
     Pattern {
         name: "event listeners",
         what: "A listener is added to something long-lived for each operation and never taken off; its closure keeps what the operation used.",
@@ -177,6 +177,13 @@ pub const PATTERNS: [Pattern; 18] = [
         good: "self.child.parent = weakref.ref(self)",
     },
     Pattern {
+        name: "objects kept",
+        what: "Objects of one class become more with each operation. Who holds them was not looked up: that takes a heap snapshot.",
+        advice: "see what keeps them where they are made, or give the subject memory for a heap snapshot",
+        bad: "plimsoll check … in a container whose limit the heap nearly fills",
+        good: "plimsoll check … with a limit above five times the heap",
+    },
+    Pattern {
         name: "detached DOM",
         what: "Elements taken out of the document are still referred to from scripts, with their whole tree.",
         advice: "drop references to elements when they are removed, and take their listeners off",
@@ -234,6 +241,7 @@ mod tests {
         for (family, kind) in [
             ("listeners", "A:b"),
             ("timers", "t"),
+            ("objects", "Session"),
             ("descriptors", "socket"),
             ("descriptors", "file"),
             ("handles", "h"),

@@ -484,7 +484,13 @@ impl Journey {
         });
         let wanted = explainer.wants(window, &self.facts);
         let heap_used = crate::evidence::heap_used(&self.rounds);
-        drive.session.capture(explainer, window, &wanted, heap_used)
+        let counted = drive
+            .session
+            .capture(explainer, window, &wanted, heap_used)?;
+        if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
+            census.rows.extend(counted.rows);
+        }
+        Ok(())
     }
 
     // ---- one round ----

@@ -1,13 +1,20 @@
 //! What grows, by a name that stands in the source: functions and scopes have no class that says anything.
 
-use plimsoll_heap::culprit::Culprit;
-use plimsoll_heap::{EdgeKind, Heap, Node, NodeKind, Place};
+use plimsoll_heap::culprit::{Culprit, Origin};
+use plimsoll_heap::{Classes, EdgeKind, Heap, Node, NodeKind, Place};
 
 use crate::snapshot::object::cut;
 
 /// The kind of a culprit, in words.
-pub(super) fn of(heap: &Heap, found: &Culprit) -> String {
+pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
     let snapshot = heap.snapshot();
+    // Functions that keep objects of the user's: these are what people know.
+    let class = classes.rows().find(|row| {
+        found.origin == Origin::User && row.place.is_some() && row.place == found.place
+    });
+    if let Some(class) = class {
+        return cut(&class.name);
+    }
     let samples: Vec<Node> = found
         .samples
         .iter()
