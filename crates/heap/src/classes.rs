@@ -74,6 +74,10 @@ impl Classes {
         self.of_node[node as usize]
     }
 
+    pub(crate) fn all(&self) -> &[Class] {
+        &self.rows
+    }
+
     pub(crate) fn row(&self, index: u32) -> &Class {
         &self.rows[index as usize]
     }

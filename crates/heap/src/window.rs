@@ -8,10 +8,11 @@ use std::io::Read;
 
 use rustc_hash::FxHashMap;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::meta::{MOST_FIELDS, Meta, NodeKind};
 use crate::parse::numbers::Rows;
 use crate::parse::{Keep, Reader};
+use crate::snapshot::Snapshot;
 use crate::strings::decode;
 
 /// How many, and how many bytes.
@@ -46,8 +47,7 @@ impl Tally {
 #[derive(Debug)]
 pub struct Window {
     ids: Ids,
-    /// Some objects and functions with their kind, sorted by id: an id never changes from one to the other.
-    sample: Vec<(u32, NodeKind)>,
+    pub(crate) sample: Sample,
     classes: Vec<(String, Tally)>,
     total: Tally,
 }
@@ -90,26 +90,61 @@ impl Window {
     pub fn total(&self) -> Tally {
         self.total
     }
-
-    /// Of the objects sampled here that are among `nodes` too: how many there are, and how many of them are
-    /// something else there. Within one process none are.
-    pub(crate) fn differing(&self, nodes: impl Iterator<Item = (u32, NodeKind)>) -> (usize, usize) {
-        let (mut all, mut other) = (0, 0);
-        for (id, kind) in nodes.filter(|(id, _)| is_sampled(*id)) {
-            if let Ok(at) = self.sample.binary_search_by_key(&id, |(known, _)| *known) {
-                all += 1;
-                other += usize::from(self.sample[at].1 != kind);
-            }
-        }
-        (all, other)
-    }
 }
 
 /// One in so many ids is sampled.
 const SAMPLED: u32 = 61;
 
-fn is_sampled(id: u32) -> bool {
-    (id / 2).is_multiple_of(SAMPLED)
+/// Of the objects with one id in two snapshots none changes its kind, if they are of one process.
+const MOST_CHANGED: f64 = 0.01;
+
+/// Some objects and functions with their kind: what tells one process from another. V8 counts ids from the same
+/// start in every process, so that equal ids alone say nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    /// Sorted by id once complete.
+    objects: Vec<(u32, NodeKind)>,
+}
+
+impl Sample {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let mut sample = Self::default();
+        for node in snapshot.nodes() {
+            sample.add(snapshot.id(node), snapshot.kind(node));
+        }
+        sample.objects.sort_unstable();
+        sample
+    }
+
+    fn add(&mut self, id: u32, kind: NodeKind) {
+        let sampled = (id / 2).is_multiple_of(SAMPLED);
+        if sampled && matches!(kind, NodeKind::Object | NodeKind::Closure) {
+            self.objects.push((id, kind));
+        }
+    }
+
+    /// Refuses a snapshot of another process. `which` is what this sample was taken of.
+    pub(crate) fn check(&self, snapshot: &Snapshot, which: &str) -> Result<()> {
+        let (mut all, mut other) = (0_u32, 0_u32);
+        for node in snapshot.nodes() {
+            let id = snapshot.id(node);
+            if !(id / 2).is_multiple_of(SAMPLED) {
+                continue;
+            }
+            if let Ok(at) = self.objects.binary_search_by_key(&id, |(known, _)| *known) {
+                all += 1;
+                other += u32::from(self.objects[at].1 != snapshot.kind(node));
+            }
+        }
+        if all == 0 || f64::from(other) > MOST_CHANGED * f64::from(all) {
+            return Err(Error::Unrelated {
+                what: format!(
+                    "{which} is of another process: of {all} objects with the same id {other} are of another kind"
+                ),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A push parser that keeps a [`Window`].
@@ -190,7 +225,7 @@ impl Ids {
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     ids: Ids,
-    sample: Vec<(u32, NodeKind)>,
+    sample: Sample,
     nodes: u64,
     total: Tally,
     /// Kinds whose class is not their name.
@@ -222,9 +257,7 @@ impl Rows for TallyRows<'_> {
             .and_then(|kind| self.meta.node_kinds.get(kind))
             .copied()
             .unwrap_or(NodeKind::Other);
-        if is_sampled(id) && matches!(kind, NodeKind::Object | NodeKind::Closure) {
-            tallies.sample.push((id, kind));
-        }
+        tallies.sample.add(id, kind);
         let size = record[columns.size];
         if size == 0 {
             return Ok(());
@@ -294,7 +327,7 @@ impl Tallies {
         }
         let mut classes: Vec<(String, Tally)> = classes.into_iter().collect();
         classes.sort_unstable_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.cmp(&b.0)));
-        self.sample.sort_unstable();
+        self.sample.objects.sort_unstable();
         Window {
             ids: self.ids,
             sample: self.sample,

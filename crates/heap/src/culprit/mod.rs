@@ -11,11 +11,12 @@ use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
 
-use crate::classes::Classes;
+use crate::classes::{Class, Classes};
 use crate::error::Result;
 use crate::growth::{Gain, Growth, Owner, Windows};
 use crate::heap::Heap;
 use crate::snapshot::{Node, Place};
+use crate::source_map::SourceMaps;
 
 pub use holder::{Holder, Hop};
 pub use pattern::Pattern;
@@ -49,6 +50,8 @@ const SAME_LEAK: f64 = 0.8;
 pub struct Culprit {
     /// Class of what piles up.
     pub kind: String,
+    /// Where that class is written, if it has a constructor.
+    pub kind_place: Option<Place>,
     /// The old object that holds it.
     pub holder: Holder,
     /// Other old objects that hold the same things: clearing one alone frees nothing.
@@ -71,6 +74,32 @@ pub struct Culprit {
     pub samples: Vec<u32>,
     /// What it rests on, a line each.
     pub evidence: Vec<String>,
+}
+
+impl Culprit {
+    /// Says places, and the names of minified constructors, as they are in the sources.
+    pub fn map_back(&mut self, maps: &SourceMaps) {
+        if let Some(original) = self
+            .kind_place
+            .as_ref()
+            .and_then(|place| maps.original(place))
+        {
+            if let Some(name) = original.name {
+                self.kind = name;
+            }
+            self.kind_place = Some(original.place);
+        }
+        let holders = std::iter::once(&mut self.holder).chain(&mut self.also_held_by);
+        let places = holders.map(|holder| &mut holder.place);
+        for place in places.chain([&mut self.place]) {
+            if let Some(original) = place.as_ref().and_then(|place| maps.original(place)) {
+                *place = Some(original.place);
+            }
+        }
+        if let Some(place) = &self.place {
+            self.origin = origin(&place.script);
+        }
+    }
 }
 
 /// The answer to "who holds what grows".
@@ -189,7 +218,11 @@ impl Judged<'_> {
             .iter()
             .map(|count| u64::from(*count))
             .collect();
-        let kind = self.classes.row(class).name.clone();
+        let Class {
+            name: kind,
+            place: kind_place,
+            ..
+        } = self.classes.row(class).clone();
         let mut evidence = vec![self.count_line(&kind, &counts)];
         let also_held_by: Vec<Holder> = holders
             .iter()
@@ -201,6 +234,7 @@ impl Judged<'_> {
         }
         Some(Culprit {
             kind,
+            kind_place,
             also_held_by,
             origin: place
                 .as_ref()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plimsoll_heap::culprit::{self, Culprit, Origin, Ranking};
-use plimsoll_heap::{Classes, Heap, Snapshot, Window, Windows};
+use plimsoll_heap::{Base, Classes, Heap, Snapshot, Window, Windows};
 
 const OPERATIONS: u64 = 300;
 
@@ -229,4 +229,64 @@ fn snapshots_of_two_processes_are_refused() {
         error.contains("need 1 counts of operations, not 0"),
         "{error}"
     );
+}
+
+/// Ids of the objects that have bytes, by brute force.
+fn objects(heap: &Heap) -> std::collections::BTreeMap<u32, u64> {
+    let snapshot = heap.snapshot();
+    snapshot
+        .nodes()
+        .filter(|node| heap.shallow(*node) > 0)
+        .map(|node| (snapshot.id(node), heap.shallow(node)))
+        .collect()
+}
+
+#[test]
+fn two_snapshots_are_compared_class_by_class() {
+    let read = |name: &str| {
+        let bytes = crate::parity::snapshot_bytes(&format!("{name}.heapsnapshot"));
+        Heap::of(Snapshot::read(bytes.as_slice()).unwrap())
+    };
+    let heap = read("node20-kept");
+    let base = Base::of(&heap, &Classes::of(&heap));
+    assert_eq!(base.compare(&heap).unwrap(), []);
+    assert!(base.compare(&read("node26-kept")).is_err());
+    let all = objects(&heap);
+    // The same process with some objects gone and others come, made by renaming ids.
+    let bytes = crate::parity::snapshot_bytes("node20-kept.heapsnapshot");
+    let text = String::from_utf8(bytes).unwrap();
+    let kept: Vec<u32> = heap
+        .snapshot()
+        .nodes()
+        .filter(|node| {
+            heap.snapshot().kind(*node) == plimsoll_heap::NodeKind::Object
+                && heap.snapshot().name(*node) == "Kept"
+        })
+        .map(|node| heap.snapshot().id(node))
+        .take(7)
+        .collect();
+    let mut changed = text;
+    for id in &kept {
+        let row = format!(",{id},");
+        // The id stands in the third column of a line.
+        let mut found = changed.match_indices(&row).map(|(at, _)| at);
+        let at = found
+            .find(|at| {
+                let line = changed[..*at].rfind('\n').unwrap();
+                changed[line + 2..*at].split(',').count() == 2
+            })
+            .unwrap();
+        changed.replace_range(at..at + row.len(), &format!(",{},", id + 9_000_000));
+    }
+    let later = Heap::of(Snapshot::read(changed.as_bytes()).unwrap());
+    let changes = base.compare(&later).unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    let change = &changes[0];
+    assert_eq!(
+        (change.name.as_str(), change.count(), change.bytes()),
+        ("Kept", 0, 0)
+    );
+    assert_eq!((change.added.count, change.removed.count), (7, 7));
+    let bytes: u64 = kept.iter().map(|id| all[id]).sum();
+    assert_eq!((change.added.bytes, change.removed.bytes), (bytes, bytes));
 }
