@@ -216,6 +216,14 @@ pub(crate) struct CheckArgs {
     /// Take heap snapshots also where memory may not suffice
     #[arg(hide_short_help = true, long, help_heading = "Verdict")]
     force_snapshot: bool,
+    /// Directory of source maps that the scripts do not name
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "DIR",
+        help_heading = "Verdict"
+    )]
+    source_maps: Option<PathBuf>,
     /// Requests a second for the time to limit [default: measured]
     #[arg(
         hide_short_help = true,
@@ -277,6 +285,7 @@ impl CheckArgs {
             explain: self.explain,
             keep_snapshots: self.keep_snapshots,
             force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.take(),
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),

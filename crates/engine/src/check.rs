@@ -140,10 +140,12 @@ fn journey(
     config: &Config,
     kept: Option<&RunDir>,
 ) -> (Finished, Subject) {
+    let copies = kept.filter(|_| config.check.keep_snapshots);
     let mut explainer = Box::new(All::default());
-    if let Some(directory) = kept.filter(|_| config.check.keep_snapshots) {
-        explainer.holders = Holders::keeping_files(directory.path());
-    }
+    explainer.holders = Holders::new(
+        config.check.source_maps.as_deref(),
+        copies.map(RunDir::path),
+    );
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();

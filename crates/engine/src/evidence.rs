@@ -28,9 +28,27 @@ impl Session<'_> {
             return Ok(None);
         }
         if self.snapshot(explainer, at, heap_used)? {
+            if wanted.contains(&EvidenceRequest::Scripts) {
+                self.scripts(explainer, at)?;
+            }
             return Ok(None);
         }
         self.count_classes()
+    }
+
+    /// Where scripts come from; without it, places are told as the runtime sees them.
+    fn scripts(&mut self, explainer: &mut dyn Explainer, at: Window) -> Result<(), Stop> {
+        let cx = Cx::within(self.cancel, PATIENCE);
+        let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
+            return Ok(());
+        };
+        let request = EvidenceRequest::Scripts;
+        let mut sink = explainer.sink(at, &request);
+        match inside.runtime.capture(&request, sink.as_mut(), &cx) {
+            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
+            Err(_) => self.check_alive(),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// The cheap way: which classes grow, and which functions allocate.

@@ -37,7 +37,7 @@ impl Explainer for All {
 
     fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
         match request {
-            EvidenceRequest::Snapshot => self.holders.sink(at, request),
+            EvidenceRequest::Snapshot | EvidenceRequest::Scripts => self.holders.sink(at, request),
             _ => self.counts.sink(at, request),
         }
     }

@@ -5,6 +5,7 @@
 
 mod growing;
 mod kind;
+mod maps;
 mod source;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use plimsoll_heap::culprit::Origin;
 use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
 use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window};
 
+pub(crate) use self::maps::Maps;
 use crate::explain::Explainer;
 use crate::patterns;
 use crate::snapshot::object;
@@ -27,6 +29,8 @@ use crate::snapshot::object;
 struct Kept {
     early: Vec<(Window, plimsoll_heap::Window)>,
     last: Option<Snapshot>,
+    /// A list of scripts, as JSON.
+    scripts: Vec<u8>,
 }
 
 /// The explainer of V8 heaps.
@@ -35,24 +39,33 @@ pub(crate) struct Holders {
     kept: Rc<RefCell<Kept>>,
     /// Where copies of the snapshots go, if they are kept.
     directory: Option<PathBuf>,
+    /// Where source maps lie that are not found otherwise.
+    source_maps: Option<PathBuf>,
 }
 
 impl Holders {
-    /// One that keeps a copy of each snapshot in `directory`.
-    pub(crate) fn keeping_files(directory: &Path) -> Self {
+    /// One that looks for source maps in `source_maps`, and keeps a copy of each snapshot in `copies`.
+    pub(crate) fn new(source_maps: Option<&Path>, copies: Option<&Path>) -> Self {
         Self {
-            directory: Some(directory.to_owned()),
+            directory: copies.map(Path::to_owned),
+            source_maps: source_maps.map(Path::to_owned),
             ..Self::default()
         }
     }
 }
 
 impl Explainer for Holders {
-    fn wants(&self, _: Window, _: &Facts) -> Vec<EvidenceRequest> {
-        vec![EvidenceRequest::Snapshot]
+    fn wants(&self, at: Window, _: &Facts) -> Vec<EvidenceRequest> {
+        match at {
+            Window::Final => vec![EvidenceRequest::Snapshot, EvidenceRequest::Scripts],
+            _ => vec![EvidenceRequest::Snapshot],
+        }
     }
 
-    fn sink(&mut self, at: Window, _: &EvidenceRequest) -> Box<dyn Sink> {
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
+        if *request == EvidenceRequest::Scripts {
+            return Box::new(Listing(Rc::clone(&self.kept)));
+        }
         let parsing = match at {
             Window::Final => Parsing::Whole(Parser::new()),
             _ => Parsing::Ids(WindowParser::new()),
@@ -86,7 +99,8 @@ impl Explainer for Holders {
             .iter()
             .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
             .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
-        named(snapshot, &earlier, &operations, rate).unwrap_or_default()
+        let maps = Maps::new(&kept.scripts, self.source_maps.clone());
+        named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
     }
 }
 
@@ -99,6 +113,7 @@ pub(crate) fn named(
     earlier: &[plimsoll_heap::Window],
     operations: &[u64],
     rate: Option<f64>,
+    maps: &Maps,
 ) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
     let heap = Heap::of(last);
     let classes = Classes::of(&heap);
@@ -109,7 +124,7 @@ pub(crate) fn named(
     let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
     let told = ranking.culprits.iter().take(MOST);
     let mut culprits: Vec<Culprit> = told
-        .map(|found| culprit(&heap, &classes, found, rate))
+        .map(|found| culprit(&heap, &classes, &maps.back(found), rate))
         .collect();
     culprits.extend(growing::in_place(&heap, earlier, operations, rate));
     culprits.sort_by(|a, b| {
@@ -194,6 +209,16 @@ fn way(holder: &plimsoll_heap::culprit::Holder, kind: &str) -> String {
         .into_iter()
         .chain([holder.name.clone(), holder.class.clone(), object::cut(kind)]);
     format!("root → {}", parts.collect::<Vec<_>>().join(" → "))
+}
+
+/// A list of scripts on its way in.
+struct Listing(Rc<RefCell<Kept>>);
+
+impl Sink for Listing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().scripts.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// A snapshot on its way in.

@@ -141,6 +141,8 @@ pub enum EvidenceRequest {
     Census(Scope),
     /// A heap snapshot, in the runtime's own format.
     Snapshot,
+    /// The scripts that are loaded, with their source maps, as a JSON list.
+    Scripts,
 }
 
 /// Where the bytes of evidence go.

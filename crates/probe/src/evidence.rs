@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use plimsoll_model::{Cx, Sink};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{Cdp, CdpEvent, Error, Target};
@@ -70,7 +70,7 @@ struct Chunk<'a> {
 }
 
 /// Where a script came from, by the runtime's number of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Script {
     /// The runtime's number.

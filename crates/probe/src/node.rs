@@ -183,6 +183,25 @@ impl Runtime for ProbeRuntime {
                 }
                 result
             }
+            EvidenceRequest::Scripts => {
+                let Some(opened) = &mut self.opened else {
+                    return Err(Error::Unsupported {
+                        operation: "scripts without a snapshot before".to_owned(),
+                    });
+                };
+                let scripts = evidence::scripts(&mut opened.cdp, cx)?;
+                let bytes = serde_json::to_vec(&scripts).map_err(|error| Error::Protocol {
+                    message: error.to_string(),
+                })?;
+                sink.write(&bytes)
+                    .and_then(|()| sink.end())
+                    .map_err(|error| Error::io("keep a list of scripts", error))?;
+                Ok(Evidence {
+                    at: self.epoch.now(),
+                    bytes: bytes.len() as u64,
+                    note: None,
+                })
+            }
             _ => Err(Error::Unsupported {
                 operation: "capture".to_owned(),
             }),

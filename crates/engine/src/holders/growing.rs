@@ -41,7 +41,7 @@ pub(super) fn in_place(
             let alike = (grown[0] - grown[1]).abs() <= AGREEMENT * grown[0].max(grown[1]);
             let is_meant = same(a.count, b.count) && same(b.count, c.count) && alike;
             (is_meant && grown[0] >= LEAST && grown[1] >= LEAST)
-                .then(|| (name.as_str(), (grown[0] + grown[1]) / 2.0))
+                .then(|| (name.as_str(), f64::midpoint(grown[0], grown[1])))
         })
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     let snapshot = heap.snapshot();

@@ -8,13 +8,6 @@ use crate::snapshot::object::cut;
 /// The kind of a culprit, in words.
 pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
     let snapshot = heap.snapshot();
-    // Functions that keep objects of the user's: these are what people know.
-    let class = classes.rows().find(|row| {
-        found.origin == Origin::User && row.place.is_some() && row.place == found.place
-    });
-    if let Some(class) = class {
-        return cut(&class.name);
-    }
     let samples: Vec<Node> = found
         .samples
         .iter()
@@ -24,6 +17,13 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
         .iter()
         .filter(|n| snapshot.kind(**n) == NodeKind::Closure);
     if let Some(function) = functions.next() {
+        // Functions that keep objects of the user's: these are what people know.
+        let class = classes.rows().find(|row| {
+            found.origin == Origin::User && row.place.is_some() && row.place == found.place
+        });
+        if let Some(class) = class.filter(|_| found.place != found.holder.place) {
+            return cut(&class.name);
+        }
         // Of several sorts of functions the one whose place is told is meant, wherever it hangs.
         let name = found
             .place

@@ -47,7 +47,8 @@ pub fn leaks(files: &[PathBuf], operations: u64, rows: usize) -> Result<Sheet, E
     // Between the last two the process only rested.
     let mut counts = vec![operations; early.len() - 1];
     counts.push(0);
-    let culprits = holders::named(snapshot, &early, &counts, None).map_err(failed(last))?;
+    let culprits = holders::named(snapshot, &early, &counts, None, &holders::Maps::default())
+        .map_err(failed(last))?;
     if culprits.is_empty() {
         sheet.notes.push(
             "nothing grew alike in both windows and stayed: no holder is to blame".to_owned(),

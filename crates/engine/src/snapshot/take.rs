@@ -138,10 +138,11 @@ fn unwritable(path: &Path, error: &io::Error) -> Error {
 /// A name that no file has yet.
 fn free_name(directory: &Path, pid: u32) -> PathBuf {
     let name = |n: u32| directory.join(format!("{pid}-{n}.heapsnapshot"));
-    (1..)
+    // A directory that is full of them is refused when the file is made.
+    (1..u32::MAX)
         .map(name)
-        .find(|p| !p.exists())
-        .unwrap_or_else(|| name(0))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| name(u32::MAX))
 }
 
 /// Writes a snapshot; under its name stands a whole one or none.
