@@ -125,14 +125,11 @@ impl Trend {
         // Dozens of components share two or three numbers of degrees, and a quantile costs as much as fifty probabilities.
         let mut known: Vec<(u32, f64)> = Vec::with_capacity(4);
         for c in &self.components {
-            let quantile = match known.iter().find(|(degrees, _)| *degrees == c.degrees) {
-                Some(&(_, quantile)) => quantile,
-                None => {
-                    let quantile = student_quantile(tail, c.degrees);
-                    known.push((c.degrees, quantile));
-                    quantile
-                }
-            };
+            let found = known.iter().find(|(degrees, _)| *degrees == c.degrees);
+            let quantile = found.map_or_else(|| student_quantile(tail, c.degrees), |(_, q)| *q);
+            if found.is_none() {
+                known.push((c.degrees, quantile));
+            }
             low = low.min(c.centre - quantile * c.error);
             high = high.max(c.centre + quantile * c.error);
         }
