@@ -71,6 +71,9 @@ impl Error {
             Self::Launch(plimsoll_probe::Error::NotExecutable { path, .. }) => Some(format!(
                 "`chmod +x {path}`, or start it by its interpreter: `-- node {path}`"
             )),
+            Self::Launch(plimsoll_probe::Error::NoSuchProcess { .. }) => Some(
+                "list the processes with `ps`; one that has ended and waits for its parent is no process any more".to_owned(),
+            ),
             Self::Internal(_) => Some(
                 "this is a bug in plimsoll: please report it with the command and this message"
                     .to_owned(),
