@@ -72,7 +72,8 @@ impl Error {
                 "`chmod +x {path}`, or start it by its interpreter: `-- node {path}`"
             )),
             Self::Launch(plimsoll_probe::Error::NoSuchProcess { .. }) => Some(
-                "list the processes with `ps`; one that has ended and waits for its parent is no process any more".to_owned(),
+                "`plimsoll monitor --name` finds processes by name; those of another pid namespace have other numbers here"
+                    .to_owned(),
             ),
             Self::Internal(_) => Some(
                 "this is a bug in plimsoll: please report it with the command and this message"

@@ -285,6 +285,7 @@ mod tests {
             bets_p_value: None,
             work_change: None,
             slowdown: None,
+            curve: None,
         };
         Facts {
             verdicts: vec![(Metric::counted("listeners", "Bus:change"), verdict)],

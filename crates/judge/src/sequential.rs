@@ -205,6 +205,7 @@ impl Judge {
             repairs: Vec::new(),
             bets_p_value: None,
             slowdown: None,
+            fit: None,
         }
     }
 }

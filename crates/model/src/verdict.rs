@@ -68,6 +68,57 @@ pub struct Verdict {
     /// Operations became at least twice as slow; says nothing against the verdict, for a leak may be what slows them.
     #[serde(default)]
     pub slowdown: Option<WorkChange>,
+    /// What was judged and the curve through it, for whoever draws it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+}
+
+/// What was judged, the model that describes it, and what the interval of the rate leaves open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Seconds since the run's start, clock jumps mended.
+    pub t_s: Vec<f64>,
+    /// What the models were fitted to: the rounds' readings, or the lower envelope of raw samples.
+    pub envelope: Vec<f64>,
+    /// The model the verdict rests on.
+    pub model: Vec<f64>,
+    /// The model turned to the lower end of the rate's interval, and to its upper end, around the middle of the stretch the
+    /// rate was measured on. Absent where the interval is not known per second.
+    pub interval: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Curve {
+    /// `None` where a number is beyond what can be written.
+    fn of(fit: &judge::Fit, growth: Option<&judge::Growth>) -> Option<Self> {
+        let t_s: Vec<f64> = fit.t_ns.iter().map(|t| *t as f64 / 1e9).collect();
+        let from = growth.and_then(|g| g.onset).map(|o| o.t_ns as f64 / 1e9);
+        let rate = growth.and_then(|g| {
+            let interval = match g.per {
+                judge::Axis::Time => Some(g.interval),
+                judge::Axis::Operations => g.per_second_interval,
+            };
+            Some((g.per_second?, interval?))
+        });
+        let rate = rate.filter(|(_, i)| i.low.is_finite() && i.high.is_finite());
+        let ends = t_s.first().copied().zip(t_s.last().copied());
+        let interval = rate.zip(ends).map(|((rate, interval), (first, last))| {
+            let middle = f64::midpoint(from.unwrap_or(first).clamp(first, last.max(first)), last);
+            let turned = |end: f64| -> Vec<f64> {
+                let off = |t: f64| (end - rate) * (t - middle);
+                let each = t_s.iter().zip(&fit.model);
+                each.map(|(t, v)| v + off(*t)).collect()
+            };
+            (turned(interval.low), turned(interval.high))
+        });
+        let finite = |v: &[f64]| v.iter().all(|v| v.is_finite());
+        let interval = interval.filter(|(low, high)| finite(low) && finite(high));
+        (finite(&fit.envelope) && finite(&fit.model)).then(|| Self {
+            t_s,
+            envelope: fit.envelope.clone(),
+            model: fit.model.clone(),
+            interval,
+        })
+    }
 }
 
 impl Verdict {
@@ -257,6 +308,10 @@ impl From<&judge::Verdict> for Verdict {
                 _ => None,
             },
             slowdown: v.slowdown.map(WorkChange::from),
+            curve: v
+                .fit
+                .as_ref()
+                .and_then(|fit| Curve::of(fit, v.estimate.as_ref())),
         }
     }
 }

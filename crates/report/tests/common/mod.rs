@@ -53,6 +53,7 @@ pub(crate) fn verdict(outcome: Outcome, rate: f64, interval: (f64, f64)) -> Verd
         bets_p_value: Some(0.001),
         work_change: None,
         slowdown: None,
+        curve: None,
     }
 }
 
@@ -152,6 +153,7 @@ pub(crate) fn leak() -> Run {
                 heap: Some(2048 << 20),
                 cgroup: None,
                 host: Some(8192 << 20),
+                ..Limits::default()
             },
             output: Output::default(),
         },

@@ -66,6 +66,7 @@ fn verdict() -> Verdict {
         bets_p_value: Some(0.001),
         work_change: None,
         slowdown: None,
+        curve: None,
     }
 }
 
@@ -142,6 +143,7 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
                 heap: Some(2_147_483_648),
                 cgroup: None,
                 host: Some(8_589_934_592),
+                ..Limits::default()
             },
             output: Output {
                 bytes: 1234,
