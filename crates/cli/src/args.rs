@@ -101,10 +101,21 @@ impl Output {
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n\n",
+    "  plimsoll check --duration 60s -- ./worker\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
+    /// Check a process that runs already instead of a command
+    ///
+    /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
+    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
+    pid: Option<u32>,
+    /// Never signal a running process to take the probe in
+    #[arg(hide_short_help = true, long, help_heading = "Subject")]
+    no_attach: bool,
+
     /// Operation: a request to this URL; {{seq}} counts through
     #[arg(
         long,
@@ -244,6 +255,8 @@ impl CheckArgs {
     pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
         plimsoll_engine::Flags {
             command: std::mem::take(&mut self.command),
+            pid: self.pid,
+            no_attach: self.no_attach,
             config: self.config.take(),
             url: self.url.take(),
             method: self.method.take(),

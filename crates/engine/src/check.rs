@@ -74,7 +74,9 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
-    port_must_be_silent(config)?;
+    if !config.is_attached() {
+        port_must_be_silent(config)?;
+    }
 
     let Place {
         id,

@@ -31,7 +31,8 @@ pub use analyze::{Answer, Question, analyze, answer};
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
-    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Ready, directories,
+    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Origin, Ready,
+    directories,
 };
 pub use error::Error;
 pub use explain::{Counts, Explainer};
