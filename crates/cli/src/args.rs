@@ -440,7 +440,7 @@ fn bytes(text: &str) -> Result<f64, String> {
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  plimsoll export last --metric rss_anon > anon.csv\n",
-    "  plimsoll export last --format jsonl | grep '\"kind\":\"gap\"'\n\n",
+    "  plimsoll export last --format jsonl | grep '\"record\":\"gap\"'\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct ExportArgs {

@@ -217,7 +217,7 @@ impl Writer<'_> {
                     .map(|(metric, value)| (metric.as_str().to_owned(), json!(value)))
                     .collect();
                 let row = json!({
-                    "kind": "reading", "time": time, "at_ns": at.0, "source": id.0, "pid": pid,
+                    "record": "reading", "time": time, "at_ns": at.0, "source": id.0, "pid": pid,
                     "isolate": isolate, "role": role, "values": values,
                 });
                 writeln!(self.out, "{row}")
@@ -235,7 +235,7 @@ impl Writer<'_> {
         };
         for (kind, what) in fields {
             let mut line = Map::new();
-            line.insert("kind".to_owned(), json!(kind));
+            line.insert("record".to_owned(), json!(kind));
             if let Some(at) = record.at() {
                 line.insert("time".to_owned(), json!(units::timestamp(self.unix_ns(at))));
                 line.insert("at_ns".to_owned(), json!(at.0));

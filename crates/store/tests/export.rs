@@ -107,15 +107,15 @@ fn lines_of_json_have_events_too() {
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let of = |kind: &str| values.iter().filter(|v| v["kind"] == kind).count();
+    let of = |kind: &str| values.iter().filter(|v| v["record"] == kind).count();
     assert_eq!(
         (of("reading"), of("gap"), of("source"), of("clock")),
         (40, 1, 1, 2)
     );
-    let gap = values.iter().find(|v| v["kind"] == "gap").expect("a gap");
+    let gap = values.iter().find(|v| v["record"] == "gap").expect("a gap");
     assert_eq!(gap["time"], "2026-11-21T06:14:20.000Z");
     assert_eq!(gap["why"], "it was set forward by 1 h");
-    let fourth = values.iter().filter(|v| v["kind"] == "reading").nth(3);
+    let fourth = values.iter().filter(|v| v["record"] == "reading").nth(3);
     assert!(fourth.expect("a reading")["values"]["threads"].is_null());
 }
 
