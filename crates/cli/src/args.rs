@@ -54,6 +54,8 @@ pub(crate) enum Verb {
     Analyze(Box<AnalyzeArgs>),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// Write out what a run recorded, for other tools
+    Export(ExportArgs),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -441,6 +443,36 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Writes the log of a run as a table or as lines of JSON: every reading at its real time.
+///
+/// A run that was killed has no report, but its log can be written out all the same. Tables hold readings only; lines of
+/// JSON also hold what happened: processes, collections, rounds, gaps, jumps of the clock.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll export last --metric rss_anon > anon.csv\n",
+    "  plimsoll export last --format jsonl | grep '\"record\":\"gap\"'\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct ExportArgs {
+    /// The run: an id or its beginning, `last`, or a path
+    #[arg(default_value = "last")]
+    pub(crate) run: String,
+    /// csv (a table) or jsonl (lines of JSON)
+    #[arg(long, value_enum, default_value_t = Table::Csv, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) format: Table,
+    /// Only this metric; repeatable [default: all]
+    #[arg(long = "metric", value_name = "NAME")]
+    pub(crate) metrics: Vec<String>,
+}
+
+/// How a log is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    Csv,
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

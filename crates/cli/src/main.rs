@@ -13,9 +13,11 @@ use clap::Parser;
 use plimsoll_engine::{Config, Error, Supervisor};
 use plimsoll_model::{Cancel, Event, ExitCode, Run};
 use plimsoll_report::Style;
-use plimsoll_store::Store;
+use plimsoll_store::{ExportFormat, Store};
 
-use crate::args::{CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
+use crate::args::{
+    CheckArgs, Cli, Color, ExportArgs, Format, HistoryArgs, ReportArgs, Table, Verb, Verdictless,
+};
 use crate::progress::Progress;
 
 fn main() -> ProcessExit {
@@ -37,6 +39,7 @@ fn dispatch(cli: Cli) -> u8 {
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
+        Verb::Export(args) => export(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
         // Alone repeats the status of another program.
@@ -97,6 +100,39 @@ fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {
     print(&render(&run, args.output.format(), color))?;
     // Rendering is not judging: a run that can be shown is a success, whatever it says.
     Ok(ExitCode::Holds)
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let log = store()?
+        .find(&args.run)
+        .map_err(Error::from)?
+        .join(plimsoll_store::LOG_NAME);
+    let format = match args.format {
+        Table::Csv => ExportFormat::Csv,
+        Table::Jsonl => ExportFormat::JsonLines,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match plimsoll_store::export(&log, format, &args.metrics, &mut out) {
+        Ok(exported) => {
+            if exported.torn_bytes > 0 {
+                complain(
+                    &format!(
+                        "the last {} bytes of the log are torn and left out; all before them is there",
+                        exported.torn_bytes
+                    ),
+                    None,
+                );
+            }
+            Ok(ExitCode::Holds)
+        }
+        // A reader that has left (`| head`) is no error.
+        Err(plimsoll_store::Error::Io {
+            what: "write",
+            source,
+            ..
+        }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::Holds),
+        Err(error) => Err(Error::from(error).into()),
+    }
 }
 
 fn history(args: &HistoryArgs, color: Color) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 
 mod analyze;
 mod check;
+mod clock;
 mod conclude;
 mod config;
 mod drive;

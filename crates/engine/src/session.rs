@@ -249,10 +249,22 @@ impl<'a> Session<'a> {
             HubEvent::Gc {
                 key,
                 at,
+                kind,
+                pause_ns,
                 used_after,
-                ..
             } => {
-                if let (Some(source), Some(value)) = (self.source_of(key), used_after) {
+                let Some(source) = self.source_of(key) else {
+                    return;
+                };
+                self.recorder.record(Record::Collection {
+                    at,
+                    source,
+                    kind,
+                    pause_ns,
+                    before: None,
+                    after: used_after.map(|bytes| bytes as u64),
+                });
+                if let Some(value) = used_after {
                     self.recorder.sample(Sample {
                         at,
                         source,
@@ -261,7 +273,11 @@ impl<'a> Session<'a> {
                     });
                 }
             }
-            HubEvent::Dropped { count, .. } => self.dropped += count,
+            HubEvent::Dropped { count, .. } => {
+                let at = self.now();
+                self.recorder.record(Record::Drops { at, count });
+                self.dropped += count;
+            }
             HubEvent::Gap { what, why, .. } => self.gap(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
