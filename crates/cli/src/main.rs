@@ -9,12 +9,14 @@ use std::process::ExitCode as ProcessExit;
 
 use anyhow::Context;
 use clap::Parser;
-use plimsoll_engine::{Config, Error, Supervisor};
+use plimsoll_engine::{Config, Error, LoadRun, Supervisor};
 use plimsoll_model::{Cancel, Event, ExitCode, Run};
 use plimsoll_report::Style;
 use plimsoll_store::Store;
 
-use crate::args::{CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
+use crate::args::{
+    CheckArgs, Cli, Color, Format, HistoryArgs, LoadArgs, ReportArgs, Verb, Verdictless,
+};
 use crate::progress::Progress;
 
 fn main() -> ProcessExit {
@@ -35,6 +37,7 @@ fn dispatch(cli: Cli) -> ExitCode {
     let quiet = cli.quiet;
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
+        Verb::Load(args) => load(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
@@ -81,6 +84,25 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     )?;
     progress.clear();
     print(&render(&run, args.output.format(), color))?;
+    Ok(exit_code(run.exit_code))
+}
+
+fn load(mut args: LoadArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let run = LoadRun::resolve(args.flags(), &here)?;
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    // Each virtual user is a descriptor.
+    let _ = plimsoll_engine::raise_descriptor_limit();
+    let mut progress = Progress::new(quiet);
+    let run = plimsoll_engine::load(&run, &mut |event| progress.tell(&event), &cancel)?;
+    progress.clear();
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    print(&render(&run, format, color))?;
     Ok(exit_code(run.exit_code))
 }
 

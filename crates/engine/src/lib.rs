@@ -9,26 +9,35 @@ mod check;
 mod conclude;
 mod config;
 mod drive;
+
 mod error;
 mod explain;
 mod file;
 mod judged;
+mod load;
 mod measure;
 mod passive;
 mod pilot;
 mod ready;
 mod rounds;
 mod rules;
+mod scenario;
 mod session;
+mod verb_load;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
-    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Ready, directories,
+    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, MAX_ROUNDS, Ready, directories,
 };
 pub use error::Error;
 pub use explain::{Counts, Explainer};
-pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
+pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
+pub use load::{DriverFlags, Load};
+/// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
+pub use plimsoll_probe::raise_descriptor_limit;
 pub use rules::RuleRequest;
+pub use scenario::Scenario;
+pub use verb_load::{LoadFlags, LoadRun, load};

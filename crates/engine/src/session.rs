@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Limits, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo,
     Sample, Source, SourceId, SubjectInfo,
@@ -15,6 +15,7 @@ use plimsoll_store::{Record, Recorder, RecorderHandle};
 use crate::check::Supervisor;
 use crate::config::Config;
 use crate::error::Error;
+use crate::load::Load;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -324,9 +325,8 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
-        let load = self.config.load.as_ref()?;
-        Some(HttpDriver::try_new(load.request.clone(), load.concurrency))
+    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+        self.config.load.as_ref().map(Load::driver)
     }
 
     /// Ends the subject for certain and says what is known about it.

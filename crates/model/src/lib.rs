@@ -35,8 +35,8 @@ pub use process::{
 pub use recorded::{Recorded, Trend};
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
-    Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
-    RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
+    Artefact, Band, Level, Limits, LoadFigures, LoadInfo, Observer, OperationGrowth, Output, Plan,
+    PointSet, RoundKind, RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;

@@ -15,6 +15,7 @@ mod advice;
 mod analysis;
 mod history;
 mod junit;
+mod load;
 mod page;
 mod plot;
 mod rules;
