@@ -32,7 +32,7 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
-pub use recorded::{Recorded, Trend};
+pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, Level, Limits, LoadFigures, LoadInfo, Observer, OperationGrowth, Output, Plan,
@@ -40,7 +40,9 @@ pub use run::{
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
-pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};
+pub use verdict::{
+    Curve, Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
+};
 
 /// One reading of one metric.
 #[derive(Debug, Clone, PartialEq)]

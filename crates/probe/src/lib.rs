@@ -3,6 +3,8 @@
 //!
 //! A probe never judges. Operating-system calls live behind the one module `os`; everything else is plain Rust.
 
+mod attach;
+mod cdp;
 mod error;
 mod hub;
 mod node;
@@ -17,6 +19,8 @@ mod sockets;
 mod subject;
 mod tree;
 
+pub use attach::{Attached, NotAttached, attach};
+pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use error::Error;
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
