@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
     Source, SourceId, SubjectInfo,
@@ -14,6 +14,7 @@ use crate::check::Supervisor;
 use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
+use crate::load::Load;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -346,9 +347,8 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
-        let load = self.config.load.as_ref()?;
-        Some(HttpDriver::try_new(load.request.clone(), load.concurrency))
+    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+        self.config.load.as_ref().map(Load::driver)
     }
 
     /// Ends the subject for certain and says what is known about it.
