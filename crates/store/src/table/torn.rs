@@ -21,12 +21,12 @@ pub(super) struct Torn<'a, R> {
     to: usize,
     ended: bool,
     handed_on: bool,
-    torn: &'a Cell<bool>,
+    early: &'a Cell<bool>,
 }
 
 impl<'a, R: Read> Torn<'a, R> {
-    /// Says in `torn` whether the data ended early.
-    pub(super) fn new(inner: R, torn: &'a Cell<bool>) -> Self {
+    /// Says in `early` whether the data ended early.
+    pub(super) fn new(inner: R, early: &'a Cell<bool>) -> Self {
         Self {
             inner,
             held: Vec::new(),
@@ -34,7 +34,7 @@ impl<'a, R: Read> Torn<'a, R> {
             to: 0,
             ended: false,
             handed_on: false,
-            torn,
+            early,
         }
     }
 
@@ -65,7 +65,7 @@ impl<'a, R: Read> Torn<'a, R> {
                 // Before the first whole line there is nothing to save: then the error is the answer.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof && handed_on => {
                     self.ended = true;
-                    self.torn.set(true);
+                    self.early.set(true);
                 }
                 Err(error) => return Err(error),
             }
