@@ -19,6 +19,7 @@ use plimsoll_store::{Record, Recorder};
 use crate::config::{MOST_OPERATIONS, positive, within};
 use crate::error::Error;
 use crate::file::File;
+use crate::limits::Room;
 use crate::load::{DriverFlags, Load};
 
 /// What is driven unless something is named.
@@ -160,11 +161,7 @@ impl Watched {
             context_isolates: Vec::new(),
             exit: None,
             ready: Some(Ns(0)),
-            limits: plimsoll_model::Limits {
-                heap: None,
-                cgroup: process.cgroup_limit(),
-                host: plimsoll_probe::host_memory(),
-            },
+            limits: Room::of(Some(&process), None).limits,
             output: plimsoll_model::Output::default(),
         };
         let watched = Self {
