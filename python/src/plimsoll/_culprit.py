@@ -21,20 +21,23 @@ from ._counters import Counters, unfinished_tasks
 from ._holders import (
     Path,
     Searcher,
+    entries,
     grown,
     is_user_file,
     kind_name,
     kind_of_entries,
     lengths,
     limit_of,
-    types_alive,
 )
+from ._rounds import freezer
 from ._verdict import Culprit, Verdict
 
 _CPU_S = 0.05
 _MOST = 100
 _FEWEST = 6
 _TRACED = 24
+#: More than the blocks of one size that glibc keeps for a thread: those it hands out unseen.
+_STEPPED = 16
 _FRAMES = 25
 _CANDIDATES = 4
 _TOP = 10
@@ -51,44 +54,59 @@ def find(
     """Repeats a leaking operation some more and says who holds what it leaves. Its exceptions pass through."""
     cost = verdict.cpu_s / max(verdict.operations, 1)
     count = max(min(int(_CPU_S / max(cost, 1e-6)), _MOST), _FEWEST)
-    holders = _Holders(operation, count, between)
-    holder = holders.find()
     lines = _Lines(operation, min(count, _TRACED), between)
     sites = lines.find()
-    site = sites[0][1] if sites else None
+    holder = _Holders(operation, count, between).find()
+    counts = verdict.counts_per_op
     bytes_per_op = sum(size for size, _ in sites) or None
-    evidence = list(lines.evidence)
-    seen = bytes_per_op or 0.0
     judged = verdict.bytes_per_op or 0.0
-    native = judged > 0 and seen < _SEEN_BY_TRACER * judged
-    pattern = holder.pattern
+    is_native = judged > 0 and (bytes_per_op or 0.0) < _SEEN_BY_TRACER * judged
+    pattern = next((_THINGS[name] for name in _THINGS if name in counts), holder.pattern)
     kind = holder.kind
-    if "descriptors" in verdict.counts_per_op:
-        pattern = "descriptors"
-    elif "tasks" in verdict.counts_per_op:
-        pattern = "pending promises/tasks"
-    elif "threads" in verdict.counts_per_op:
-        pattern = "threads"
-    if native or (site is None and verdict.counts_per_op):
-        stepped = _Stepper(operation, counters, verdict).find()
+    site = sites[0][1] if sites else None
+    added: Optional[str] = None
+    if holder.container is not None:
+        container = holder.container
+        added = _Stepper(operation, lambda: float(entries(container))).find()
+    if counts or (is_native and added is None):
+        stepped = _Stepper(operation, _reader(counters, counts)).find()
         if stepped is not None:
             site = stepped
-            sites = ((judged, stepped), *sites)
-        if native and holder.name is None:
-            pattern = "native block"
-            kind = "native memory that Python does not see"
+            if is_native:
+                sites = ((judged - (bytes_per_op or 0.0), stepped), *sites)
+    if is_native and holder.name is None and not counts:
+        pattern = "native block"
+        kind = "native memory that Python does not see"
     return Culprit(
         kind=kind,
         holder=holder.name,
         site=site,
+        added=added,
         pattern=pattern,
         entries_per_op=holder.entries_per_op,
         bytes_per_op=bytes_per_op,
         allocations=tuple(sites[:_TOP]),
-        evidence=tuple(evidence),
+        evidence=tuple(lines.evidence),
         bounded=holder.bounded,
         others=tuple(holder.others),
     )
+
+
+#: Patterns of what is counted one by one, the more telling first.
+_THINGS = {"tasks": "pending promises/tasks", "threads": "threads", "descriptors": "descriptors"}
+
+
+def _reader(counters: Counters, counts: Dict[str, float]) -> Callable[[], float]:
+    """What to read around each line: the thing that leaks, else native memory."""
+    descriptors = counters._descriptors
+    if "descriptors" in counts and descriptors is not None:
+        return lambda: float(descriptors())
+    if "threads" in counts:
+        return lambda: float(threading.active_count())
+    if "tasks" in counts:
+        return lambda: float(unfinished_tasks())
+    native = counters.native_heap
+    return lambda: float(native.read() or 0)
 
 
 def _run(operation: Callable[[], None], count: int) -> None:
@@ -113,17 +131,27 @@ class _Holders:
         self.entries_per_op: Optional[float] = None
         self.bounded: Optional[Tuple[int, int]] = None
         self.others: List[str] = []
+        #: The container itself, for the line that adds to it.
+        self.container: Any = None
 
     def find(self) -> _Holders:
         _run(self._operation, 1)
         _collect(self._between)
-        before, kinds = lengths(), types_alive()
+        with freezer.thawed():
+            before = lengths()
         _run(self._operation, self._count)
         _collect(self._between)
-        after = types_alive()
-        candidates = [(gained, thing) for gained, thing in grown(before, self._count) if thing is not before]
-        kept = [thing for _, thing in candidates]
-        searcher = Searcher([before, kinds, after, candidates, kept, *candidates])
+        # All that is listed now was made by these operations and stayed.
+        made = gc.get_objects()
+        with freezer.thawed():
+            candidates = [entry for entry in grown(before, self._count) if entry[1] is not before]
+            kept = [thing for _, thing in candidates]
+            searcher = Searcher([before, made, candidates, kept, *candidates])
+            if not self._by_container(candidates, searcher):
+                self._by_type(made, searcher)
+        return self
+
+    def _by_container(self, candidates: List[Tuple[int, Any]], searcher: Searcher) -> bool:
         ranked: List[Tuple[bool, int, Path, Any]] = []
         for gained, thing in candidates[: 3 * _CANDIDATES]:
             path = searcher.path(thing)
@@ -131,37 +159,36 @@ class _Holders:
                 ranked.append((path.is_user, gained, path, thing))
         # The user's own first; among those the ones that gain whole entries per operation, then the most.
         ranked.sort(key=lambda entry: (not entry[0], entry[1] % self._count != 0, -entry[1]))
-        if ranked:
-            _, gained, path, thing = ranked[0]
-            self.name = f"{path} ({type(thing).__name__})" if not str(path).startswith("lru_cache") else str(path)
-            self.entries_per_op = gained / self._count
-            self.kind = kind_of_entries(thing)
-            self.pattern = _pattern(path, thing)
-            self.bounded = limit_of(thing)
-            self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
-        else:
-            self._by_type(kinds, after, searcher)
-        return self
+        if not ranked:
+            return False
+        _, gained, path, thing = ranked[0]
+        self.name = str(path) if str(path).startswith("lru_cache") else f"{path} ({type(thing).__name__})"
+        self.entries_per_op = gained / self._count
+        self.kind = kind_of_entries(thing)
+        self.pattern = _pattern(path, thing)
+        self.bounded = limit_of(thing)
+        self.container = thing
+        self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
+        return True
 
-    def _by_type(self, before: Dict[type, int], after: Dict[type, int], searcher: Searcher) -> None:
+    def _by_type(self, made: List[Any], searcher: Searcher) -> None:
         """No container grows: objects hang on each other (a linked list, tracebacks, frames)."""
-        more = {kind: after[kind] - before.get(kind, 0) for kind in after}
-        growing = [kind for kind, gained in more.items() if gained >= max(self._count // 2, 1)]
-        growing.sort(key=lambda kind: (kind.__module__ == "builtins", -more[kind]))
+        counts: Dict[type, int] = {}
+        for thing in made:
+            counts[type(thing)] = counts.get(type(thing), 0) + 1
+        growing = [kind for kind, gained in counts.items() if gained >= max(self._count // 2, 1)]
+        growing.sort(key=lambda kind: (kind.__module__ == "builtins", -counts[kind]))
         for kind in growing[:_CANDIDATES]:
-            newest = None
-            for thing in gc.get_objects():
-                if type(thing) is kind:
-                    newest = thing
-            if newest is None:
-                continue
             self.kind = kind_name(kind)
-            self.entries_per_op = more[kind] / self._count
-            path = searcher.path(newest)
-            if path is not None and not str(path).startswith("plimsoll."):
-                self.name = str(path)
-                self.pattern = path.pattern
-                return
+            self.entries_per_op = counts[kind] / self._count
+            of_kind = [thing for thing in made if type(thing) is kind]
+            # A chain hangs on its newest link or on its oldest.
+            for thing in (of_kind[-1], of_kind[0]):
+                path = searcher.path(thing)
+                if path is not None and not str(path).startswith("plimsoll."):
+                    self.name = str(path)
+                    self.pattern = path.pattern
+                    return
 
 
 def _pattern(path: Path, thing: Any) -> str:
@@ -295,25 +322,15 @@ def _allocated_at(thing: Any) -> Optional[str]:
 
 
 class _Stepper:
-    """Which line of the user's leaves native memory, a descriptor, a thread or a task: counted around each line."""
+    """Which line of the user's makes a figure grow: entries of a container, native memory, descriptors, threads."""
 
-    def __init__(self, operation: Callable[[], None], counters: Counters, verdict: Verdict) -> None:
+    def __init__(self, operation: Callable[[], None], read: Callable[[], float]) -> None:
         self._operation = operation
+        self._read = read
         self._lines: Dict[str, float] = {}
         self._user: Dict[types.CodeType, bool] = {}
         self._last: Optional[str] = None
         self._value = 0.0
-        counts = verdict.counts_per_op
-        if "descriptors" in counts and counters._descriptors is not None:
-            reader = counters._descriptors
-            self._read: Callable[[], float] = lambda: float(reader())
-        elif "threads" in counts:
-            self._read = lambda: float(threading.active_count())
-        elif "tasks" in counts:
-            self._read = lambda: float(unfinished_tasks())
-        else:
-            native = counters.native_heap
-            self._read = lambda: float(native.read() or 0)
 
     def _settle(self) -> None:
         now = self._read()
@@ -346,12 +363,12 @@ class _Stepper:
         begun = time.process_time()
         sys.settrace(self._trace)
         try:
-            for _ in range(4):
+            for _ in range(_STEPPED):
                 self._value = self._read()
                 self._last = None
                 self._operation()
                 self._settle()
-                if time.process_time() - begun > 4 * _CPU_S:
+                if time.process_time() - begun > _CPU_S:
                     break
         finally:
             sys.settrace(None)

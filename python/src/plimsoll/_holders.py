@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import os
 import sys
 import sysconfig
@@ -19,7 +20,9 @@ import weakref
 from collections import deque
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
-_CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray)
+_CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
+#: Containers of bytes and characters.
+_BUFFERS: Tuple[type, ...] = (bytearray, io.StringIO, io.BytesIO)
 _LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
 _OWN = "plimsoll"
 _DEPTH = 12
@@ -49,9 +52,12 @@ def _is_user_module(name: str) -> bool:
     return isinstance(path, str) and is_user_file(path)
 
 
-def _entries(thing: Any) -> int:
+def entries(thing: Any) -> int:
+    """How much a container holds: entries, bytes of a buffer."""
     if type(thing) is _LRU:
         return int(thing.cache_info().currsize)
+    if isinstance(thing, (io.StringIO, io.BytesIO)):
+        return thing.tell()
     return len(thing)
 
 
@@ -76,20 +82,11 @@ def lengths() -> Dict[int, int]:
     found: Dict[int, int] = {}
     for thing in containers():
         try:
-            found[id(thing)] = _entries(thing)
+            found[id(thing)] = entries(thing)
         except Exception:
             # A subclass may do anything in `__len__`.
             continue
     return found
-
-
-def types_alive() -> Dict[type, int]:
-    """Tracked objects by type."""
-    counts: Dict[type, int] = {}
-    for thing in gc.get_objects():
-        kind = type(thing)
-        counts[kind] = counts.get(kind, 0) + 1
-    return counts
 
 
 def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
@@ -98,13 +95,13 @@ def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
     for thing in containers():
         try:
             was = before.get(id(thing))
-            gained = _entries(thing) - was if was is not None else 0
+            gained = entries(thing) - was if was is not None else 0
         except Exception:
             continue
         if gained >= max(operations // 2, 1) and not _is_weak(thing):
             found.append((gained, thing))
-    # A byte array gains bytes, not entries: it is ranked as one.
-    found.sort(key=lambda entry: (type(entry[1]) is bytearray, -entry[0]))
+    # A buffer gains bytes, not entries.
+    found.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
     return found
 
 
@@ -137,8 +134,8 @@ def kind_name(kind: type) -> str:
 
 def kind_of_entries(thing: Any) -> Optional[str]:
     """The type of what a container gained last."""
-    if type(thing) is bytearray:
-        return "bytes of a bytearray"
+    if isinstance(thing, _BUFFERS):
+        return "characters" if isinstance(thing, io.StringIO) else "bytes"
     if type(thing) is _LRU:
         return None
     entry = _sample(thing)
@@ -159,8 +156,8 @@ def limit_of(thing: Any) -> Optional[Tuple[int, int]]:
         limit = thing.maxlen
     if limit is None:
         return None
-    entries = _entries(thing)
-    return (entries, limit) if entries < limit else None
+    held = entries(thing)
+    return (held, limit) if held < limit else None
 
 
 # -- paths
@@ -181,7 +178,9 @@ def _key_text(key: Any) -> str:
 class Path:
     """How something is reached: the root's name, the steps from it, and whether the root is the user's."""
 
-    def __init__(self, root: str, steps: Sequence[str], is_user: bool, pattern: Optional[str]) -> None:
+    def __init__(self, root: str, steps: Sequence[str], is_user: bool, pattern: Optional[str], inside: int = 0) -> None:
+        #: Steps that are inside what the root's name already says.
+        self.inside = inside
         self.root = root
         self.steps = list(steps)
         self.is_user = is_user
@@ -211,23 +210,25 @@ def _module_root(holder: Dict[Any, Any], child: Any) -> Optional[Path]:
     return Path(f"{name}.{key}", [], _is_user_module(name), "global reference")
 
 
-def _function_root(function: types.FunctionType, child: Any) -> Optional[Path]:
+def _function_root(function: types.FunctionType, child: Any, below: Any) -> Optional[Path]:
+    """A function holds by its defaults (a tuple, or a dict) and by its closure (cells, each with one value)."""
     name = f"{function.__module__}.{function.__qualname__}"
     is_user = _is_user_module(function.__module__ or "")
-    defaults = function.__defaults__ or ()
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    for argument, value in zip(names[len(names) - len(defaults) :], defaults):
-        if value is child:
-            return Path(f"default argument `{argument}` of {name}", [], is_user, "default argument")
-    for argument, value in (function.__kwdefaults__ or {}).items():
-        if value is child:
-            return Path(f"default argument `{argument}` of {name}", [], is_user, "default argument")
-    for free, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-        try:
-            if cell.cell_contents is child:
-                return Path(f"closure cell `{free}` of {name}", [], is_user, "closure capture")
-        except ValueError:
-            continue
+    defaults = function.__defaults__
+    if defaults is child and defaults is not None:
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        for argument, value in zip(names[len(names) - len(defaults) :], defaults):
+            if value is below:
+                return Path(f"default argument `{argument}` of {name}", [], is_user, "default argument", inside=1)
+    if function.__kwdefaults__ is child and child is not None:
+        key = _key_of(child, below)
+        return Path(f"default argument `{key}` of {name}", [], is_user, "default argument", inside=1)
+    # The closure itself is a tuple of cells; either may be the step before.
+    cell = below if child is function.__closure__ else child
+    for free, own in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        if own is cell:
+            inside = 2 if child is function.__closure__ else 1
+            return Path(f"closure cell `{free}` of {name}", [], is_user, "closure capture", inside=inside)
     return None
 
 
@@ -263,6 +264,9 @@ def _step(holder: Any, child: Any) -> Optional[str]:
     """How `child` hangs on `holder`, as written in Python; None if it does not."""
     if isinstance(holder, dict):
         key = _key_of(holder, child)
+        if isinstance(key, weakref.ref):
+            # How a thread-local keeps the attributes of each thread.
+            return ""
         return f"[{_key_text(key)}]" if key is not None or None in holder else None
     if isinstance(holder, (list, tuple, deque)):
         return "[…]"
@@ -299,12 +303,12 @@ class Searcher:
             return id(holder) in self._stack or holder.f_globals.get("__name__", "").startswith(_OWN)
         return False
 
-    def root(self, holder: Any, child: Any) -> Optional[Path]:
+    def root(self, holder: Any, child: Any, below: Any = None) -> Optional[Path]:
         """The path if `holder` is where reachability starts."""
         if isinstance(holder, dict):
             return _module_root(holder, child)
         if isinstance(holder, types.FunctionType):
-            return _function_root(holder, child)
+            return _function_root(holder, child, below)
         if type(holder) is _LRU:
             wrapped = getattr(holder, "__wrapped__", None)
             if wrapped is child:
@@ -312,7 +316,7 @@ class Searcher:
             return _cache_root(holder)
         if type(holder).__name__ == "FixtureDef" and hasattr(holder, "cached_result"):
             where = f"fixture `{holder.argname}` ({holder.scope} scope)"
-            return Path(where, [], is_user_file(holder.func.__code__.co_filename), "fixture")
+            return Path(where, [], is_user_file(holder.func.__code__.co_filename), "fixture", inside=1)
         if isinstance(holder, type):
             for key, value in list(vars(holder).items()):
                 if value is child:
@@ -347,12 +351,11 @@ class Searcher:
                 if id(holder) in ours or id(holder) in parents or self._is_ours(holder):
                     continue
                 for child in frontier:
-                    found = self.root(holder, child)
+                    below_id = parents[id(child)][1]
+                    below = parents[below_id][0] if below_id is not None else None
+                    found = self.root(holder, child, below)
                     if found is not None:
-                        found.steps = self._steps(parents, child)
-                        if found.pattern == "fixture":
-                            # Its value lies in a tuple of pytest's.
-                            found.steps = found.steps[1:]
+                        found.steps = self._steps(parents, child)[found.inside :]
                         if best is None or found.worth > best.worth:
                             best = found
                         break

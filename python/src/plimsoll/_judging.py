@@ -52,7 +52,7 @@ def verdict_on(
     verdict = of_record(measure(operation, judge=judge, limits=limits, counters=counters, between=between))
     if verdict.outcome != LEAK or not explain:
         return verdict
-    with freezer.thawed():
+    with freezer.frozen():
         culprit = find(operation, verdict, counters, between)
     if culprit.bounded is not None and not verdict.counts_per_op:
         entries, limit = culprit.bounded

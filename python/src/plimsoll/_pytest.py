@@ -410,7 +410,10 @@ def _properties(verdict: Verdict) -> List[Tuple[str, object]]:
     if verdict.culprit is not None:
         found.extend(
             (f"plimsoll.{name}", value)
-            for name, value in (("holder", verdict.culprit.holder), ("site", verdict.culprit.site))
+            for name, value in (
+                ("holder", verdict.culprit.holder),
+                ("site", verdict.culprit.added or verdict.culprit.site),
+            )
             if value
         )
     return found

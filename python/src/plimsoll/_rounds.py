@@ -122,14 +122,18 @@ class Freezer:
 
     @contextmanager
     def thawed(self) -> Iterator[None]:
-        """Nothing is frozen by us inside: referrers of frozen objects cannot be asked for."""
+        """Nothing is frozen by us inside: frozen objects are neither listed nor found as referrers.
+
+        Both ways cost nothing, so that only the look itself is paid for and no collection of everything.
+        """
         was = self._ours
         self._unfreeze()
         try:
             yield
         finally:
             if was:
-                self._freeze()
+                gc.freeze()
+                self._ours = True
 
     def hold(self) -> None:
         """Stays frozen between measurements until `release`."""

@@ -27,7 +27,10 @@ class Culprit:
 
     kind: Optional[str] = None
     holder: Optional[str] = None
+    #: Where what stays is allocated, `file:line`.
     site: Optional[str] = None
+    #: Where the holder gains its entries, `file:line`.
+    added: Optional[str] = None
     pattern: Optional[str] = None
     #: Entries that the holder gains per operation.
     entries_per_op: Optional[float] = None
@@ -54,7 +57,9 @@ class Culprit:
             parts.append(held)
         elif self.kind:
             parts.append(self.kind)
-        if self.site:
+        if self.added:
+            parts.append(f"added at {self.added}")
+        if self.site and self.site != self.added:
             parts.append(f"allocated at {self.site}")
         return "; ".join(parts) or "nobody in Python holds it: native memory, or a container of another module"
 
@@ -120,6 +125,7 @@ class Verdict:
                 "kind": culprit.kind,
                 "holder": culprit.holder,
                 "site": culprit.site,
+                "added": culprit.added,
                 "pattern": culprit.pattern,
                 "entries_per_op": culprit.entries_per_op,
                 "bytes_per_op": culprit.bytes_per_op,
