@@ -52,6 +52,8 @@ pub(crate) enum Verb {
     Check(Box<CheckArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Watch processes, or a command from in front of it
+    Monitor(Box<MonitorArgs>),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -327,6 +329,83 @@ pub(crate) struct AnalyzeArgs {
     /// JSON instead of text: one flat object, or a list of them
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
+///
+/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
+/// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll monitor --pid 4121 -d 60s\n",
+    "  plimsoll monitor --name server.js --csv soak.csv --columns soak -i 60000\n",
+    "  plimsoll monitor -i 500 -d 300000 -o results.json -- npm start\n\n",
+    exit_codes!(),
+))]
+#[command(group(clap::ArgGroup::new("watched").args(["pids", "name", "command"]).required(true)))]
+pub(crate) struct MonitorArgs {
+    /// Process to watch; repeatable
+    #[arg(long = "pid", value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+    /// Watch the processes of this name: executable or script
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Time between readings; bare = milliseconds [default: 1000]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
+    pub(crate) interval: Duration,
+    /// Watch for this long; bare = milliseconds [default: to the end]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds)]
+    pub(crate) duration: Option<Duration>,
+    /// Write the run to this file, as JSON
+    #[arg(long = "output", short = 'o', value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+    /// Write a table to this file while watching
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Its columns, or soak: timestamp,elapsed_hours,heap_mb,…
+    ///
+    /// Any of timestamp, time, elapsed_s, elapsed_hours, pid, role, name, cpu_percent and the names of metrics, with commas
+    /// between them; metrics of bytes also as NAME_mb. With pid, role or name there is a row for each process, else one
+    /// for all together. `soak` is timestamp,elapsed_hours,heap_mb,rss_mb,created_count.
+    #[arg(long, value_name = "LIST", value_parser = crate::monitor::columns, default_value = plimsoll_report::Columns::DEFAULT, hide_default_value = true, requires = "csv")]
+    pub(crate) columns: plimsoll_report::Columns,
+    /// Append the lines to this file, with the time
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Exit with 1 if this is found: leak
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    pub(crate) fail_on: Option<FailOn>,
+    /// Growth a second below which nothing is called a leak
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) floor: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Command to start and watch
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What a monitor fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    Leak,
+}
+
+/// A length of time of at least a millisecond; bare numbers are milliseconds.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let length = match text.trim().parse::<u64>() {
+        Ok(number) => Duration::from_millis(number),
+        Err(_) => parse_duration(text)?,
+    };
+    if length < Duration::from_millis(1) {
+        return Err("at least a millisecond is needed".to_owned());
+    }
+    if length > Duration::from_hours(24 * 365) {
+        return Err("at most a year".to_owned());
+    }
+    Ok(length)
 }
 
 /// A length of time; bare numbers are seconds, 0 is unknown.

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod args;
+mod monitor;
 mod progress;
 
 use std::io::{self, IsTerminal, Write};
@@ -25,12 +26,12 @@ fn main() -> ProcessExit {
             "plimsoll itself failed",
             Some("please report this with the command and the lines above"),
         );
-        ExitCode::Internal
+        ExitCode::Internal.code()
     });
-    ProcessExit::from(code.code())
+    ProcessExit::from(code)
 }
 
-fn dispatch(cli: Cli) -> ExitCode {
+fn dispatch(cli: Cli) -> u8 {
     let color = cli.color;
     let quiet = cli.quiet;
     let result = match cli.verb {
@@ -38,16 +39,23 @@ fn dispatch(cli: Cli) -> ExitCode {
         Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
-    };
-    result.unwrap_or_else(|error| {
-        if let Some(known) = error.downcast_ref::<Error>() {
-            complain(&known.to_string(), known.hint().as_deref());
-            known.exit_code()
-        } else {
-            complain(&format!("{error:#}"), None);
-            ExitCode::Usage
+        // Alone repeats the status of another program.
+        Verb::Monitor(args) => {
+            return monitor::monitor(*args, color, quiet).unwrap_or_else(|e| failed(&e).code());
         }
-    })
+    };
+    result.unwrap_or_else(|error| failed(&error)).code()
+}
+
+/// Says what went wrong before anything was judged.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if let Some(known) = error.downcast_ref::<Error>() {
+        complain(&known.to_string(), known.hint().as_deref());
+        known.exit_code()
+    } else {
+        complain(&format!("{error:#}"), None);
+        ExitCode::Usage
+    }
 }
 
 fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {

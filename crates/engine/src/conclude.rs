@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge::Axis;
-use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, units};
+use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, Verdict, units};
 
 use crate::drive::Drive;
 use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
@@ -23,9 +23,12 @@ impl Journey {
     }
 
     fn terms(&self, session: &Session<'_>, axis: Axis) -> RoundTerms {
-        let limits = session.limits();
+        let room = session.room();
         let check = &session.config.check;
-        let process = limits.cgroup.into_iter().chain(limits.host).min();
+        let stands_at = |metric: &Metric| {
+            let last = self.rounds.iter().rev().find_map(|r| r.values.get(metric));
+            room.level(metric, last.copied())
+        };
         RoundTerms {
             floor: check.floor,
             look: self.looks_taken.max(1),
@@ -38,13 +41,8 @@ impl Journey {
                 Axis::Operations => self.idle_growth_per_op(),
                 Axis::Time => BTreeMap::new(),
             },
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process.map(|b| b as f64),
+            heap_limit: stands_at(&Metric::LIVE_BYTES),
+            process_limit: stands_at(&Metric::RSS_ANON),
             expected_rate: check.expect_rate,
             warm_up_operations: self.plan.warm_up_operations,
             settled: self.plan.warm_up_settled,
@@ -133,12 +131,11 @@ impl Journey {
         if let Some(reason) = self.growth_stopped(judgement)
             && let Some(judgement) = &mut self.judgement
         {
-            if let Some(v) = &mut judgement.verdict {
-                v.outcome = Outcome::Inconclusive;
-                v.reason.clone_from(&reason);
-                v.more_operations =
-                    Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
-            }
+            let more = self.plan.operations_per_round * u64::from(self.plan.rounds) * 2;
+            judgement.verdict = judgement.verdict.take().map(|v| Verdict {
+                more_operations: Some(more),
+                ..v.reopened(&reason)
+            });
             judgement.reason = reason;
         }
     }

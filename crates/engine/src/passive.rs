@@ -128,6 +128,7 @@ impl Vigil {
             reconnects: 0,
             connections: 0,
             latency: plimsoll_model::Latency::default(),
+            bytes_in: 0,
             driver_cpu_s: 0.0,
             collected: measurement.collected,
             counted: false,
@@ -172,20 +173,20 @@ impl Vigil {
         let Some(service) = session.service.as_ref() else {
             return;
         };
-        let limits = session.limits();
-        let process_limit = limits.cgroup.into_iter().chain(limits.host).min();
+        let room = session.room();
+        let live_bytes = self
+            .rounds
+            .iter()
+            .rev()
+            .find_map(|r| r.values.get(&Metric::LIVE_BYTES));
+        let resident = self.resident.last().map(|s| s.value);
         let terms = RoundTerms {
             floor: session.config.check.floor,
             look: 1,
             looks: 1,
             idle_growth_per_op: std::collections::BTreeMap::new(),
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process_limit)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process_limit.map(|b| b as f64),
+            heap_limit: room.level(&Metric::LIVE_BYTES, live_bytes.copied()),
+            process_limit: room.level(&Metric::RSS_ANON, resident),
             expected_rate: None,
             warm_up_operations: 0,
             settled: true,

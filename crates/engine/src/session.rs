@@ -1,19 +1,18 @@
 //! One subject under observation: started, ready, watched from outside and inside, and ended for certain.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use plimsoll_load::HttpDriver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Limits, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo,
-    Sample, Source, SourceId, SubjectInfo,
+    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
+    Source, SourceId, SubjectInfo,
 };
 use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
 use crate::config::Config;
+use crate::environment::environment;
 use crate::error::Error;
 use crate::watch::Watch;
 
@@ -119,7 +118,7 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let (env, no_carrier) = environment(config, &hub);
+        let (env, no_carrier) = environment(&config.command, &config.env, &hub);
         let subject = Subject::spawn(&Launch {
             command: config.command.clone(),
             env,
@@ -311,18 +310,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Memory limits that apply to the service.
-    pub(crate) fn limits(&self) -> Limits {
-        let service = self.service.as_ref();
-        Limits {
-            heap: service
-                .and_then(|s| s.runtime.as_ref())
-                .and_then(|r| r.heap_limit),
-            cgroup: service.and_then(|s| s.process.cgroup_limit()),
-            host: plimsoll_probe::host_memory(),
-        }
-    }
-
     /// A driver for the configured load.
     pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
         let load = self.config.load.as_ref()?;
@@ -333,7 +320,7 @@ impl<'a> Session<'a> {
     pub(crate) fn end(mut self) -> (Ended, Subject) {
         // How the command ended by itself must be asked before we end it.
         let exit = self.subject.exit();
-        let limits = self.limits();
+        let limits = self.room().limits;
         // Workers come and go: who shares the work is looked up once more at the end.
         let members = plimsoll_probe::members(&self.subject, self.service_port());
         if let (Some(service), Some(members)) = (self.service.as_mut(), members) {
@@ -423,47 +410,6 @@ impl<'a> Session<'a> {
             subject,
         )
     }
-}
-
-/// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
-/// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
-/// subject gets none.
-fn environment(config: &Config, hub: &Hub) -> (Vec<(OsString, OsString)>, Option<&'static str>) {
-    const NODE_OPTIONS: &str = "NODE_OPTIONS";
-    let given = config
-        .env
-        .iter()
-        .find(|(name, _)| name == NODE_OPTIONS)
-        .map(|(_, v)| OsString::from(v));
-    let existing = given.or_else(|| std::env::var_os(NODE_OPTIONS));
-    let own = config.env.iter().filter(|(name, _)| name != NODE_OPTIONS);
-    let mut env: Vec<(OsString, OsString)> = own
-        .map(|(k, v)| (OsString::from(k), OsString::from(v)))
-        .collect();
-    let options = existing
-        .as_deref()
-        .map(OsStr::to_string_lossy)
-        .unwrap_or_default();
-    let words = config.command.iter().map(|w| w.to_string_lossy());
-    if words
-        .chain(options.split(' ').map(Cow::from))
-        .any(|w| w == "--permission" || w == "--experimental-permission")
-    {
-        env.extend(
-            existing
-                .as_ref()
-                .map(|options| (OsString::from(NODE_OPTIONS), options.clone())),
-        );
-        return (
-            env,
-            Some("Node's permission model (`--permission`) forbids loading it"),
-        );
-    }
-    env.push((
-        OsString::from(NODE_OPTIONS),
-        hub.node_options(existing.as_deref()),
-    ));
-    (env, None)
 }
 
 /// What is left of a session once its subject has ended.
