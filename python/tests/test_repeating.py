@@ -1,6 +1,40 @@
 """Repetition is faithful: fixtures, classes, event loops, workers, plugins; and it does not grow by itself."""
 
+import json
+import re
+import subprocess
+import sys
+
 import pytest
+
+
+@pytest.fixture(scope="module")
+def verdicts_on(tmp_path_factory):
+    """Verdicts by case, all cases of a table judged in one session, each a file of its own."""
+    known = {}
+
+    def run(cases):
+        if id(cases) in known:
+            return known[id(cases)]
+        folder = tmp_path_factory.mktemp("cases")
+        names = {f"test_{re.sub('[^a-z]', '_', name)}.py": name for name in cases}
+        for file, name in names.items():
+            (folder / file).write_text(cases[name] + "\n")
+        arguments = ["--detect-leaks", "--leak-threshold-mb=10000", "--leak-json=leaks.json", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode in (0, 1), done.stdout
+        found = {}
+        for test in json.loads((folder / "leaks.json").read_text())["tests"]:
+            found.setdefault(names[test["nodeid"].split("::")[0]], []).append(test["verdict"])
+        known[id(cases)] = found
+        return found
+
+    return run
 
 
 def verdicts(result):
@@ -64,11 +98,9 @@ FLAT = {
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_repetition_itself_does_not_grow(session, name):
-    result = session(FLAT[name], "--detect-leaks")
-    assert result.ret == 0
-    assert "leak," not in verdicts(result).replace("no leak", "")
-    assert "(1 no leak)" in verdicts(result) or "(2 no leak)" in verdicts(result)
+def test_repetition_itself_does_not_grow(verdicts_on, name):
+    found = verdicts_on(FLAT)[name]
+    assert found and set(found) == {"no leak"}
 
 
 LEAKY = {
@@ -83,16 +115,20 @@ LEAKY = {
     "module fixture": "import pytest\n@pytest.fixture(scope='module')\ndef kept(): return []\n"
     "def test_it(kept): kept.append(object())",
     "caplog": "KEPT = []\ndef test_it(caplog): KEPT.append(object())",
-    "conftest hook": "KEPT = []\ndef test_it(): KEPT.append(object())",
 }
 
 
 @pytest.mark.parametrize("name", LEAKY)
-def test_leaks_are_found_however_the_test_is_run(session, name):
-    files = {"conftest": "def pytest_runtest_setup(item): item.user = 1"} if name == "conftest hook" else {}
-    result = session(LEAKY[name], "--detect-leaks", "--leak-mode=rate", **files)
+def test_leaks_are_found_however_the_test_is_run(verdicts_on, name):
+    assert verdicts_on(LEAKY)[name] == ["leak"]
+
+
+def test_a_hook_of_the_user_is_called_for_each_repetition(session):
+    hook = "calls = []\ndef pytest_runtest_setup(item): calls.append(1)\ndef pytest_unconfigure(): print(len(calls))"
+    source = "KEPT = []\ndef test_it(): KEPT.append('x' * 100)"
+    result = session(source, "--detect-leaks", "-s", "--leak-mode=rate", conftest=hook)
     assert verdicts(result) == "1 judged (1 leak), 0 screened only, 0 skipped"
-    result.assert_outcomes(failed=1)
+    assert int(result.stdout.lines[-1]) > 12
 
 
 def test_outcomes_that_are_no_pass_are_left_alone(session):

@@ -147,8 +147,17 @@ class _Holders:
             candidates = [entry for entry in grown(before, self._count) if entry[1] is not before]
             kept = [thing for _, thing in candidates]
             searcher = Searcher([before, made, candidates, kept, *candidates])
-            if not self._by_container(candidates, searcher):
-                self._by_type(made, searcher)
+            if self._by_container(candidates, searcher):
+                return self
+        # Once more: what was made once in so many operations is no growth.
+        once = _count_kinds(made)
+        del made, candidates, kept, searcher, before
+        gc.freeze()
+        _run(self._operation, self._count)
+        _collect(self._between)
+        again = gc.get_objects()
+        with freezer.thawed():
+            self._by_type(once, again, Searcher([again]))
         return self
 
     def _by_container(self, candidates: List[Tuple[int, Any]], searcher: Searcher) -> bool:
@@ -171,12 +180,11 @@ class _Holders:
         self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
         return True
 
-    def _by_type(self, made: List[Any], searcher: Searcher) -> None:
+    def _by_type(self, once: Dict[type, int], made: List[Any], searcher: Searcher) -> None:
         """No container grows: objects hang on each other (a linked list, tracebacks, frames)."""
-        counts: Dict[type, int] = {}
-        for thing in made:
-            counts[type(thing)] = counts.get(type(thing), 0) + 1
-        growing = [kind for kind, gained in counts.items() if gained >= max(self._count // 2, 1)]
+        counts = _count_kinds(made)
+        least = max(self._count // 2, 1)
+        growing = [kind for kind, gained in counts.items() if min(gained, once.get(kind, 0)) >= least]
         growing.sort(key=lambda kind: (kind.__module__ == "builtins", -counts[kind]))
         for kind in growing[:_CANDIDATES]:
             self.kind = kind_name(kind)
@@ -189,6 +197,13 @@ class _Holders:
                     self.name = str(path)
                     self.pattern = path.pattern
                     return
+
+
+def _count_kinds(things: List[Any]) -> Dict[type, int]:
+    counts: Dict[type, int] = {}
+    for thing in things:
+        counts[type(thing)] = counts.get(type(thing), 0) + 1
+    return counts
 
 
 def _pattern(path: Path, thing: Any) -> str:

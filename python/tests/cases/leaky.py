@@ -167,12 +167,13 @@ def byte_array():
     TEXT.extend(b"one more line of the log\n")  # site
 
 
-NEVER = threading.Event()
+GATE = threading.Lock()
+GATE.acquire()
 
 
 @case("threading")
 def endless_thread():
-    threading.Thread(target=NEVER.wait, daemon=True).start()  # site
+    threading.Thread(target=GATE.acquire, daemon=True).start()  # site
 
 
 LOCAL = threading.local()
@@ -185,6 +186,8 @@ def thread_local():
 
 
 class Node:
+    __slots__ = ("following",)
+
     def __init__(self, following):
         self.following = following
 
