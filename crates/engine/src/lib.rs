@@ -18,6 +18,7 @@ mod limits;
 mod measure;
 mod monitor;
 mod pace;
+mod parts;
 mod passive;
 mod pilot;
 mod place;
@@ -25,6 +26,7 @@ mod ready;
 mod rounds;
 mod rules;
 mod session;
+mod shared_work;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
