@@ -12,6 +12,7 @@
 
 mod dist;
 mod figures;
+mod python;
 mod runner;
 mod tally;
 mod test;

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_load::{HttpRequest, StatusRanges, Url};
+use plimsoll_load::{StatusRanges, Url};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
 use crate::error::Error;
 use crate::file::File;
+use crate::load::{DriverFlags, Load};
 use crate::rules::RuleRequest;
 
 /// Ceiling of the time after readiness unless `--max-time` says otherwise.
@@ -24,9 +25,9 @@ pub const DEFAULT_MAX_ERRORS: f64 = 0.01;
 /// Measured rounds unless `--rounds` says otherwise.
 pub const DEFAULT_ROUNDS: u32 = 12;
 /// Operations per round at most.
-const MOST_OPERATIONS: u64 = 1_000_000_000;
+pub(crate) const MOST_OPERATIONS: u64 = 1_000_000_000;
 /// Operations in flight at most: each is a connection.
-const MOST_CONCURRENCY: u32 = 10_000;
+pub(crate) const MOST_CONCURRENCY: u32 = 10_000;
 /// Longest of all times; a run that long wants a monitor.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// Measured rounds at least: fewer readings give no rate.
@@ -82,19 +83,6 @@ pub enum Ready {
     Started,
 }
 
-/// HTTP load in rounds.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// The operation.
-    pub request: HttpRequest,
-    /// Its URL, parsed.
-    pub url: Url,
-    /// Operations in flight.
-    pub concurrency: u32,
-    /// Share of a round's operations that may fail, 0 to 1.
-    pub max_errors: f64,
-}
-
 /// How a subject is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
@@ -141,22 +129,8 @@ pub struct Flags {
     pub no_attach: bool,
     /// `--config`
     pub config: Option<PathBuf>,
-    /// `--url`
-    pub url: Option<String>,
-    /// `--method`
-    pub method: Option<String>,
-    /// `--header`
-    pub headers: Vec<String>,
-    /// `--body`
-    pub body: Option<String>,
-    /// `--expect-status`
-    pub expect_status: Option<String>,
-    /// `--timeout`
-    pub timeout: Option<Duration>,
-    /// `--concurrency`
-    pub concurrency: Option<u32>,
-    /// `--max-errors`, 0 to 1
-    pub max_errors: Option<f64>,
+    /// What drives it.
+    pub driver: DriverFlags,
     /// `--ready-url`
     pub ready_url: Option<String>,
     /// `--ready-status`
@@ -187,8 +161,6 @@ pub struct Flags {
     pub on_inconclusive: Option<ExitCode>,
     /// `--rule`
     pub rules: Vec<String>,
-    /// `--allow-remote`
-    pub allow_remote: bool,
     /// `PLIMSOLL_DIR`
     pub directory: Option<PathBuf>,
 }
@@ -233,13 +205,13 @@ impl Config {
         let asked = flags.rules.iter().map(|r| RuleRequest::parse(r));
         let rules = RuleRequest::merge(asked.collect::<Result<_, _>>()?, file.rules.clone());
         let given = flags.or(Flags::from(file));
-        if given.duration.is_some() && given.url.is_some() {
+        if given.duration.is_some() && given.driver.is_some() {
             return Err(Error::usage(
                 "--duration and --url exclude each other",
                 "with `--url` the length is set by `--rounds` and `--operations`, and bounded by `--max-time`",
             ));
         }
-        let load = given.load()?;
+        let load = given.driver.load()?;
         Ok(Self {
             origin: given.origin()?,
             attach: !given.no_attach,
@@ -271,14 +243,7 @@ impl Flags {
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.or(lower.config),
-            url: self.url.or(lower.url),
-            method: self.method.or(lower.method),
-            headers: list(self.headers, lower.headers),
-            body: self.body.or(lower.body),
-            expect_status: self.expect_status.or(lower.expect_status),
-            timeout: self.timeout.or(lower.timeout),
-            concurrency: self.concurrency.or(lower.concurrency),
-            max_errors: self.max_errors.or(lower.max_errors),
+            driver: self.driver.or(lower.driver),
             ready_url: self.ready_url.or(lower.ready_url),
             ready_status: self.ready_status.or(lower.ready_status),
             ready_port: self.ready_port.or(lower.ready_port),
@@ -294,7 +259,6 @@ impl Flags {
             expect_rate: self.expect_rate.or(lower.expect_rate),
             on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
-            allow_remote: self.allow_remote || lower.allow_remote,
             directory: self.directory.or(lower.directory),
         }
     }
@@ -318,48 +282,13 @@ impl Flags {
         }
     }
 
-    fn load(&self) -> Result<Option<Load>, Error> {
-        let Some(url) = &self.url else {
-            return Ok(None);
-        };
-        let method =
-            self.method
-                .as_deref()
-                .unwrap_or(if self.body.is_some() { "POST" } else { "GET" });
-        Ok(Some(Load {
-            url: parse_url(url, self.allow_remote)?,
-            request: HttpRequest {
-                method: method.to_owned(),
-                url: url.clone(),
-                headers: self
-                    .headers
-                    .iter()
-                    .map(|h| parse_header(h))
-                    .collect::<Result<_, _>>()?,
-                body: self.body.clone().map(String::into_bytes),
-                expect_status: parse_statuses(self.expect_status.as_deref())?,
-                timeout: positive(
-                    "--timeout",
-                    self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
-                )?,
-            },
-            concurrency: within(
-                "--concurrency",
-                self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
-                1,
-                MOST_CONCURRENCY,
-            )?,
-            max_errors: share(
-                "--max-errors",
-                self.max_errors.unwrap_or(DEFAULT_MAX_ERRORS),
-            )?,
-        }))
-    }
-
     fn ready(&self, load: Option<&Load>) -> Result<Ready, Error> {
         let statuses = parse_statuses(self.ready_status.as_deref())?;
         if let Some(url) = &self.ready_url {
-            return Ok(Ready::Url(parse_url(url, self.allow_remote)?, statuses));
+            return Ok(Ready::Url(
+                parse_url(url, self.driver.allow_remote)?,
+                statuses,
+            ));
         }
         if let Some(port) = self.ready_port {
             return Ok(Ready::Port(port));
@@ -411,7 +340,7 @@ pub fn directories(named: Option<PathBuf>, working_directory: &Path) -> Vec<Path
     }
 }
 
-fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
+pub(crate) fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
     let url = Url::parse(text)?;
     if !url.is_loopback() && !allow_remote {
         return Err(Error::usage(
@@ -422,23 +351,11 @@ fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
     Ok(url)
 }
 
-fn parse_header(text: &str) -> Result<(String, String), Error> {
-    match text.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err(Error::usage(
-            format!("--header `{text}` has no name"),
-            "an example: --header 'Accept: application/json'",
-        )),
-    }
-}
-
-fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
+pub(crate) fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
     Ok(text.map(str::parse).transpose()?.unwrap_or_default())
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
+pub(crate) fn within<T: PartialOrd + Copy + std::fmt::Display>(
     flag: &str,
     value: T,
     least: T,
@@ -459,7 +376,7 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
     Ok(value)
 }
 
-fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
+pub(crate) fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
     if value.is_zero() {
         return Err(Error::usage(
             format!("{flag} must be longer than nothing"),
@@ -475,7 +392,7 @@ fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
     Ok(value)
 }
 
-fn share(flag: &str, value: f64) -> Result<f64, Error> {
+pub(crate) fn share(flag: &str, value: f64) -> Result<f64, Error> {
     if (0.0..=1.0).contains(&value) {
         Ok(value)
     } else {

@@ -99,6 +99,7 @@ impl Session<'_> {
                 *values.entry(metric.clone()).or_default() += value;
             }
         }
+        self.watch.mark();
         for (source, own) in &readings {
             for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
                 if let Some(&value) = own.get(&metric) {

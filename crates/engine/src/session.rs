@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
     SourceId, SubjectInfo,
@@ -15,6 +15,7 @@ use crate::check::Supervisor;
 use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
+use crate::load::Load;
 use crate::parts::{Part, State};
 use crate::watch::Watch;
 
@@ -255,10 +256,22 @@ impl<'a> Session<'a> {
             HubEvent::Gc {
                 key,
                 at,
+                kind,
+                pause_ns,
                 used_after,
-                ..
             } => {
-                if let (Some(source), Some(value)) = (self.source_of(key), used_after) {
+                let Some(source) = self.source_of(key) else {
+                    return;
+                };
+                self.recorder.record(Record::Collection {
+                    at,
+                    source,
+                    kind,
+                    pause_ns,
+                    before: None,
+                    after: used_after.map(|bytes| bytes as u64),
+                });
+                if let Some(value) = used_after {
                     self.recorder.sample(Sample {
                         at,
                         source,
@@ -267,7 +280,11 @@ impl<'a> Session<'a> {
                     });
                 }
             }
-            HubEvent::Dropped { count, .. } => self.dropped += count,
+            HubEvent::Dropped { count, .. } => {
+                let at = self.now();
+                self.recorder.record(Record::Drops { at, count });
+                self.dropped += count;
+            }
             HubEvent::Gap { what, why, .. } => self.gap(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
@@ -340,9 +357,8 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
-        let load = self.config.load.as_ref()?;
-        Some(HttpDriver::try_new(load.request.clone(), load.concurrency))
+    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+        self.config.load.as_ref().map(Load::driver)
     }
 
     /// Ends the subject for certain and says what is known about it.
