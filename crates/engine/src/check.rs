@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo, Unit,
-    Verdict,
+    Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
+    SubjectInfo, Unit, Verdict,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
@@ -289,7 +289,8 @@ fn document(
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
     };
-    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), &ended.info);
+    let who = (&ended.info, ended.sources.as_slice());
+    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
     if leaks && probe_on && culprits.is_empty() {
         findings.push(Finding::info(
@@ -361,12 +362,13 @@ fn qualified(
     verdict: Option<Verdict>,
     reason: String,
     stop: Option<&Stop>,
-    subject: &SubjectInfo,
+    who: (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
 ) -> (Option<Verdict>, String) {
     let unsettled = match stop {
         // What was seen until then is no proof of health.
         Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
-        None => unjudged_workers(subject),
+        None => unjudged_workers(who, series),
     };
     match (verdict, unsettled) {
         (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => (Some(v.reopened(&why)), why),
@@ -374,16 +376,29 @@ fn qualified(
     }
 }
 
-/// Why a level service proves nothing: processes that share its work are not judged yet.
-fn unjudged_workers(subject: &SubjectInfo) -> Option<String> {
-    let workers = subject
+/// Why a level service proves nothing: processes that share its work and could not be judged.
+fn unjudged_workers(
+    (subject, sources): (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
+) -> Option<String> {
+    let is_judged = |process: ProcessId| {
+        let own = sources.iter().filter(|source| source.process == process);
+        own.clone().any(|source| {
+            let mut judged = series.iter().filter(|s| s.verdict.is_some());
+            judged.any(|s| s.source == source.id)
+        })
+    };
+    let workers: Vec<String> = subject
         .processes
         .iter()
-        .filter(|p| p.role == Role::Worker)
-        .count();
-    (workers > 0).then(|| {
-        let pid = subject.service.as_ref().map_or(0, |s| s.id.pid);
-        format!("{workers} worker processes do the same work, and only pid {pid} is judged")
+        .filter(|p| p.role == Role::Worker && !is_judged(p.id))
+        .map(|p| p.id.pid.to_string())
+        .collect();
+    (!workers.is_empty()).then(|| {
+        format!(
+            "not everybody who does the work is judged: worker pid {}",
+            workers.join(", ")
+        )
     })
 }
 
@@ -405,10 +420,15 @@ pub(crate) fn attach_bands(
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {
-        if let Some(record) = series
+        let free = |s: &&mut SeriesRecord| s.metric == metric && s.band.is_none();
+        let is_service = sources.first().is_some_and(|first| first.id == source);
+        let own = series
             .iter_mut()
-            .find(|s| s.metric == metric && s.band.is_none())
-        {
+            .filter(free)
+            .position(|s| s.source == source);
+        // What the kernel knows of the service is judged with what its main isolate says.
+        let at = own.or_else(|| is_service.then_some(0));
+        if let Some(record) = at.and_then(|at| series.iter_mut().filter(free).nth(at)) {
             record.band = Some(band);
         } else if metric.unit() == Unit::Bytes && sources.iter().any(|s| s.id == source) {
             series.push(SeriesRecord {

@@ -20,6 +20,7 @@ mod load;
 mod measure;
 mod monitor;
 mod pace;
+mod parts;
 mod passive;
 mod pilot;
 mod place;
@@ -28,6 +29,7 @@ mod rounds;
 mod rules;
 mod scenario;
 mod session;
+mod shared_work;
 mod verb_load;
 mod watch;
 

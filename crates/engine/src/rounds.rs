@@ -592,6 +592,7 @@ impl Journey {
             collected: measurement.collected,
             counted: measurement.census_pause.is_some(),
             values: measurement.values,
+            parts: measurement.parts,
         };
         let headline = if measurement.collected {
             Metric::LIVE_BYTES
