@@ -56,6 +56,10 @@ pub(crate) enum Verb {
     Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Watch processes, or a command from in front of it
+    Monitor(Box<MonitorArgs>),
+    /// Write out what a run recorded, for other tools
+    Export(ExportArgs),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -103,10 +107,21 @@ impl Output {
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n\n",
+    "  plimsoll check --duration 60s -- ./worker\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
+    /// Check a process that runs already instead of a command
+    ///
+    /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
+    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
+    pid: Option<u32>,
+    /// Never signal a running process to take the probe in
+    #[arg(hide_short_help = true, long, help_heading = "Subject")]
+    no_attach: bool,
+
     #[command(flatten)]
     driver: DriverArgs,
 
@@ -341,6 +356,8 @@ impl CheckArgs {
     pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
         plimsoll_engine::Flags {
             command: std::mem::take(&mut self.command),
+            pid: self.pid,
+            no_attach: self.no_attach,
             config: self.config.take(),
             driver: self.driver.flags(),
             ready_url: self.ready_url.take(),
@@ -420,6 +437,83 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) json: bool,
 }
 
+/// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
+///
+/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
+/// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll monitor --pid 4121 -d 60s\n",
+    "  plimsoll monitor --name server.js --csv soak.csv --columns soak -i 60000\n",
+    "  plimsoll monitor -i 500 -d 300000 -o results.json -- npm start\n\n",
+    exit_codes!(),
+))]
+#[command(group(clap::ArgGroup::new("watched").args(["pids", "name", "command"]).required(true)))]
+pub(crate) struct MonitorArgs {
+    /// Process to watch; repeatable
+    #[arg(long = "pid", value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+    /// Watch the processes of this name: executable or script
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Time between readings; bare = milliseconds [default: 1000]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
+    pub(crate) interval: Duration,
+    /// Watch for this long; bare = milliseconds [default: to the end]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds)]
+    pub(crate) duration: Option<Duration>,
+    /// Write the run to this file, as JSON
+    #[arg(long = "output", short = 'o', value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+    /// Write a table to this file while watching
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Its columns, or soak: timestamp,elapsed_hours,heap_mb,…
+    ///
+    /// Any of timestamp, time, elapsed_s, elapsed_hours, pid, role, name, cpu_percent and the names of metrics, with commas
+    /// between them; metrics of bytes also as NAME_mb. With pid, role or name there is a row for each process, else one
+    /// for all together. `soak` is timestamp,elapsed_hours,heap_mb,rss_mb,created_count.
+    #[arg(long, value_name = "LIST", value_parser = crate::monitor::columns, default_value = plimsoll_report::Columns::DEFAULT, hide_default_value = true, requires = "csv")]
+    pub(crate) columns: plimsoll_report::Columns,
+    /// Append the lines to this file, with the time
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Exit with 1 if this is found: leak
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    pub(crate) fail_on: Option<FailOn>,
+    /// Growth a second below which nothing is called a leak
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) floor: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Command to start and watch
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What a monitor fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    Leak,
+}
+
+/// A length of time of at least a millisecond; bare numbers are milliseconds.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let length = match text.trim().parse::<u64>() {
+        Ok(number) => Duration::from_millis(number),
+        Err(_) => parse_duration(text)?,
+    };
+    if length < Duration::from_millis(1) {
+        return Err("at least a millisecond is needed".to_owned());
+    }
+    if length > Duration::from_hours(24 * 365) {
+        return Err("at most a year".to_owned());
+    }
+    Ok(length)
+}
+
 /// A length of time; bare numbers are seconds, 0 is unknown.
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
@@ -440,6 +534,36 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Writes the log of a run as a table or as lines of JSON: every reading at its real time.
+///
+/// A run that was killed has no report, but its log can be written out all the same. Tables hold readings only; lines of
+/// JSON also hold what happened: processes, collections, rounds, gaps, jumps of the clock.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll export last --metric rss_anon > anon.csv\n",
+    "  plimsoll export last --format jsonl | grep '\"record\":\"gap\"'\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct ExportArgs {
+    /// The run: an id or its beginning, `last`, or a path
+    #[arg(default_value = "last")]
+    pub(crate) run: String,
+    /// csv (a table) or jsonl (lines of JSON)
+    #[arg(long, value_enum, default_value_t = Table::Csv, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) format: Table,
+    /// Only this metric; repeatable [default: all]
+    #[arg(long = "metric", value_name = "NAME")]
+    pub(crate) metrics: Vec<String>,
+}
+
+/// How a log is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    Csv,
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

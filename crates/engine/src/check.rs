@@ -1,6 +1,6 @@
 //! `plimsoll check`: one verdict on one subject, from the first process to the run document.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
@@ -8,7 +8,7 @@ use plimsoll_model::{
     Verdict,
 };
 use plimsoll_probe::Subject;
-use plimsoll_store::{Recorded, Recorder, RunDir, Store};
+use plimsoll_store::{Recorded, RunDir};
 
 use crate::config::{Config, Ready};
 use crate::error::Error;
@@ -16,6 +16,7 @@ use crate::explain::{Counts, Explainer};
 use crate::judged::{Judgement, shares};
 use crate::load::Load;
 use crate::passive::Vigil;
+use crate::place::{Place, unix_now};
 use crate::ready::accepts;
 use crate::rounds::Journey;
 use crate::session::{Ended, Session, Stop};
@@ -72,51 +73,17 @@ pub fn check(
     cancel: &Cancel,
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
-    let started_unix_ns = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
-    port_must_be_silent(config)?;
+    let started_unix_ns = unix_now();
+    if !config.is_attached() {
+        port_must_be_silent(config)?;
+    }
 
-    let mut findings = Vec::new();
-    let id = plimsoll_store::run_id(started_unix_ns, std::process::id());
-    let kept = match Store::open(&config.directories).and_then(|store| store.create_run(&id)) {
-        Ok(directory) => {
-            if config
-                .directories
-                .first()
-                .is_some_and(|first| !directory.path().starts_with(first))
-            {
-                findings.push(Finding::info(
-                    "store-elsewhere",
-                    format!(
-                        "{} cannot be written; the run is kept in {}",
-                        config.directories[0].display(),
-                        directory.path().display()
-                    ),
-                ));
-            }
-            Some(directory)
-        }
-        Err(error) => {
-            findings.push(Finding::warning(
-                "not-kept",
-                format!("the run is not kept: {error}"),
-                Some("set PLIMSOLL_DIR to a directory that can be written"),
-            ));
-            None
-        }
-    };
-    let recorder = match Recorder::start(kept.as_ref(), started_unix_ns) {
-        Ok(recorder) => recorder,
-        Err(error) => {
-            findings.push(Finding::warning(
-                "not-recorded",
-                format!("no log is written: {error}"),
-                None,
-            ));
-            Recorder::start(None, started_unix_ns)?
-        }
-    };
+    let Place {
+        id,
+        kept,
+        recorder,
+        findings,
+    } = Place::open(&config.directories, started_unix_ns)?;
     for finding in &findings {
         events(Event::Found(finding.clone()));
     }
@@ -136,10 +103,9 @@ pub fn check(
     let recorded = recorder.close();
     supervisor.reap();
     let log_bytes = recorded.log_bytes;
-    let id = kept.as_ref().map_or(id.as_str(), RunDir::id);
     let on_inconclusive = config.check.on_inconclusive;
     let mut run = document(
-        id,
+        &id,
         started_unix_ns,
         epoch,
         finished,
@@ -225,7 +191,9 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
         .collect();
     let culprits = explainer.culprits(&driven.facts);
-    let (ended, subject) = session.end();
+    let limits = session.room().told_for(judgement.as_ref());
+    let (mut ended, subject) = session.end();
+    ended.info.limits = limits;
     let finished = Finished {
         stop,
         judgement,
@@ -435,7 +403,7 @@ fn exit_code(run: &Run, on_inconclusive: ExitCode) -> ExitCode {
 }
 
 /// Gives each judged series the band of its raw samples, and adds what was sampled but not judged as context.
-fn attach_bands(
+pub(crate) fn attach_bands(
     series: &mut Vec<SeriesRecord>,
     bands: Vec<(SourceId, Metric, plimsoll_model::Band)>,
     sources: &[Source],

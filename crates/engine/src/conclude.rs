@@ -23,9 +23,12 @@ impl Journey {
     }
 
     fn terms(&self, session: &Session<'_>, axis: Axis) -> RoundTerms {
-        let limits = session.limits();
+        let room = session.room();
         let check = &session.config.check;
-        let process = limits.cgroup.into_iter().chain(limits.host).min();
+        let stands_at = |metric: &Metric| {
+            let last = self.rounds.iter().rev().find_map(|r| r.values.get(metric));
+            room.level(metric, last.copied())
+        };
         RoundTerms {
             floor: check.floor,
             look: self.looks_taken.max(1),
@@ -38,13 +41,8 @@ impl Journey {
                 Axis::Operations => self.idle_growth_per_op(),
                 Axis::Time => BTreeMap::new(),
             },
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process.map(|b| b as f64),
+            heap_limit: stands_at(&Metric::LIVE_BYTES),
+            process_limit: stands_at(&Metric::RSS_ANON),
             expected_rate: check.expect_rate,
             warm_up_operations: self.plan.warm_up_operations,
             settled: self.plan.warm_up_settled,

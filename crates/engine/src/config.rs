@@ -38,8 +38,10 @@ pub const MAX_ROUNDS: u32 = 48;
 /// Everything a check needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What to start.
-    pub command: Vec<OsString>,
+    /// Where the subject comes from.
+    pub origin: Origin,
+    /// Whether a process that runs without a probe may be signalled to take one in.
+    pub attach: bool,
     /// Environment variables added to the subject's.
     pub env: Vec<(String, String)>,
     /// When the subject counts as ready.
@@ -54,6 +56,18 @@ pub struct Config {
     pub rules: Vec<RuleRequest>,
     /// Directories for runs, the first usable one is taken.
     pub directories: Vec<PathBuf>,
+}
+
+/// Where a subject comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// We start it, and end it.
+    Command(Vec<OsString>),
+    /// It runs already, and goes on when we leave.
+    Running {
+        /// Its process, or the one at the top of its processes.
+        pid: u32,
+    },
 }
 
 /// When a subject is ready.
@@ -109,6 +123,10 @@ pub enum Explain {
 pub struct Flags {
     /// `-- COMMAND`
     pub command: Vec<OsString>,
+    /// `--pid`
+    pub pid: Option<u32>,
+    /// `--no-attach`
+    pub no_attach: bool,
     /// `--config`
     pub config: Option<PathBuf>,
     /// What drives it.
@@ -148,10 +166,28 @@ pub struct Flags {
 }
 
 impl Config {
+    /// The subject's command as given; empty for one that runs already.
+    pub(crate) fn command(&self) -> &[OsString] {
+        match &self.origin {
+            Origin::Command(words) => words,
+            Origin::Running { .. } => &[],
+        }
+    }
+
     /// The subject's command, for people.
     pub(crate) fn command_line(&self) -> String {
-        let words: Vec<_> = self.command.iter().map(|w| w.to_string_lossy()).collect();
-        words.join(" ")
+        match &self.origin {
+            Origin::Command(words) => {
+                let words: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
+                words.join(" ")
+            }
+            Origin::Running { pid } => format!("process {pid}"),
+        }
+    }
+
+    /// Whether the subject ran before us.
+    pub(crate) fn is_attached(&self) -> bool {
+        matches!(self.origin, Origin::Running { .. })
     }
 
     /// Fills up the flags from the configuration file and the defaults.
@@ -169,12 +205,6 @@ impl Config {
         let asked = flags.rules.iter().map(|r| RuleRequest::parse(r));
         let rules = RuleRequest::merge(asked.collect::<Result<_, _>>()?, file.rules.clone());
         let given = flags.or(Flags::from(file));
-        if given.command.is_empty() {
-            return Err(Error::usage(
-                "no subject: nothing to start",
-                "name a command after `--`, for example `plimsoll check --url http://127.0.0.1:3000/ -- node server.js`",
-            ));
-        }
         if given.duration.is_some() && given.driver.is_some() {
             return Err(Error::usage(
                 "--duration and --url exclude each other",
@@ -183,6 +213,8 @@ impl Config {
         }
         let load = given.driver.load()?;
         Ok(Self {
+            origin: given.origin()?,
+            attach: !given.no_attach,
             ready: given.ready(load.as_ref())?,
             ready_timeout: positive(
                 "--ready-timeout",
@@ -191,7 +223,6 @@ impl Config {
             check: given.check()?,
             rules,
             directories: directories(given.directory, working_directory),
-            command: given.command,
             env,
             load,
         })
@@ -203,11 +234,14 @@ impl Flags {
     fn or(self, lower: Self) -> Self {
         let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
         Self {
-            command: if self.command.is_empty() {
+            // Whoever names a process on the command line does not mean the command in the file.
+            command: if self.command.is_empty() && self.pid.is_none() {
                 lower.command
             } else {
                 self.command
             },
+            pid: self.pid,
+            no_attach: self.no_attach,
             config: self.config.or(lower.config),
             driver: self.driver.or(lower.driver),
             ready_url: self.ready_url.or(lower.ready_url),
@@ -226,6 +260,25 @@ impl Flags {
             on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
             directory: self.directory.or(lower.directory),
+        }
+    }
+
+    fn origin(&self) -> Result<Origin, Error> {
+        match (self.pid, self.command.is_empty()) {
+            (Some(_), false) => Err(Error::usage(
+                "--pid and a command exclude each other",
+                "leave out `--pid` to start the command, or the command to check a process that runs",
+            )),
+            (Some(_), true) if self.ready_log.is_some() => Err(Error::usage(
+                "--ready-log reads the output of a command we start, not that of --pid",
+                "use `--ready-url` or `--ready-port`, or leave it out: the process runs already",
+            )),
+            (Some(pid), true) => Ok(Origin::Running { pid }),
+            (None, true) => Err(Error::usage(
+                "no subject: nothing to start",
+                "name a command after `--`, for example `plimsoll check --url http://127.0.0.1:3000/ -- node server.js`, or a running process with `--pid`",
+            )),
+            (None, false) => Ok(Origin::Command(self.command.clone())),
         }
     }
 

@@ -89,9 +89,11 @@ impl Vigil {
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
                 self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
-                // A subject whose collections take long is not kept collecting: at most a tenth of its time.
+                // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
+                // twentieth where it has other work to do than being tested.
+                let rest = if session.config.is_attached() { 19 } else { 9 };
                 next_collection =
-                    (next_collection + period).max(Instant::now() + asked.elapsed() * 9);
+                    (next_collection + period).max(Instant::now() + asked.elapsed() * rest);
             } else {
                 session.absorb_hub_events();
             }
@@ -173,20 +175,20 @@ impl Vigil {
         let Some(service) = session.service.as_ref() else {
             return;
         };
-        let limits = session.limits();
-        let process_limit = limits.cgroup.into_iter().chain(limits.host).min();
+        let room = session.room();
+        let live_bytes = self
+            .rounds
+            .iter()
+            .rev()
+            .find_map(|r| r.values.get(&Metric::LIVE_BYTES));
+        let resident = self.resident.last().map(|s| s.value);
         let terms = RoundTerms {
             floor: session.config.check.floor,
             look: 1,
             looks: 1,
             idle_growth_per_op: std::collections::BTreeMap::new(),
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process_limit)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process_limit.map(|b| b as f64),
+            heap_limit: room.level(&Metric::LIVE_BYTES, live_bytes.copied()),
+            process_limit: room.level(&Metric::RSS_ANON, resident),
             expected_rate: None,
             warm_up_operations: 0,
             settled: true,

@@ -1,19 +1,18 @@
 //! One subject under observation: started, ready, watched from outside and inside, and ended for certain.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Limits, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo,
-    Sample, Source, SourceId, SubjectInfo,
+    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
+    Source, SourceId, SubjectInfo,
 };
 use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
-use crate::config::Config;
+use crate::config::{Config, Origin};
+use crate::environment::environment;
 use crate::error::Error;
 use crate::load::Load;
 use crate::watch::Watch;
@@ -120,12 +119,21 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let (env, no_carrier) = environment(config, &hub);
-        let subject = Subject::spawn(&Launch {
-            command: config.command.clone(),
-            env,
-            output_dir: None,
-        })?;
+        let (subject, no_carrier) = match &config.origin {
+            Origin::Command(command) => {
+                let (env, no_carrier) = environment(command, &config.env, &hub);
+                let launch = Launch {
+                    command: command.clone(),
+                    env,
+                    output_dir: None,
+                };
+                (Subject::spawn(&launch)?, no_carrier)
+            }
+            Origin::Running { pid } => {
+                let no_attach = (!config.attach).then_some("`--no-attach` was given");
+                (Subject::running(running(*pid)?), no_attach)
+            }
+        };
         let recorder = recorder.handle();
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
@@ -183,6 +191,9 @@ impl<'a> Session<'a> {
     /// The command and the subject's last lines, for an error.
     pub(crate) fn command_and_last_lines(&self) -> Vec<String> {
         let command = self.config.command_line();
+        if self.config.is_attached() {
+            return vec![format!("subject: {command}")];
+        }
         let mut details = vec![format!("command: {command}")];
         let lines = self.subject.last_lines(LAST_LINES);
         if lines.is_empty() {
@@ -239,10 +250,22 @@ impl<'a> Session<'a> {
             HubEvent::Gc {
                 key,
                 at,
+                kind,
+                pause_ns,
                 used_after,
-                ..
             } => {
-                if let (Some(source), Some(value)) = (self.source_of(key), used_after) {
+                let Some(source) = self.source_of(key) else {
+                    return;
+                };
+                self.recorder.record(Record::Collection {
+                    at,
+                    source,
+                    kind,
+                    pause_ns,
+                    before: None,
+                    after: used_after.map(|bytes| bytes as u64),
+                });
+                if let Some(value) = used_after {
                     self.recorder.sample(Sample {
                         at,
                         source,
@@ -251,7 +274,11 @@ impl<'a> Session<'a> {
                     });
                 }
             }
-            HubEvent::Dropped { count, .. } => self.dropped += count,
+            HubEvent::Dropped { count, .. } => {
+                let at = self.now();
+                self.recorder.record(Record::Drops { at, count });
+                self.dropped += count;
+            }
             HubEvent::Gap { what, why, .. } => self.gap(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
@@ -276,11 +303,11 @@ impl<'a> Session<'a> {
             self.reaped = Instant::now();
             self.supervisor.reap();
         }
-        if self.subject.exit().is_some() {
+        if self.subject.process().is_alive() {
+            self.subject.wait_exit(length, self.cancel);
+        } else {
             // Its descriptor stays readable for ever once the command has ended; a daemon it left behind goes on.
             std::thread::sleep(length.min(SHORT_NAP));
-        } else {
-            self.subject.wait_exit(length, self.cancel);
         }
     }
 
@@ -303,24 +330,19 @@ impl<'a> Session<'a> {
     }
 
     fn subject_lost(&self, exit: Option<Exit>) -> Stop {
+        if self.config.is_attached() {
+            return Stop::Failed {
+                what: "the subject ended (how, only its parent knows)".to_owned(),
+                details: self.command_and_last_lines(),
+                hint: None,
+            };
+        }
         let how = exit.map_or_else(|| "its process is gone".to_owned(), |e| e.to_string());
         Stop::Failed {
             what: format!("the subject died ({how})"),
             details: self.command_and_last_lines(),
             // The command that started it goes on: a script of several programs, perhaps.
             hint: exit.is_none().then(|| "name the program itself after `--`: what a script starts one after another is not judged as one".to_owned()),
-        }
-    }
-
-    /// Memory limits that apply to the service.
-    pub(crate) fn limits(&self) -> Limits {
-        let service = self.service.as_ref();
-        Limits {
-            heap: service
-                .and_then(|s| s.runtime.as_ref())
-                .and_then(|r| r.heap_limit),
-            cgroup: service.and_then(|s| s.process.cgroup_limit()),
-            host: plimsoll_probe::host_memory(),
         }
     }
 
@@ -333,7 +355,7 @@ impl<'a> Session<'a> {
     pub(crate) fn end(mut self) -> (Ended, Subject) {
         // How the command ended by itself must be asked before we end it.
         let exit = self.subject.exit();
-        let limits = self.limits();
+        let limits = self.room().limits;
         // Workers come and go: who shares the work is looked up once more at the end.
         let members = plimsoll_probe::members(&self.subject, self.service_port());
         if let (Some(service), Some(members)) = (self.service.as_mut(), members) {
@@ -344,6 +366,10 @@ impl<'a> Session<'a> {
                     .into_iter()
                     .filter(|p| !known.contains(&p.id)),
             );
+        }
+        if self.config.is_attached() {
+            // It lives on: nothing of ours may stay in it.
+            self.hub.dismiss(self.isolates.iter().map(|i| i.key), GRACE);
         }
         let survivors = self.subject.end(GRACE);
         if !survivors.is_empty() {
@@ -381,7 +407,7 @@ impl<'a> Session<'a> {
         let info = SubjectInfo {
             command: self
                 .config
-                .command
+                .command()
                 .iter()
                 .map(|w| w.to_string_lossy().into_owned())
                 .collect(),
@@ -425,45 +451,22 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
-/// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
-/// subject gets none.
-fn environment(config: &Config, hub: &Hub) -> (Vec<(OsString, OsString)>, Option<&'static str>) {
-    const NODE_OPTIONS: &str = "NODE_OPTIONS";
-    let given = config
-        .env
-        .iter()
-        .find(|(name, _)| name == NODE_OPTIONS)
-        .map(|(_, v)| OsString::from(v));
-    let existing = given.or_else(|| std::env::var_os(NODE_OPTIONS));
-    let own = config.env.iter().filter(|(name, _)| name != NODE_OPTIONS);
-    let mut env: Vec<(OsString, OsString)> = own
-        .map(|(k, v)| (OsString::from(k), OsString::from(v)))
-        .collect();
-    let options = existing
-        .as_deref()
-        .map(OsStr::to_string_lossy)
-        .unwrap_or_default();
-    let words = config.command.iter().map(|w| w.to_string_lossy());
-    if words
-        .chain(options.split(' ').map(Cow::from))
-        .any(|w| w == "--permission" || w == "--experimental-permission")
-    {
-        env.extend(
-            existing
-                .as_ref()
-                .map(|options| (OsString::from(NODE_OPTIONS), options.clone())),
-        );
-        return (
-            env,
-            Some("Node's permission model (`--permission`) forbids loading it"),
-        );
+/// Takes hold of a process that runs already.
+fn running(pid: u32) -> Result<Process, Error> {
+    if pid == std::process::id() {
+        return Err(Error::usage(
+            format!("--pid {pid} is plimsoll itself"),
+            "name the process of the service",
+        ));
     }
-    env.push((
-        OsString::from(NODE_OPTIONS),
-        hub.node_options(existing.as_deref()),
-    ));
-    (env, None)
+    let process = Process::open(pid)?;
+    if process.memory().is_none() && process.is_alive() {
+        return Err(Error::usage(
+            format!("process {pid} has no memory of its own: it is a thread of the kernel"),
+            "name the process of the service",
+        ));
+    }
+    Ok(process)
 }
 
 /// What is left of a session once its subject has ended.

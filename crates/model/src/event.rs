@@ -1,6 +1,6 @@
 //! What happens during a run, told to whoever shows it.
 
-use crate::{Finding, RoundRecord};
+use crate::{Finding, Reading, RoundRecord};
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +97,8 @@ pub enum Event {
         /// How it went, for people.
         detail: String,
     },
+    /// What a monitor read at an interval.
+    Reading(Box<Reading>),
     /// Something worth telling at once.
     Found(Finding),
 }

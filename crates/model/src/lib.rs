@@ -12,6 +12,7 @@ mod exit;
 mod load;
 mod metric;
 mod process;
+mod reading;
 mod recorded;
 mod rule;
 mod run;
@@ -32,11 +33,13 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
+pub use reading::{Reading, ReadingRow};
 pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
-    Artefact, Band, Level, Limits, LoadFigures, LoadInfo, Observer, OperationGrowth, Output, Plan,
-    PointSet, RoundKind, RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
+    Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadFigures, LoadInfo, Observer,
+    OperationGrowth, Output, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus, SCHEMA,
+    SeriesRecord, SubjectInfo,
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;

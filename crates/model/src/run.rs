@@ -129,6 +129,50 @@ pub struct Limits {
     pub cgroup: Option<u64>,
     /// Memory of the machine.
     pub host: Option<u64>,
+    /// Above this the control group is slowed down (`memory.high`).
+    #[serde(default)]
+    pub cgroup_high: Option<u64>,
+    /// Which of them would be met first; what the time to limit counts to.
+    #[serde(default)]
+    pub effective: Option<EffectiveLimit>,
+}
+
+/// The limit that would be met first by growth of what was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectiveLimit {
+    /// Which.
+    pub kind: LimitKind,
+    /// What was left below it, in bytes.
+    pub room: u64,
+    /// The level of the judged series at which it is met, in bytes.
+    pub level: u64,
+}
+
+/// A sort of memory limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// The runtime's heap.
+    Heap,
+    /// The hard limit of a control group.
+    Cgroup,
+    /// The limit above which a control group is slowed down.
+    CgroupHigh,
+    /// What the machine has available.
+    Host,
+}
+
+impl LimitKind {
+    /// For people, with its article.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Heap => "the heap limit",
+            Self::Cgroup => "the limit of the control group",
+            Self::CgroupHigh => "memory.high of the control group",
+            Self::Host => "the memory of the machine",
+        }
+    }
 }
 
 /// What was kept of the subject's output.

@@ -242,38 +242,9 @@ impl Process {
         self.is_alive().then_some(())
     }
 
-    /// The memory limit of its control group, of either version: the smallest from its group up to the root, in bytes.
-    /// `None` if nothing limits it or nothing can be read.
-    pub fn cgroup_limit(&self) -> Option<u64> {
-        let groups = self.read(c"cgroup")?;
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let mounts = procfs::mounts(&mountinfo);
-        let groups = String::from_utf8_lossy(&groups);
-        let mut smallest: Option<u64> = None;
-        for (controller, group) in procfs::memory_controller(&groups) {
-            let Some(mount) = mounts.iter().find(|mount| mount.controller == controller) else {
-                continue;
-            };
-            let point = Path::new(&mount.point);
-            // Outside of what is mounted here (another namespace), the mount point is the nearest group to be seen.
-            let below = Path::new(group)
-                .strip_prefix(&mount.root)
-                .ok()
-                .filter(|below| !below.starts_with(".."))
-                .unwrap_or(Path::new(""));
-            for directory in point.join(below).ancestors() {
-                if !directory.starts_with(point) {
-                    break;
-                }
-                let limit = std::fs::read_to_string(directory.join(controller.limit_file()))
-                    .ok()
-                    .and_then(|text| procfs::parse_limit(&text));
-                if let Some(limit) = limit {
-                    smallest = Some(smallest.map_or(limit, |smallest| smallest.min(limit)));
-                }
-            }
-        }
-        smallest
+    /// Its `cgroup` file.
+    pub(crate) fn cgroup_file(&self) -> Option<Vec<u8>> {
+        self.read(c"cgroup")
     }
 
     /// Its state, parent, group and session now.
@@ -312,7 +283,12 @@ impl Process {
 
 /// Memory of this computer, in bytes.
 pub fn host_memory() -> Option<u64> {
-    procfs::total_memory(&std::fs::read("/proc/meminfo").ok()?)
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemTotal")
+}
+
+/// What this computer could still give to processes, in bytes.
+pub fn available_memory() -> Option<u64> {
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemAvailable")
 }
 
 /// What this process itself has used: the observer's own cost.
@@ -351,8 +327,7 @@ mod tests {
         assert!(own.is_alive());
         assert!(own.memory().unwrap().rss <= peak.max(own.memory().unwrap().rss));
         assert!(own.cpu_seconds().is_some());
-        let limit = own.cgroup_limit();
-        assert!(limit.is_none_or(|limit| limit > 0));
+        assert!(available_memory().unwrap() <= host);
     }
 
     #[test]

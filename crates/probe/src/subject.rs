@@ -411,7 +411,7 @@ fn new_mark() -> String {
 
 /// The file to execute, as `execvp` would find it: a directory on `PATH` where the name is but may not be executed is
 /// passed over, and told only if no other has it.
-fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
+pub(crate) fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
     let refused = |path: &Path, source: Option<io::Error>| Error::NotExecutable {
         path: path.display().to_string(),
         source,
@@ -460,7 +460,7 @@ fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
 }
 
 /// What a failed start means for a file that was there and executable a moment ago.
-fn spawn_error(name: &OsStr, program: &Path, source: io::Error) -> Error {
+pub(crate) fn spawn_error(name: &OsStr, program: &Path, source: io::Error) -> Error {
     match source.raw_os_error() {
         // ENOENT: the interpreter is missing; EACCES; ENOEXEC: unknown format (glibc hands such a file to `sh` instead);
         // ETXTBSY: being written.

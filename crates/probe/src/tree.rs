@@ -44,7 +44,7 @@ impl Seen {
         }
     }
 
-    fn id(&self) -> ProcessId {
+    pub(crate) fn id(&self) -> ProcessId {
         ProcessId {
             pid: self.pid,
             start_ticks: self.start_ticks,
@@ -57,7 +57,7 @@ pub(crate) fn look(pid: u32) -> Option<Seen> {
     look_into(pid, &mut Vec::new())
 }
 
-fn look_into(pid: u32, buffer: &mut Vec<u8>) -> Option<Seen> {
+pub(crate) fn look_into(pid: u32, buffer: &mut Vec<u8>) -> Option<Seen> {
     let stat = os::read_path(&format!("/proc/{pid}/stat"), buffer).ok()?;
     Some(Seen::new(pid, &Stat::parse(stat)?))
 }
@@ -83,7 +83,7 @@ pub(crate) fn own_children() -> Option<Vec<u32>> {
 }
 
 /// Adds the children of a process to `children`, from the lists its threads keep. False if this kernel keeps none.
-fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bool {
+pub(crate) fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bool {
     let pid = seen.pid;
     if seen.is_dead {
         // Its children are somebody else's by now.
@@ -382,6 +382,20 @@ pub fn members(subject: &Subject, port: Option<u16>) -> Option<Members> {
             .collect(),
         None => BTreeSet::new(),
     };
+    members_of(handles, subject.process().id().pid, port.is_some(), &owners)
+}
+
+/// The same for running processes that we did not start: `handles` oldest first, `root` the one they come of.
+pub fn roles_of(handles: Vec<Process>, root: u32) -> Option<Members> {
+    members_of(handles, root, false, &BTreeSet::new())
+}
+
+fn members_of(
+    handles: Vec<Process>,
+    root: u32,
+    listens: bool,
+    owners: &BTreeSet<ProcessId>,
+) -> Option<Members> {
     let nodes: Vec<Node> = handles
         .iter()
         .map(|process| {
@@ -395,9 +409,10 @@ pub fn members(subject: &Subject, port: Option<u16>) -> Option<Members> {
             }
         })
         .collect();
-    let service = match port {
-        Some(_) => listening_service(&nodes)?,
-        None => wrapped_service(&nodes, subject.process().id().pid)?,
+    let service = if listens {
+        listening_service(&nodes)?
+    } else {
+        wrapped_service(&nodes, root)?
     };
     let processes = handles
         .iter()

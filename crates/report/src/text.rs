@@ -1,8 +1,8 @@
 //! A run on one screen: the verdict first, then what explains it, then what limits it, then where to find the rest.
 
 use plimsoll_model::{
-    Culprit, Finding, Metric, Outcome, Part, RoundKind, Run, RunStatus, SeriesRecord, Severity,
-    Unit, Verdict, units,
+    Culprit, Finding, LimitKind, Metric, Outcome, Part, RoundKind, Run, RunStatus, SeriesRecord,
+    Severity, Unit, Verdict, units,
 };
 
 use crate::advice;
@@ -28,7 +28,12 @@ pub fn text(run: &Run, style: Style) -> String {
     let mut page = Page::new(style);
     page.flow(
         0,
-        Some((&format!("plimsoll {}", run.verb), Tone::Plain, 16)),
+        // Room for the longest verb, so that reports of all verbs stand alike.
+        Some((
+            &format!("plimsoll {}", run.verb),
+            Tone::Plain,
+            16.max(run.verb.len() + 11),
+        )),
         &subject(run),
     );
     page.flow(2, None, &conditions(run));
@@ -89,10 +94,13 @@ fn subject(run: &Run) -> Vec<String> {
 /// Under which conditions: start, warm-up, rounds, collections, errors, cost.
 fn conditions(run: &Run) -> Vec<String> {
     let mut parts = Vec::new();
-    parts.push(match run.subject.ready {
-        Some(ready) => format!("start {}", units::duration(ready.as_secs_f64())),
-        None => "never ready".to_owned(),
-    });
+    // A monitor waits for nothing.
+    if run.verb != "monitor" {
+        parts.push(match run.subject.ready {
+            Some(ready) => format!("start {}", units::duration(ready.as_secs_f64())),
+            None => "never ready".to_owned(),
+        });
+    }
     let rounds: Vec<_> = run
         .rounds
         .iter()
@@ -407,14 +415,13 @@ fn time_to_limit(run: &Run, verdict: &Verdict, page: &mut Page) {
     };
     let limits = run.subject.limits;
     let is = |limit: Option<u64>| limit.is_some_and(|l| l as f64 == time.limit);
-    let name = if is(limits.heap) {
-        "the heap limit"
-    } else if is(limits.cgroup) {
-        "the limit of the control group"
-    } else if is(limits.host) {
-        "the memory of the machine"
-    } else {
-        "the limit"
+    let name = match limits.effective {
+        Some(effective) => effective.kind.as_str(),
+        // A run of an older version says only how much.
+        None if is(limits.heap) => LimitKind::Heap.as_str(),
+        None if is(limits.cgroup) => LimitKind::Cgroup.as_str(),
+        None if is(limits.host) => LimitKind::Host.as_str(),
+        None => "the limit",
     };
     let word = operation_word(run).unwrap_or("operation");
     below(page, &[words::time_to_limit(time, name, word)]);

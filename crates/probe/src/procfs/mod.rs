@@ -5,7 +5,9 @@
 mod cgroup;
 mod descriptor;
 
-pub(crate) use cgroup::{memory_controller, mounts, parse_limit};
+pub(crate) use cgroup::{
+    Controller, memory_controller, mounts, parse_keyed, parse_limit, parse_stall,
+};
 pub(crate) use descriptor::{Kinds, kind_of};
 
 /// What `/proc/PID/stat` says of a process; times in clock ticks.
@@ -134,11 +136,11 @@ pub(crate) fn catches(status: &[u8], signal: i32) -> Option<bool> {
     Some(mask.checked_shr(bit)? & 1 == 1)
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
-pub(crate) fn total_memory(meminfo: &[u8]) -> Option<u64> {
+/// A line of `/proc/meminfo` (`MemTotal`, `MemAvailable`), in bytes.
+pub(crate) fn host_memory(meminfo: &[u8], name: &str) -> Option<u64> {
     meminfo
         .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(b"MemTotal:"))
+        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))
         .and_then(kibibytes)
 }
 
@@ -276,11 +278,11 @@ mod tests {
     }
 
     #[test]
-    fn total_memory_is_the_first_line() {
-        assert_eq!(
-            total_memory(b"MemTotal:       24630884 kB\nMemFree: 1 kB\n"),
-            Some(24_630_884 * 1024)
-        );
+    fn memory_of_the_machine_is_told_by_name() {
+        let meminfo = b"MemTotal:       24630884 kB\nMemFree: 1 kB\nMemAvailable: 7 kB\n";
+        assert_eq!(host_memory(meminfo, "MemTotal"), Some(24_630_884 * 1024));
+        assert_eq!(host_memory(meminfo, "MemAvailable"), Some(7 * 1024));
+        assert_eq!(host_memory(meminfo, "Mem"), None);
     }
 
     #[test]

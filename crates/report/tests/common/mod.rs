@@ -153,6 +153,7 @@ pub(crate) fn leak() -> Run {
                 heap: Some(2048 << 20),
                 cgroup: None,
                 host: Some(8192 << 20),
+                ..Limits::default()
             },
             output: Output::default(),
         },

@@ -145,6 +145,7 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
                 heap: Some(2_147_483_648),
                 cgroup: None,
                 host: Some(8_589_934_592),
+                ..Limits::default()
             },
             output: Output {
                 bytes: 1234,
