@@ -176,6 +176,9 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .map(|r| r.info.name.clone());
     let (judgement, rounds) = if config.load.is_some() {
         driven.conclude(&mut session);
+        if let Some(finding) = driven.combine_alone() {
+            session.found(finding);
+        }
         (driven.judgement.take(), std::mem::take(&mut driven.rounds))
     } else {
         vigil.conclude(&mut session);
@@ -223,6 +226,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
         total_operations: totals.operations,
         errors_by_kind: totals.errors_by_kind.clone(),
         operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
+        growth: driven.growth.clone(),
         ..LoadInfo::default()
     }
 }

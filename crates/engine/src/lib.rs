@@ -4,6 +4,7 @@
 //! rounds, hands series to the judge, evidence to the explainers, and leaves one [`Run`](plimsoll_model::Run).
 //! Threads and channels only; no async type is used.
 
+mod alone;
 mod analyze;
 mod check;
 mod clock;
