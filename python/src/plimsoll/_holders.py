@@ -61,6 +61,11 @@ def entries(thing: Any) -> int:
     return len(thing)
 
 
+def is_cache(thing: Any) -> bool:
+    """Whether it is what `functools.lru_cache` makes."""
+    return type(thing) is _LRU
+
+
 def containers() -> Iterator[Any]:
     """Every container there is: tracked ones, their untracked dicts and byte arrays, caches of functions."""
     tracked = gc.get_objects()
