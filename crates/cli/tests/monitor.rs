@@ -128,15 +128,20 @@ fn a_command_outlives_a_killed_monitor_and_the_log_can_be_read() {
     lines.read_line(&mut line).expect("readable");
     let pid: i64 = line.trim().parse().expect("a pid");
     settle(|| {
-        let rows = place.run(&["history", "--json"]).stdout;
-        rows.contains("running").then_some(())
+        let rows = place.run(&["export", "last", "--metric", "rss"]).stdout;
+        (rows.lines().count() > 1).then_some(())
     });
+    place.run(&["history"]).expect_said("running");
     signal(&child, "KILL");
     child.wait().expect("ends");
     assert!(common::is_alive(pid), "the command went down with us");
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(killed.expect("kill runs").success());
     place.run(&["history"]).expect_said("unfinished");
+    // What was recorded until a second before is there, and nothing else is torn.
+    let exported = place.run(&["export", "last", "--metric", "rss"]);
+    exported.expect_code(0);
+    assert!(exported.stdout.lines().count() > 1, "{}", exported.said());
 }
 
 #[test]
@@ -209,6 +214,14 @@ fn the_heap_of_a_node_command_is_told_and_its_leak_found() {
     assert!(table.lines().count() > 30, "{table}");
     let log = std::fs::read_to_string(place.directory.path().join("m.log")).expect("written");
     assert!(log.contains("Z  ") && log.contains("heap"), "{log}");
+    // So does what was recorded.
+    let csv = place.run(&["export", "last", "--metric", "heap_used"]);
+    csv.expect_code(0);
+    assert!(csv.stdout.lines().count() > 60, "{}", csv.said());
+    let lines = place.run(&["export", "last", "--format", "jsonl"]);
+    for kind in ["collection", "process", "source", "clock", "reading"] {
+        lines.expect_said(&format!("\"record\":\"{kind}\""));
+    }
     // The table goes back before the same judge.
     place
         .run(&[

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId,
-    SubjectInfo, Unit, Verdict,
+    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo, Unit,
+    Verdict,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
 
-use crate::config::{Config, Load, Ready};
+use crate::config::{Config, Ready};
 use crate::error::Error;
 use crate::explain::{Counts, Explainer};
 use crate::judged::{Judgement, shares};
+use crate::load::Load;
 use crate::passive::Vigil;
 use crate::place::{Place, unix_now};
 use crate::ready::accepts;
@@ -74,7 +74,9 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
-    port_must_be_silent(config)?;
+    if !config.is_attached() {
+        port_must_be_silent(config)?;
+    }
 
     let Place {
         id,
@@ -136,7 +138,6 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();
-    let mut set_cookies = 0;
     if stop.is_none() {
         stop = match &config.load {
             Some(load) => {
@@ -144,9 +145,11 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
-                            driven.travel(&mut session, &mut driver, load, explainer.as_ref());
-                        set_cookies = driver.set_cookie_answers();
-                        plimsoll_load::Driver::close(Box::<HttpDriver>::new(driver));
+                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_ref());
+                        for finding in driver.findings() {
+                            session.found(finding);
+                        }
+                        driver.close();
                         result.err()
                     }
                     Some(Err(error)) => {
@@ -178,10 +181,7 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         vigil.conclude(&mut session);
         (vigil.judgement.take(), std::mem::take(&mut vigil.rounds))
     };
-    let load = config
-        .load
-        .as_ref()
-        .map(|load| load_info(load, &driven, set_cookies, &mut session));
+    let load = config.load.as_ref().map(|load| load_info(load, &driven));
     driven.facts.verdicts = judgement
         .iter()
         .flat_map(|j| &j.series)
@@ -206,38 +206,24 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
     (finished, subject)
 }
 
-fn load_info(
-    load: &Load,
-    driven: &Journey,
-    set_cookies: u64,
-    session: &mut Session<'_>,
-) -> LoadInfo {
+fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
     let totals = &driven.totals;
-    if totals.operations > 0 && set_cookies > totals.operations / 2 {
-        session.found(Finding {
-            id: "new-session-per-request".to_owned(),
-            severity: Severity::Info,
-            message:
-                "every answer sets a cookie, and none is sent back: each request is a new visitor"
-                    .to_owned(),
-            hint: Some(
-                "if the service keeps a session per visitor, that growth is of the load's making"
-                    .to_owned(),
-            ),
-        });
-    }
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {
-        name: format!("{} {}", load.request.method, load.request.url),
+        name: load.name.clone(),
         operation_word: "request".to_owned(),
-        operations: vec![plimsoll_model::OperationKind {
-            id: plimsoll_model::OpId(0),
-            name: format!("{} {}", load.request.method, load.url.path_and_query),
-        }],
+        operations: (0..)
+            .zip(&load.operations)
+            .map(|(id, name)| plimsoll_model::OperationKind {
+                id: plimsoll_model::OpId(id),
+                name: name.clone(),
+            })
+            .collect(),
         concurrency: load.concurrency,
         total_operations: totals.operations,
         errors_by_kind: totals.errors_by_kind.clone(),
         operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
+        ..LoadInfo::default()
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{RoundStats, units};
 
-use crate::config::Load;
+use crate::load::Load;
 use crate::session::{Session, Stop};
 
 /// The three hands on a driven subject.
 pub(crate) struct Drive<'s, 'a> {
     pub(crate) session: &'s mut Session<'a>,
-    pub(crate) driver: &'s mut HttpDriver,
+    pub(crate) driver: &'s mut dyn Driver,
     pub(crate) load: &'s Load,
 }
 

@@ -74,6 +74,7 @@ impl Session<'_> {
         for row in census.iter().flat_map(|c| &c.rows) {
             values.insert(Metric::counted(&row.family, &row.kind), row.count as f64);
         }
+        self.watch.mark();
         if let (Some(_), Some(inside)) = (collected, self.inside()) {
             for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
                 if let Some(&value) = values.get(&metric) {

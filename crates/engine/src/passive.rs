@@ -89,9 +89,11 @@ impl Vigil {
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
                 self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
-                // A subject whose collections take long is not kept collecting: at most a tenth of its time.
+                // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
+                // twentieth where it has other work to do than being tested.
+                let rest = if session.config.is_attached() { 19 } else { 9 };
                 next_collection =
-                    (next_collection + period).max(Instant::now() + asked.elapsed() * 9);
+                    (next_collection + period).max(Instant::now() + asked.elapsed() * rest);
             } else {
                 session.absorb_hub_events();
             }

@@ -6,17 +6,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use plimsoll_load::{Driver, HttpDriver};
+use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Metric, Mode, Outcome, Phase, Plan, RoundKind, RoundRecord,
-    RoundSpec, RoundStats, SubjectHandle, Window, units,
+    Cx, Event, Facts, Finding, Metric, Outcome, Phase, Plan, RoundKind, RoundRecord, RoundSpec,
+    RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
 
-use crate::config::{DEFAULT_ROUNDS, Explain, Load, MAX_ROUNDS};
+use crate::config::{DEFAULT_ROUNDS, Explain, MAX_ROUNDS};
 use crate::drive::Drive;
 use crate::explain::Explainer;
 use crate::judged::{Judgement, headline_metric, idle_growth_per_round};
+use crate::load::Load;
 use crate::pilot::{agree, in_time, middle, noise};
 use crate::session::{Session, Stop};
 
@@ -134,7 +135,7 @@ impl Journey {
     pub(crate) fn travel(
         &mut self,
         session: &mut Session<'_>,
-        driver: &mut HttpDriver,
+        driver: &mut dyn Driver,
         load: &Load,
         explainer: &dyn Explainer,
     ) -> Result<(), Stop> {
@@ -483,17 +484,10 @@ impl Journey {
         kind: RoundKind,
     ) -> Result<RoundStats, Stop> {
         drive.session.check_alive()?;
-        let spec = RoundSpec {
-            operations,
-            mode: Mode::Closed {
-                concurrency: drive.load.concurrency,
-            },
-            only: None,
-            // A URL without `{{seq}}` is not changed by it; one with it asks for inputs of its own.
-            distinct: true,
-        };
+        // A URL without `{{seq}}` is not changed by distinct inputs; one with it asks for them.
+        let spec = RoundSpec::new(operations, drive.load.mode());
         let expected = self.cost.unwrap_or_default().mul_f64(operations as f64);
-        let least = HANG_LEAST.max(drive.load.request.timeout + Duration::from_secs(5));
+        let least = HANG_LEAST.max(drive.load.timeout() + Duration::from_secs(5));
         let cx = Cx::within(
             drive.session.cancel,
             least.max(expected.mul_f64(HANG_FACTOR)),

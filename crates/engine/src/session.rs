@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
     Source, SourceId, SubjectInfo,
@@ -11,9 +11,10 @@ use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Ru
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
+use crate::load::Load;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -118,12 +119,21 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let (env, no_carrier) = environment(&config.command, &config.env, &hub);
-        let subject = Subject::spawn(&Launch {
-            command: config.command.clone(),
-            env,
-            output_dir: None,
-        })?;
+        let (subject, no_carrier) = match &config.origin {
+            Origin::Command(command) => {
+                let (env, no_carrier) = environment(command, &config.env, &hub);
+                let launch = Launch {
+                    command: command.clone(),
+                    env,
+                    output_dir: None,
+                };
+                (Subject::spawn(&launch)?, no_carrier)
+            }
+            Origin::Running { pid } => {
+                let no_attach = (!config.attach).then_some("`--no-attach` was given");
+                (Subject::running(running(*pid)?), no_attach)
+            }
+        };
         let recorder = recorder.handle();
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
@@ -181,6 +191,9 @@ impl<'a> Session<'a> {
     /// The command and the subject's last lines, for an error.
     pub(crate) fn command_and_last_lines(&self) -> Vec<String> {
         let command = self.config.command_line();
+        if self.config.is_attached() {
+            return vec![format!("subject: {command}")];
+        }
         let mut details = vec![format!("command: {command}")];
         let lines = self.subject.last_lines(LAST_LINES);
         if lines.is_empty() {
@@ -237,10 +250,22 @@ impl<'a> Session<'a> {
             HubEvent::Gc {
                 key,
                 at,
+                kind,
+                pause_ns,
                 used_after,
-                ..
             } => {
-                if let (Some(source), Some(value)) = (self.source_of(key), used_after) {
+                let Some(source) = self.source_of(key) else {
+                    return;
+                };
+                self.recorder.record(Record::Collection {
+                    at,
+                    source,
+                    kind,
+                    pause_ns,
+                    before: None,
+                    after: used_after.map(|bytes| bytes as u64),
+                });
+                if let Some(value) = used_after {
                     self.recorder.sample(Sample {
                         at,
                         source,
@@ -249,7 +274,11 @@ impl<'a> Session<'a> {
                     });
                 }
             }
-            HubEvent::Dropped { count, .. } => self.dropped += count,
+            HubEvent::Dropped { count, .. } => {
+                let at = self.now();
+                self.recorder.record(Record::Drops { at, count });
+                self.dropped += count;
+            }
             HubEvent::Gap { what, why, .. } => self.gap(Gap { what, why }),
             HubEvent::Refused { why } => {
                 self.found(Finding::warning(
@@ -274,11 +303,11 @@ impl<'a> Session<'a> {
             self.reaped = Instant::now();
             self.supervisor.reap();
         }
-        if self.subject.exit().is_some() {
+        if self.subject.process().is_alive() {
+            self.subject.wait_exit(length, self.cancel);
+        } else {
             // Its descriptor stays readable for ever once the command has ended; a daemon it left behind goes on.
             std::thread::sleep(length.min(SHORT_NAP));
-        } else {
-            self.subject.wait_exit(length, self.cancel);
         }
     }
 
@@ -301,6 +330,13 @@ impl<'a> Session<'a> {
     }
 
     fn subject_lost(&self, exit: Option<Exit>) -> Stop {
+        if self.config.is_attached() {
+            return Stop::Failed {
+                what: "the subject ended (how, only its parent knows)".to_owned(),
+                details: self.command_and_last_lines(),
+                hint: None,
+            };
+        }
         let how = exit.map_or_else(|| "its process is gone".to_owned(), |e| e.to_string());
         Stop::Failed {
             what: format!("the subject died ({how})"),
@@ -311,9 +347,8 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
-        let load = self.config.load.as_ref()?;
-        Some(HttpDriver::try_new(load.request.clone(), load.concurrency))
+    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+        self.config.load.as_ref().map(Load::driver)
     }
 
     /// Ends the subject for certain and says what is known about it.
@@ -331,6 +366,10 @@ impl<'a> Session<'a> {
                     .into_iter()
                     .filter(|p| !known.contains(&p.id)),
             );
+        }
+        if self.config.is_attached() {
+            // It lives on: nothing of ours may stay in it.
+            self.hub.dismiss(self.isolates.iter().map(|i| i.key), GRACE);
         }
         let survivors = self.subject.end(GRACE);
         if !survivors.is_empty() {
@@ -368,7 +407,7 @@ impl<'a> Session<'a> {
         let info = SubjectInfo {
             command: self
                 .config
-                .command
+                .command()
                 .iter()
                 .map(|w| w.to_string_lossy().into_owned())
                 .collect(),
@@ -410,6 +449,24 @@ impl<'a> Session<'a> {
             subject,
         )
     }
+}
+
+/// Takes hold of a process that runs already.
+fn running(pid: u32) -> Result<Process, Error> {
+    if pid == std::process::id() {
+        return Err(Error::usage(
+            format!("--pid {pid} is plimsoll itself"),
+            "name the process of the service",
+        ));
+    }
+    let process = Process::open(pid)?;
+    if process.memory().is_none() && process.is_alive() {
+        return Err(Error::usage(
+            format!("process {pid} has no memory of its own: it is a thread of the kernel"),
+            "name the process of the service",
+        ));
+    }
+    Ok(process)
 }
 
 /// What is left of a session once its subject has ended.

@@ -493,7 +493,8 @@ fn decide(
         _ => probability,
     };
     Verdict {
-        leak_probability: leak_probability.clamp(0.0, 1.0),
+        // Never minus zero.
+        leak_probability: leak_probability.clamp(0.0, 1.0) + 0.0,
         p_value: e.p_value,
         pattern: pattern(e, leak),
         detectable: Some(scale.floor.max(visible(e)) / units.of_axis),

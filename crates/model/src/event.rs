@@ -70,6 +70,21 @@ pub enum Event {
         /// Seconds until the run ends at the latest.
         seconds_left: Option<f64>,
     },
+    /// A load goes on.
+    Driving {
+        /// Operations that ended.
+        done: u64,
+        /// Those of them that failed.
+        errors: u64,
+        /// Operations planned, if known.
+        planned: Option<u64>,
+        /// Operations per second lately.
+        per_second: f64,
+        /// Resident bytes of the process behind the port, if it is visible.
+        rss: Option<f64>,
+        /// Seconds since the load began.
+        seconds: f64,
+    },
     /// A round was measured.
     Round(Box<RoundRecord>),
     /// A phase ended.

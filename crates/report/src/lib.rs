@@ -15,6 +15,7 @@ mod advice;
 mod analysis;
 mod history;
 mod junit;
+mod load;
 mod monitor;
 mod page;
 mod plot;

@@ -22,6 +22,9 @@ const SPARK: usize = 24;
 
 /// Renders a run for a terminal.
 pub fn text(run: &Run, style: Style) -> String {
+    if run.verb == "load" {
+        return crate::load::text(run, style);
+    }
     let mut page = Page::new(style);
     page.flow(
         0,
@@ -36,6 +39,9 @@ pub fn text(run: &Run, style: Style) -> String {
     page.flow(2, None, &conditions(run));
     page.blank();
     verdict(run, &mut page);
+    if let Some(load) = &run.load {
+        crate::load::growth(load, &mut page);
+    }
     let before = explanation(run);
     if !before.is_empty() {
         page.blank();

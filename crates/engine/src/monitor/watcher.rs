@@ -18,6 +18,7 @@ use plimsoll_store::{Record, RecorderHandle, RunDir};
 use super::tracks::Tracks;
 use super::{Monitor, Watched};
 use crate::check::attach_bands;
+use crate::clock::gaps;
 use crate::limits::Room;
 use crate::pace::{Due, Pace};
 use crate::place::{Place, unix_now};
@@ -168,8 +169,8 @@ impl<'a> Watcher<'a> {
         if let Some(unix_ns) = change.unix_ns {
             self.recorder.record(Record::Clock { at, unix_ns });
         }
-        for (what, why) in told(&change) {
-            self.gap(at, what, why);
+        for Gap { what, why } in gaps(&change) {
+            self.gap(at, &what, why);
         }
     }
 
@@ -751,29 +752,6 @@ fn keep(run: &mut Run, directory: &RunDir, log_bytes: u64) {
             None,
         ));
     }
-}
-
-/// What the clocks said, as gaps.
-fn told(change: &plimsoll_probe::ClockChange) -> impl Iterator<Item = (&'static str, String)> {
-    let length = |d: Duration| units::duration(d.as_secs_f64());
-    let asleep = change.suspended.map(|d| {
-        (
-            "readings",
-            format!("the machine was suspended for {}", length(d)),
-        )
-    });
-    let late = change.late.map(|d| {
-        (
-            "readings",
-            format!("plimsoll did not run for {}", length(d)),
-        )
-    });
-    let jumped = change.jumped_ns.map(|ns| {
-        let sign = if ns < 0 { "back" } else { "forward" };
-        let far = length(Duration::from_nanos(ns.unsigned_abs()));
-        ("wall clock", format!("it was set {sign} by {far}"))
-    });
-    asleep.into_iter().chain(late).chain(jumped)
 }
 
 fn group_values(reading: &CgroupReading) -> impl Iterator<Item = (Metric, f64)> {

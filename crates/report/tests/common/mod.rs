@@ -168,6 +168,7 @@ pub(crate) fn leak() -> Run {
             total_operations: 11_000,
             errors_by_kind: [].into(),
             operations_per_second: Some(612.0),
+            ..LoadInfo::default()
         }),
         plan: Plan {
             operations_per_round: 500,
