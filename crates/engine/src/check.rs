@@ -383,15 +383,7 @@ fn qualified(
         None => unjudged_workers(subject),
     };
     match (verdict, unsettled) {
-        (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => {
-            let open = Verdict {
-                outcome: Outcome::Inconclusive,
-                reason: why.clone(),
-                bound: None,
-                ..v
-            };
-            (Some(open), why)
-        }
+        (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => (Some(v.reopened(&why)), why),
         (verdict, _) => (verdict, reason),
     }
 }

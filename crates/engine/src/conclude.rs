@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge::Axis;
-use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, units};
+use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, Verdict, units};
 
 use crate::drive::Drive;
 use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
@@ -131,12 +131,11 @@ impl Journey {
         if let Some(reason) = self.growth_stopped(judgement)
             && let Some(judgement) = &mut self.judgement
         {
-            if let Some(v) = &mut judgement.verdict {
-                v.outcome = Outcome::Inconclusive;
-                v.reason.clone_from(&reason);
-                v.more_operations =
-                    Some(self.plan.operations_per_round * u64::from(self.plan.rounds) * 2);
-            }
+            let more = self.plan.operations_per_round * u64::from(self.plan.rounds) * 2;
+            judgement.verdict = judgement.verdict.take().map(|v| Verdict {
+                more_operations: Some(more),
+                ..v.reopened(&reason)
+            });
             judgement.reason = reason;
         }
     }

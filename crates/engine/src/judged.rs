@@ -210,6 +210,15 @@ fn series_of(
         (None, Some((family, _))) if censused(r, family) => 0.0,
         (None, _) => f64::NAN,
     };
+    // What an operation consisted of; a round without any, such as the state the rounds start from, says nothing of it.
+    let operations = |r: &RoundRecord| (r.done + r.errors) as f64;
+    let work = |of: &dyn Fn(&RoundRecord) -> Option<f64>| -> Vec<f64> {
+        let known = |r: &RoundRecord| of(r).filter(|_| r.done + r.errors > 0);
+        rounds
+            .iter()
+            .map(|r| known(r).unwrap_or(f64::NAN))
+            .collect()
+    };
     judge::Series {
         id: judge::SeriesId {
             role: source.role.as_str().to_owned(),
@@ -228,7 +237,11 @@ fn series_of(
         t_ns: rounds.iter().map(|r| r.end.0).collect(),
         value: rounds.iter().map(|r| value(r)).collect(),
         ops: rounds.iter().map(|r| r.operations_so_far as f64).collect(),
-        load: Vec::new(),
+        response_bytes_per_op: work(&|r| {
+            (r.bytes_in > 0).then(|| r.bytes_in as f64 / operations(r))
+        }),
+        operation_ns: work(&|r| (r.done > 0).then_some(r.latency.p50_ns as f64)),
+        error_share: work(&|r| Some(r.errors as f64 / operations(r))),
         collected: rounds.iter().map(|r| r.collected).collect(),
         epoch: Vec::new(),
         resolution: if metric.unit() == Unit::Count || rounds.iter().any(|r| r.collected) {
@@ -333,12 +346,7 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
             "growth outside the heap: {} per {per} of resident memory that the runtime cannot see",
             plimsoll_model::units::signed_bytes(rate)
         );
-        let verdict = own.map(|v| Verdict {
-            outcome: Outcome::Inconclusive,
-            reason: reason.clone(),
-            bound: None,
-            ..v
-        });
+        let verdict = own.map(|v| v.reopened(&reason));
         return Judgement {
             headline: Some(main),
             verdict,
@@ -354,12 +362,7 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
             .as_ref()
             .map_or("", |v| v.reason.as_str());
         let reason = format!("{}: {why}", series[other].metric);
-        let verdict = own.map(|v| Verdict {
-            outcome: Outcome::Inconclusive,
-            reason: reason.clone(),
-            bound: None,
-            ..v
-        });
+        let verdict = own.map(|v| v.reopened(&reason));
         return Judgement {
             headline: Some(main),
             verdict,
@@ -460,6 +463,7 @@ mod tests {
             reconnects: 0,
             connections: 10,
             latency: Latency::default(),
+            bytes_in: 150_000,
             driver_cpu_s: 0.0,
             collected: true,
             counted: true,
@@ -530,6 +534,24 @@ mod tests {
         });
         assert_eq!(j.verdict.unwrap().outcome, Outcome::Inconclusive);
         assert!(j.reason.contains("outside the heap"), "{}", j.reason);
+    }
+
+    #[test]
+    fn memory_that_grows_with_its_answers_is_no_leak_verdict() {
+        let grows = |i: u32| vec![(Metric::LIVE_BYTES, 2e7 + 64_000.0 * f64::from(i))];
+        let mut rounds: Vec<RoundRecord> = (0..13).map(|i| round(i, &grows(i))).collect();
+        for (record, bytes) in rounds.iter_mut().zip((150_000..).step_by(20_000)) {
+            record.bytes_in = bytes;
+        }
+        let all: Vec<&RoundRecord> = rounds.iter().collect();
+        let verdict = judge_rounds(&all, &source(), &terms()).verdict.unwrap();
+        assert_eq!(verdict.outcome, Outcome::Inconclusive);
+        let change = verdict.work_change.expect("the answers grew");
+        assert_eq!(change.work, plimsoll_model::Work::ResponseBytes);
+        assert!(change.from < 200.0 && change.to > 340.0, "{change:?}");
+        // The same memory behind answers that stay as they are.
+        let constant = judged(grows).verdict.unwrap();
+        assert_eq!(constant.outcome, Outcome::Leak);
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Vigil {
             reconnects: 0,
             connections: 0,
             latency: plimsoll_model::Latency::default(),
+            bytes_in: 0,
             driver_cpu_s: 0.0,
             collected: measurement.collected,
             counted: false,

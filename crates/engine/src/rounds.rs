@@ -235,7 +235,6 @@ impl Journey {
                 break;
             }
         }
-        settled |= fixed.is_some_and(|n| self.totals.operations >= n);
         self.plan.warm_up_operations = self.totals.operations;
         self.plan.warm_up_settled = settled;
         self.plan.rounds = drive.session.config.check.rounds.unwrap_or(DEFAULT_ROUNDS);
@@ -372,7 +371,8 @@ impl Journey {
                 // Early stopping is for leaks alone.
                 Outcome::Leak => narrow || done >= self.plan.rounds,
                 Outcome::NoLeak => done >= self.plan.rounds,
-                Outcome::Inconclusive => false,
+                // More of work that changes would settle nothing.
+                Outcome::Inconclusive => verdict.work_change.is_some() && done >= self.plan.rounds,
             };
             if stop {
                 break;
@@ -593,6 +593,7 @@ impl Journey {
             reconnects: done.reconnects,
             connections: done.connections,
             latency: done.latency,
+            bytes_in: done.bytes_in,
             driver_cpu_s: done.cpu.as_secs_f64(),
             collected: measurement.collected,
             counted: measurement.census_pause.is_some(),

@@ -49,8 +49,8 @@ pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule
 pub use sequential::Judge;
 pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};
 pub use verdict::{
-    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,
-    TimeToLimit, Verdict, Work, WorkChange,
+    Bound, Fit, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau,
+    Reason, TimeToLimit, Verdict, Work, WorkChange,
 };
 
 /// Judges one series alone.

@@ -6,7 +6,7 @@
 //! size. Adding a model is adding one row to [`TABLE`].
 
 use crate::least_squares;
-use crate::verdict::Pattern;
+use crate::verdict::{Outcome, Pattern};
 
 /// What a model says about the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -603,6 +603,15 @@ pub(crate) struct Contest<'a> {
 }
 
 impl Contest<'_> {
+    /// The candidate that a verdict rests on.
+    pub(crate) fn best_for(&self, outcome: &Outcome) -> Option<&Candidate> {
+        match outcome {
+            Outcome::Leak => self.best_leak,
+            Outcome::NoLeak(_) => self.best_healthy,
+            Outcome::Inconclusive { .. } => self.best,
+        }
+    }
+
     /// P(leak) against P(healthy), leaving the undecidable aside.
     pub(crate) fn leak_share(&self) -> f64 {
         self.leak / (self.leak + self.healthy).max(1e-300)

@@ -14,7 +14,7 @@ use crate::stats::{fair_coin_upper, mean, median, quantile, student_upper, theil
 use crate::steps;
 use crate::stretch::{FEWEST, at, axis, covariates, is_resident, segments};
 use crate::trend::Trend;
-use crate::verdict::{Bound, Guarantee, Interval, More, Outcome, Pattern, Reason, Verdict};
+use crate::verdict::{Bound, Fit, Guarantee, Interval, More, Outcome, Pattern, Reason, Verdict};
 
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
@@ -23,6 +23,8 @@ const CERTAIN: f64 = 0.98;
 pub(crate) struct Evidence<'a> {
     /// Progress of each block, 0 to 1 of the stretch.
     pub(crate) u: Vec<f64>,
+    /// Seconds of the stretch at the middle of each block.
+    seconds: Vec<f64>,
     /// The envelope that was judged.
     pub(crate) m: Vec<f64>,
     pub(crate) blocks: Blocks,
@@ -223,6 +225,7 @@ fn measure<'a>(
         octave: octave(&u, &m),
         cyclic: blocks.cycles >= 3 && over > 0.03 * level,
         p_value: (2.0 * slope_p.min(signs.p_value)).min(1.0),
+        seconds: blocks.x.iter().map(|b| at(x, &r.seconds, *b)).collect(),
         u,
         m,
         blocks,
@@ -500,8 +503,9 @@ fn decide(
             ..guarantee
         },
         repairs: r.repairs.clone(),
-        bets_p_value: 1.0,
+        bets_p_value: None,
         slowdown: None,
+        fit: Fit::of(e.contest.best_for(&outcome), r.start_ns, &e.seconds, &e.m),
         estimate: Some(estimate(e, r, terms, leak, &units)),
         outcome,
     }

@@ -34,7 +34,7 @@ pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
 pub use reading::{Reading, ReadingRow};
-pub use recorded::{Recorded, Trend};
+pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadInfo, Observer, Output, Plan,
@@ -42,7 +42,9 @@ pub use run::{
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
-pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};
+pub use verdict::{
+    Curve, Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
+};
 
 /// One reading of one metric.
 #[derive(Debug, Clone, PartialEq)]

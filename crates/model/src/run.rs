@@ -260,6 +260,9 @@ pub struct RoundRecord {
     pub connections: u32,
     /// Latency of its operations.
     pub latency: Latency,
+    /// Bytes of all its answers, heads included; 0 where not known.
+    #[serde(default)]
+    pub bytes_in: u64,
     /// CPU seconds the driver used.
     pub driver_cpu_s: f64,
     /// Whether a collection was forced before measuring.

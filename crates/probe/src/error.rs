@@ -74,6 +74,12 @@ pub enum Error {
         /// How.
         message: String,
     },
+    /// An inspector could not be reached, or did not speak its protocol.
+    #[error("inspector: {message}")]
+    Inspector {
+        /// How.
+        message: String,
+    },
     /// The system refused a file, a socket or a signal.
     #[error("{what}")]
     Io {

@@ -3,6 +3,8 @@
 //!
 //! A probe never judges. Operating-system calls live behind the one module `os`; everything else is plain Rust.
 
+mod attach;
+mod cdp;
 mod cgroup;
 mod clock;
 mod error;
@@ -21,6 +23,8 @@ mod subject;
 mod tree;
 mod wrapped;
 
+pub use attach::{Attached, NotAttached, attach};
+pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use cgroup::{Cgroup, CgroupReading, host_stall_seconds};
 pub use clock::{ClockChange, ClockWatch};
 pub use error::Error;

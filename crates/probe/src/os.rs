@@ -138,6 +138,22 @@ pub(crate) fn wait_readable<const N: usize>(
     Ok(std::array::from_fn(|i| !poll_fds[i].revents().is_empty()))
 }
 
+/// As [`wait_readable`]; a descriptor that comes with `true` is waited for until there is room to write instead.
+pub(crate) fn wait_ready<const N: usize>(
+    fds: [(BorrowedFd<'_>, bool); N],
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let mut poll_fds = fds.map(|(fd, to_write)| {
+        let flags = if to_write {
+            PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        PollFd::from_borrowed_fd(fd, flags)
+    });
+    poll_until(&mut poll_fds, deadline)
+}
+
 /// Waits until one of `fds` is readable or the deadline is reached.
 pub(crate) fn wait_any_readable(fds: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<()> {
     let mut poll_fds: Vec<PollFd<'_>> = fds

@@ -4,10 +4,11 @@
 //! has ended and its pid is given to somebody else, every reading answers `None`. A zombie has ended.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plimsoll_model::{ProcessId, ProcessInfo, Role};
@@ -144,12 +145,58 @@ impl Process {
     /// Whether the environment it was started with holds this variable; `None` if that is not readable.
     pub fn started_with(&self, variable: &str) -> Option<bool> {
         let environment = self.read(c"environ")?;
-        let mut entries = procfs::parse_strings(&environment);
-        Some(entries.any(|entry| {
-            entry
-                .strip_prefix(variable.as_bytes())
-                .is_some_and(|rest| rest.first() == Some(&b'='))
-        }))
+        Some(procfs::variable(&environment, variable).is_some())
+    }
+
+    /// A variable of the environment it was started with; `None` if it has none, or that is not readable.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        procfs::variable(&self.read(c"environ")?, name)
+    }
+
+    /// The name of its executable's file; empty if not readable.
+    pub fn name(&self) -> String {
+        let (executable, _) = self.command();
+        let path = executable.unwrap_or_default();
+        // The kernel says so of a file that was replaced since.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        path.rsplit('/').next().unwrap_or(path).to_owned()
+    }
+
+    /// Whether its executable reads `NODE_OPTIONS` and answers `SIGUSR1` with an inspector, by its name.
+    pub fn is_node(&self) -> bool {
+        let name = self.name();
+        name.starts_with("node") || name == "electron"
+    }
+
+    /// The user it acts as; `None` if it has ended.
+    pub fn owner(&self) -> Option<u32> {
+        procfs::effective_user(&self.read(c"status")?)
+    }
+
+    /// Whether a signal has a handler in it; `None` if it has ended.
+    pub(crate) fn catches(&self, signal: i32) -> Option<bool> {
+        procfs::catches(&self.read(c"status")?, signal)
+    }
+
+    /// The pid it knows itself by: another than ours for it inside a pid namespace of its own.
+    pub(crate) fn own_pid(&self) -> Option<u32> {
+        procfs::innermost_pid(&self.read(c"status")?)
+    }
+
+    /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own. Those that cannot be read are taken
+    /// for ours.
+    pub(crate) fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        names.iter().copied().find(|name| {
+            let path = format!("ns/{name}");
+            let theirs = CString::new(path.clone())
+                .ok()
+                .and_then(|path| self.read_link(&path));
+            let ours = std::fs::read_link(Path::new("/proc/self").join(path));
+            match (theirs, ours) {
+                (Some(theirs), Ok(ours)) => *theirs != *ours.to_string_lossy(),
+                _ => false,
+            }
+        })
     }
 
     /// CPU time used so far, user and system, without its children; in steps of a clock tick (usually 10 ms).

@@ -115,7 +115,8 @@ pub(crate) fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: ProcessId,
-    mark: String,
+    /// What is in the environment of everybody it started; `None` for one that we did not start.
+    mark: Option<String>,
     memory: Mutex<Memory>,
 }
 
@@ -144,7 +145,16 @@ impl Tree {
     pub(crate) fn new(root: ProcessId, mark: String) -> Self {
         Self {
             root,
-            mark,
+            mark: Some(mark),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// The tree below a process that we did not start: its descendants, as long as they can be traced to it.
+    pub(crate) fn below(root: ProcessId) -> Self {
+        Self {
+            root,
+            mark: None,
             memory: Mutex::default(),
         }
     }
@@ -153,7 +163,7 @@ impl Tree {
     pub(crate) fn living(&self, reach: Reach) -> Vec<ProcessId> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match reach {
-            Reach::Walk if os::is_subreaper() => self.walk(&mut memory),
+            Reach::Walk if os::is_subreaper() || self.mark.is_none() => self.walk(&mut memory),
             _ => None,
         };
         let found = found.unwrap_or_else(|| self.search(&mut memory));
@@ -198,7 +208,10 @@ impl Tree {
         let mut look = |pid: u32, buffer: &mut Vec<u8>| {
             *looked.entry(pid).or_insert_with(|| look_into(pid, buffer))
         };
-        let mut open: Vec<Seen> = look(self.root.pid, &mut buffer).into_iter().collect();
+        let mut open: Vec<Seen> = look(self.root.pid, &mut buffer)
+            .filter(|seen| self.mark.is_some() || seen.id() == self.root)
+            .into_iter()
+            .collect();
         for id in &memory.members {
             open.extend(look(id.pid, &mut buffer).filter(|seen| seen.id() == *id));
         }
@@ -259,7 +272,13 @@ impl Tree {
     /// Whether a process belongs to the subject by itself, whatever its parent is.
     fn belongs(&self, seen: &Seen, memory: &mut Memory) -> bool {
         let id = seen.id();
-        if seen.session == self.root.pid || id == self.root || memory.members.contains(&id) {
+        if id == self.root || memory.members.contains(&id) {
+            return true;
+        }
+        let Some(own_mark) = &self.mark else {
+            return false;
+        };
+        if seen.session == self.root.pid {
             return true;
         }
         // A zombie has no environment any more, and nothing to be sampled or killed.
@@ -267,7 +286,7 @@ impl Tree {
             return false;
         }
         let belongs = match mark_of(seen.pid) {
-            Mark::Is(mark) => mark == self.mark,
+            Mark::Is(mark) => mark == *own_mark,
             // It cleared its environment, or is none of any subject's; as our orphan it can only be the former.
             Mark::None => {
                 seen.parent == std::process::id()
@@ -345,7 +364,7 @@ pub struct Members {
     pub handles: Vec<Process>,
 }
 
-/// Finds the service among the processes of a subject, and what the others are to it.
+/// Finds the service among the processes of a subject, started or attached to, and what the others are to it.
 ///
 /// With a port, the service holds a socket that listens on it; of several holders (a server that forks leaves its socket
 /// to its workers) it is the one above the others, else the oldest, and the other holders are workers. `None` if nobody of

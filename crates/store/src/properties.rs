@@ -106,6 +106,7 @@ fn other() -> impl Strategy<Value = Record> {
             reconnects: 1,
             connections: 10,
             latency: Latency::default(),
+            bytes_in: 75_000,
             driver_cpu_s: 0.1,
             collected: true,
             counted: false,

@@ -55,6 +55,7 @@ fn verdict() -> Verdict {
             }),
             acceleration: 1.0 / 3.0,
             consistency: 1.0,
+            correlation: Some(0.99),
         }),
         bound: None,
         detectable: Some(22.4),
@@ -62,6 +63,10 @@ fn verdict() -> Verdict {
         alpha: 0.01,
         warm_up_operations: 5000,
         repairs: vec!["1 clock jumps mended".to_owned()],
+        bets_p_value: Some(0.001),
+        work_change: None,
+        slowdown: None,
+        curve: None,
     }
 }
 
@@ -82,6 +87,7 @@ fn round(index: u32) -> RoundRecord {
             p99_ns: 3_100_000,
             max_ns: 9_000_000,
         },
+        bytes_in: 75_000,
         driver_cpu_s: 0.062,
         collected: true,
         counted: true,
