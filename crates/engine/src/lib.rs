@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod conclude;
 mod config;
+mod doctor;
 mod drive;
 mod environment;
 mod error;
@@ -34,6 +35,7 @@ pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
     DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Ready, directories,
 };
+pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
