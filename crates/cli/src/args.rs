@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Analyze(Box<AnalyzeArgs>),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// What this machine and a process allow to be seen
+    Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools
     Export(ExportArgs),
     /// Render a run again
@@ -439,7 +441,7 @@ pub(crate) struct AnalyzeArgs {
 
 /// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
 ///
-/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// Reads only: a process it did not start is neither signalled nor changed, unless --attach is given. Lines go to standard error, one per interval.
 /// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
 /// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
 #[derive(Debug, Args)]
@@ -458,6 +460,12 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Put the probe into the running Node processes
+    ///
+    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
+    /// was done is printed.
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]
     #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
     pub(crate) interval: Duration,
@@ -534,6 +542,21 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Says what can be observed here, and what to do about what cannot.
+///
+/// Tries instead of guessing: it loads the probe into a Node process of its own and measures the noise there, or on the
+/// process that is named. Exits with 0 if measuring is possible, even if some of it is limited, and with 1 if not.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit_codes!())]
+pub(crate) struct DoctorArgs {
+    /// A running process to be asked about as well
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Writes the log of a run as a table or as lines of JSON: every reading at its real time.

@@ -10,6 +10,7 @@ mod check;
 mod clock;
 mod conclude;
 mod config;
+mod doctor;
 mod drive;
 mod environment;
 mod error;
@@ -40,6 +41,7 @@ pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
     DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, MAX_ROUNDS, Origin, Ready, directories,
 };
+pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};

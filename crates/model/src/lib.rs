@@ -6,6 +6,7 @@
 
 mod cancel;
 mod culprit;
+mod diagnosis;
 mod event;
 mod evidence;
 mod exit;
@@ -22,6 +23,7 @@ mod verdict;
 
 pub use cancel::{Cancel, Cx};
 pub use culprit::{Culprit, Finding, Severity, Share};
+pub use diagnosis::{Answer, DIAGNOSIS_SCHEMA, Diagnosis, Health};
 pub use event::{Event, Phase};
 pub use evidence::{
     Capabilities, Census, CensusRow, Collected, Evidence, EvidenceRequest, Facts, Gap, Mark,
