@@ -3,7 +3,8 @@ const CONFIG = null; // The hub puts the run's configuration in place of `null` 
 
 /*
  * The Node probe of Plimsoll: observes the isolate it is loaded into (main thread or worker) and answers the hub over a
- * private Unix socket. Loaded by `--require` before any code of the subject, so it is written to be harmless first:
+ * private Unix socket. Loaded by `--require` before any code of the subject, or evaluated in a running process by its
+ * inspector, so it is written to be harmless first:
  *
  * - no dependency, worker, child process, global, process listener or patched prototype; every entry is in try/catch;
  * - the socket and all timers are unref'ed: the probe never keeps a process alive, and says nothing on stdout or stderr;
@@ -440,13 +441,7 @@ class Probe {
         this.reply(command, { at_us: now(), method: 'exact', rows: rows.top(), pause_us: now() - command.begun });
       },
       gauges: (command) => {
-        const statistics = this.v8.getHeapStatistics();
-        const values = {
-          heap_used: statistics.used_heap_size,
-          heap_total: statistics.total_heap_size,
-          external: this.heap.external(statistics),
-        };
-        this.reply(command, { at_us: now(), values });
+        this.reply(command, { at_us: now(), values: this.gauges(this.v8.getHeapStatistics()) });
       },
       mark: (command) => this.reply(command, {}),
       bye: (command) => {
@@ -472,8 +467,30 @@ class Probe {
     socket.on('error', () => this.release());
     socket.on('close', () => this.release());
     socket.on('end', () => this.release());
-    socket.on('connect', () => guard(this, () => this.hello()));
     this.socket = socket;
+    if (!this.helloAtOnce()) socket.on('connect', () => guard(this, () => this.send(this.hello())));
+  }
+
+  /**
+   * A Unix socket is connected when `connect` returns; only the event loop has not heard of it. Saying hello past the loop
+   * makes an isolate known that blocks its loop for long, or for ever.
+   */
+  helloAtOnce() {
+    const handle = this.socket._handle;
+    if (!handle || !(handle.fd >= 0)) return false;
+    const bytes = Buffer.from(frame(JSON.stringify(this.hello())), 'latin1');
+    const written = attempt(() => require('fs').writeSync(handle.fd, bytes), 0);
+    // Half a frame cannot be taken back.
+    if (written > 0 && written < bytes.length) throw new Error('the hub does not read');
+    return written > 0;
+  }
+
+  gauges(statistics) {
+    return {
+      heap_used: statistics.used_heap_size,
+      heap_total: statistics.total_heap_size,
+      external: this.heap.external(statistics),
+    };
   }
 
   /** Lets go of everything, for good. */
@@ -518,7 +535,8 @@ class Probe {
     if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
     else gaps.push({ what: 'gc', why: 'v8.GCProfiler came with Node 18.15' });
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
-    this.send({
+    const statistics = this.v8.getHeapStatistics();
+    return {
       type: 'hello',
       proto: PROTOCOL,
       token: this.config.token,
@@ -533,8 +551,10 @@ class Probe {
       gaps,
       argv: text(process.argv),
       exec_argv: text(process.execArgv),
-      heap_limit: this.v8.getHeapStatistics().heap_size_limit,
-    });
+      heap_limit: statistics.heap_size_limit,
+      at_us: now(),
+      values: this.gauges(statistics),
+    };
   }
 
   receive(buffer, n) {
@@ -745,6 +765,9 @@ function wanted(config) {
 
 attempt(() => {
   // Whoever walks or clears the module cache (reloaders, test runners) shall not meet us there.
-  delete require.cache[__filename];
+  if (typeof __filename === 'string') delete require.cache[__filename];
+});
+
+attempt(() => {
   if (wanted(CONFIG)) new Probe(CONFIG).connect();
 });

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#define PIECE 16384
+
 static double setting(const char *name, double fallback) {
     const char *text = getenv(name);
     return text ? strtod(text, NULL) : fallback;
@@ -39,13 +41,16 @@ int main(int argc, char **argv) {
     void *base = touched((size_t)(setting("BASE_MB", 16.0) * 1048576.0));
     printf("%s\n", flat ? "flat" : "growing");
     fflush(stdout);
-    double last = seconds();
+    double begun = seconds();
+    double given = 0.0;
     while (seconds() < end) {
-        /* By the clock and not by the step, so that the rate holds on a busy machine too. */
-        double now = seconds();
-        void *block = touched((size_t)(rate * (now - last)));
-        last = now;
-        if (flat) free(block);
+        /* By the clock and not by the step, so that the rate holds on a busy machine too; in pieces of one size, so that
+           the twin that lets them go has the same peak however late it is woken. */
+        double due = rate * (seconds() - begun);
+        for (; given < due; given += PIECE) {
+            void *piece = touched(PIECE);
+            if (flat) free(piece);
+        }
         struct timespec step = {0, 50000000};
         nanosleep(&step, NULL);
     }

@@ -11,6 +11,7 @@ import sys
 import time
 
 PAGE = 4096
+PIECE = 4 * PAGE
 STEP_S = 0.05
 
 
@@ -29,13 +30,16 @@ def main() -> None:
     flat = "--flat" in sys.argv[1:]
     kept = []
     print(f"pid {os.getpid()}: {len(base)} bytes, {'flat' if flat else f'growing by {rate:.0f} bytes/s'}", flush=True)
-    last = time.monotonic()
+    begun = time.monotonic()
+    pieces = 0
     while (now := time.monotonic()) < end:
-        # By the clock and not by the step, so that the rate holds on a busy machine too.
-        block = touched(int(rate * (now - last)))
-        last = now
-        if not flat:
-            kept.append(block)
+        # By the clock and not by the step, so that the rate holds on a busy machine too; in pieces of one size, so that
+        # the twin that lets them go has the same peak however late it is woken.
+        while pieces * PIECE < rate * (now - begun):
+            piece = touched(PIECE)
+            pieces += 1
+            if not flat:
+                kept.append(piece)
         time.sleep(STEP_S)
 
 

@@ -128,6 +128,15 @@ test('external-leak keeps memory outside the heap, with --fixed 100 buffers', wi
   assert.equal((await askTimes(120, fixed.port, '/')).at(-1).status, 200);
 });
 
+test('growing-list answers with more and more, with --paged and --fixed with ten rows at most', within, async (t) => {
+  const env = { SECTIONS: '1' };
+  for (const [flags, rows] of [[[], 30], [['--paged'], 10], [['--fixed'], 10]]) {
+    const { port } = await start(t, fault('growing-list', ...flags), { env });
+    const answers = await askTimes(30, port, '/');
+    assert.equal(JSON.parse(answers.at(-1).body).length, rows, flags.join());
+  }
+});
+
 test('the other leaky subjects and their twins serve', within, async (t) => {
   for (const name of ['timer-leak', 'grows-with-time', 'worker-threads', 'cluster']) {
     for (const flags of [[], ['--fixed']]) {

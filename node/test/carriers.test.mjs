@@ -50,6 +50,17 @@ test('a shell that starts a node', { timeout: 60000 }, () =>
   }),
 );
 
+test('an isolate whose event loop never turns is known all the same, with its first readings', { timeout: 60000 }, () =>
+  withHub(async (hub) => {
+    const sleeper = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)';
+    hub.spawn(['-e', `new (require('worker_threads').Worker)(${JSON.stringify(sleeper)}, { eval: true, name: 'napper' })`]);
+    const peers = [await hub.greeted(), await hub.greeted()];
+    const asleep = peers.find((peer) => !peer.hello.main);
+    assert.ok(asleep.hello.isolate > 0);
+    assert.ok(asleep.hello.values.heap_used > 1e5);
+  }),
+);
+
 test('a forked child and the workers of a cluster each speak for themselves', { timeout: 60000 }, () =>
   withHub(async (hub) => {
     const path = write(

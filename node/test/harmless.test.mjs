@@ -74,6 +74,8 @@ test('unchanged: the process surface, also after collections and censuses', { ti
     const plain = await ask(hub.spawn(['-e', SURFACE], { options: '', stdio: STDIO }));
     const child = hub.spawn(['-e', SURFACE], { stdio: STDIO });
     const peer = await hub.greeted();
+    // Hello comes before the event loop has heard of the connection.
+    assert.ok((await peer.call('gauges')).ok);
     assert.deepEqual(await ask(child), plain);
     peer.send({ type: 'config', hz: 50, gc: true });
     for (let i = 0; i < 3; i++) {

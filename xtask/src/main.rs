@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -12,6 +12,8 @@
 
 mod dist;
 mod figures;
+mod fuzz;
+mod python;
 mod runner;
 mod tally;
 mod test;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 4] = [
+const CHORES: [(&str, &str); 5] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -31,6 +33,10 @@ const CHORES: [(&str, &str); 4] = [
     (
         "tidy",
         "what no other tool checks: dependency arrows, STYLE's rules, names of examples",
+    ),
+    (
+        "fuzz",
+        "the fuzz targets, a minute each; `cargo xtask fuzz TARGET... --seconds N`",
     ),
     (
         "dist",
@@ -61,6 +67,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match chore {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
+        "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
@@ -87,7 +94,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist, figures"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, figures"
         );
     }
 }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plimsoll_engine::{Explain, parse_duration, parse_explain, parse_percentage, parse_size};
+use plimsoll_engine::{
+    Explain, parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size,
+};
 
 macro_rules! exit_codes {
     () => {
@@ -50,8 +52,14 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     /// One verdict on one subject
     Check(Box<CheckArgs>),
+    /// Drive a running service, its memory alongside
+    Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Watch processes, or a command from in front of it
+    Monitor(Box<MonitorArgs>),
+    /// Write out what a run recorded, for other tools
+    Export(ExportArgs),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -99,49 +107,23 @@ impl Output {
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n\n",
+    "  plimsoll check --duration 60s -- ./worker\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
-    /// Operation: a request to this URL; {{seq}} counts through
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PLIMSOLL_URL",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    url: Option<String>,
-    /// Method of the request [default: GET, POST with --body]
-    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
-    method: Option<String>,
-    /// Header of the request, repeatable: 'Name: value'
-    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
-    headers: Vec<String>,
-    /// Body of the request; {{seq}} counts through
-    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
-    body: Option<String>,
-    /// Right answers, e.g. 200-299,405 [default: 200-399]
-    #[arg(long, value_name = "LIST", help_heading = "Driver")]
-    expect_status: Option<String>,
-    /// Time one request may take [default: 30s]
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
-    timeout: Option<Duration>,
-    /// Requests in flight [default: 10]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PLIMSOLL_CONCURRENCY",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    concurrency: Option<u32>,
-    /// Share of a round's requests that may fail [default: 1%]
-    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
-    max_errors: Option<f64>,
-    /// Let --url name an address that is not loopback
-    #[arg(hide_short_help = true, long, help_heading = "Driver")]
-    allow_remote: bool,
+    /// Check a process that runs already instead of a command
+    ///
+    /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
+    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
+    pid: Option<u32>,
+    /// Never signal a running process to take the probe in
+    #[arg(hide_short_help = true, long, help_heading = "Subject")]
+    no_attach: bool,
+
+    #[command(flatten)]
+    driver: DriverArgs,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
@@ -238,19 +220,146 @@ pub(crate) struct CheckArgs {
     command: Vec<OsString>,
 }
 
-impl CheckArgs {
-    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
-        plimsoll_engine::Flags {
-            command: std::mem::take(&mut self.command),
-            config: self.config.take(),
-            url: self.url.take(),
+/// What drives a service, the same for every verb that drives.
+#[derive(Debug, Args)]
+pub(crate) struct DriverArgs {
+    /// Operation: a request to this URL; {{seq}} counts; repeatable
+    ///
+    /// {{uuid}} and {{rand 1 100}} are filled in too. Several URLs are several kinds of operation: which of them leaks is
+    /// told. Where plimsoll.toml has steps ([[driver.step]]), their paths belong to this server.
+    #[arg(
+        short = 'u',
+        long = "url",
+        value_name = "URL",
+        env = "PLIMSOLL_URL",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    urls: Vec<String>,
+    /// Method of the request [default: GET, POST with --body]
+    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
+    method: Option<String>,
+    /// Header of the request, repeatable: 'Name: value'
+    ///
+    /// A word env:NAME in the value stands for that environment variable: --header 'Authorization: Bearer env:TOKEN'.
+    /// Headers are in no record.
+    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
+    headers: Vec<String>,
+    /// Body of the request; {{seq}} counts through
+    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
+    body: Option<String>,
+    /// Right answers, e.g. 200-299,405 [default: 200-399]
+    #[arg(long, value_name = "LIST", help_heading = "Driver")]
+    expect_status: Option<String>,
+    /// Time one request may take [default: 30s]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
+    timeout: Option<Duration>,
+    /// Requests in flight [default: 10]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_CONCURRENCY",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    concurrency: Option<u32>,
+    /// Requests a second, due at constant times [default: no pause]
+    ///
+    /// Latency counts from when a request was due, whenever it could be sent: a standstill is seen by all it delayed.
+    #[arg(long, value_name = "RATE", help_heading = "Driver")]
+    rate: Option<f64>,
+    /// Share of a round's requests that may fail [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
+    max_errors: Option<f64>,
+    /// Keep cookies and send them back, a jar for each connection
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    cookies: bool,
+    /// A new connection for every request
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    churn: bool,
+    /// Let --url name an address that is not loopback
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    allow_remote: bool,
+}
+
+impl DriverArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            urls: std::mem::take(&mut self.urls),
             method: self.method.take(),
             headers: std::mem::take(&mut self.headers),
             body: self.body.take(),
             expect_status: self.expect_status.take(),
             timeout: self.timeout,
             concurrency: self.concurrency,
+            rate: self.rate,
             max_errors: self.max_errors,
+            cookies: self.cookies,
+            churn: self.churn,
+            allow_remote: self.allow_remote,
+            ..plimsoll_engine::DriverFlags::default()
+        }
+    }
+}
+
+/// Drives a service that runs already, and shows its memory alongside if it is on this machine.
+///
+/// Without -n and -d it goes on for 60 s. Nothing is judged: `plimsoll check` does that.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 driven as planned, 2 wrong flag or file, 4 the load failed, 130 interrupted", after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -c 10 -d 60s\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -n 10000 --json\n",
+    "  plimsoll load --rate 200 -d 10s -r 2s\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    driver: DriverArgs,
+    /// Exactly so many requests
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Length")]
+    operations: Option<u64>,
+    /// So long; bare = milliseconds [default: 60s without -n]
+    #[arg(short = 'd', long, value_name = "TIME", value_parser = parse_milliseconds, conflicts_with = "operations", help_heading = "Length")]
+    duration: Option<Duration>,
+    /// The load rises so long; bare = ms [default: 5s with -d, else 0]
+    #[arg(short = 'r', long, value_name = "TIME", value_parser = parse_milliseconds, help_heading = "Length")]
+    ramp: Option<Duration>,
+    /// Configuration [default: plimsoll.toml, if there is one]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        env = "PLIMSOLL_CONFIG",
+        hide_env = true
+    )]
+    config: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LoadArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::LoadFlags {
+        plimsoll_engine::LoadFlags {
+            driver: self.driver.flags(),
+            operations: self.operations,
+            duration: self.duration,
+            ramp: self.ramp,
+            config: self.config.take(),
+        }
+    }
+}
+
+impl CheckArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
+        plimsoll_engine::Flags {
+            command: std::mem::take(&mut self.command),
+            pid: self.pid,
+            no_attach: self.no_attach,
+            config: self.config.take(),
+            driver: self.driver.flags(),
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -266,7 +375,6 @@ impl CheckArgs {
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),
-            allow_remote: self.allow_remote,
             directory: None,
         }
     }
@@ -329,6 +437,83 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) json: bool,
 }
 
+/// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
+///
+/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
+/// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll monitor --pid 4121 -d 60s\n",
+    "  plimsoll monitor --name server.js --csv soak.csv --columns soak -i 60000\n",
+    "  plimsoll monitor -i 500 -d 300000 -o results.json -- npm start\n\n",
+    exit_codes!(),
+))]
+#[command(group(clap::ArgGroup::new("watched").args(["pids", "name", "command"]).required(true)))]
+pub(crate) struct MonitorArgs {
+    /// Process to watch; repeatable
+    #[arg(long = "pid", value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+    /// Watch the processes of this name: executable or script
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Time between readings; bare = milliseconds [default: 1000]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
+    pub(crate) interval: Duration,
+    /// Watch for this long; bare = milliseconds [default: to the end]
+    #[arg(long, short, value_name = "TIME", value_parser = milliseconds)]
+    pub(crate) duration: Option<Duration>,
+    /// Write the run to this file, as JSON
+    #[arg(long = "output", short = 'o', value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+    /// Write a table to this file while watching
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Its columns, or soak: timestamp,elapsed_hours,heap_mb,…
+    ///
+    /// Any of timestamp, time, elapsed_s, elapsed_hours, pid, role, name, cpu_percent and the names of metrics, with commas
+    /// between them; metrics of bytes also as NAME_mb. With pid, role or name there is a row for each process, else one
+    /// for all together. `soak` is timestamp,elapsed_hours,heap_mb,rss_mb,created_count.
+    #[arg(long, value_name = "LIST", value_parser = crate::monitor::columns, default_value = plimsoll_report::Columns::DEFAULT, hide_default_value = true, requires = "csv")]
+    pub(crate) columns: plimsoll_report::Columns,
+    /// Append the lines to this file, with the time
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Exit with 1 if this is found: leak
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    pub(crate) fail_on: Option<FailOn>,
+    /// Growth a second below which nothing is called a leak
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) floor: Option<f64>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Command to start and watch
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What a monitor fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    Leak,
+}
+
+/// A length of time of at least a millisecond; bare numbers are milliseconds.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let length = match text.trim().parse::<u64>() {
+        Ok(number) => Duration::from_millis(number),
+        Err(_) => parse_duration(text)?,
+    };
+    if length < Duration::from_millis(1) {
+        return Err("at least a millisecond is needed".to_owned());
+    }
+    if length > Duration::from_hours(24 * 365) {
+        return Err("at most a year".to_owned());
+    }
+    Ok(length)
+}
+
 /// A length of time; bare numbers are seconds, 0 is unknown.
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
@@ -349,6 +534,36 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Writes the log of a run as a table or as lines of JSON: every reading at its real time.
+///
+/// A run that was killed has no report, but its log can be written out all the same. Tables hold readings only; lines of
+/// JSON also hold what happened: processes, collections, rounds, gaps, jumps of the clock.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll export last --metric rss_anon > anon.csv\n",
+    "  plimsoll export last --format jsonl | grep '\"record\":\"gap\"'\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct ExportArgs {
+    /// The run: an id or its beginning, `last`, or a path
+    #[arg(default_value = "last")]
+    pub(crate) run: String,
+    /// csv (a table) or jsonl (lines of JSON)
+    #[arg(long, value_enum, default_value_t = Table::Csv, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) format: Table,
+    /// Only this metric; repeatable [default: all]
+    #[arg(long = "metric", value_name = "NAME")]
+    pub(crate) metrics: Vec<String>,
+}
+
+/// How a log is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    Csv,
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

@@ -96,6 +96,28 @@ fn a_cache_that_fills_and_stays_is_never_a_leak() {
 }
 
 #[test]
+fn a_list_that_grows_with_its_table_is_never_a_leak() {
+    let place = Place::new();
+    let server = example("faults/growing-list.js");
+    let url = place.url("/");
+    let run = |flag: &[&str]| {
+        let mut all = vec!["check", "--url", url.as_str(), "--", "node", &server];
+        all.extend(flag);
+        place.run(&all)
+    };
+    run(&[])
+        .expect_code(3)
+        .expect_said("the work changed: answers grew")
+        .expect_said("a page of fixed size");
+    assert_eq!(
+        place.last_run()["verdict"]["work_change"]["work"],
+        "response_bytes"
+    );
+    // The same table behind answers that stay the same is what it is.
+    run(&["--paged"]).expect_code(1).expect_said("LEAK");
+}
+
+#[test]
 fn memory_that_grows_without_a_driver_is_judged_on_time() {
     let place = Place::new();
     let program = example("faults/grow.py");

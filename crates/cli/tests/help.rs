@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 4] = ["check", "analyze", "report", "history"];
+const VERBS: [&str; 7] = [
+    "check", "load", "analyze", "monitor", "export", "report", "history",
+];
 
 /// Flags of other programs that our messages may name.
 const FOREIGN: [&str; 2] = ["--permission", "--experimental-permission"];

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use plimsoll_judge as judge;
-use plimsoll_model::{Metric, Ns, Part, Recorded, RoundKind, Run, SourceId, Trend, Unit, Verdict};
+use plimsoll_model::{Metric, Ns, Part, Recorded, RoundKind, Run, SourceId, Unit, Verdict};
 use plimsoll_store::table::{self, Choice, Found, Table};
 use plimsoll_store::{Record, Store, read_log};
 
@@ -308,8 +308,12 @@ fn judged(name: String, item: Item, question: &Question) -> Recorded {
         limit: question.limit.filter(|l| *l > 0.0),
         ..terms
     };
-    let verdict = Verdict::from(&judge::judge(&series, &terms));
-    let start = series.t_ns.first().copied().unwrap_or(0);
+    let mut verdict = Verdict::from(&judge::judge(&series, &terms));
+    let start = series.t_ns.iter().copied().min().unwrap_or(0);
+    // Drawn, and reported, from the first reading on.
+    for t in verdict.curve.iter_mut().flat_map(|c| &mut c.t_s) {
+        *t -= start as f64 / 1e9;
+    }
     let t_s: Vec<f64> = series
         .t_ns
         .iter()
@@ -323,49 +327,9 @@ fn judged(name: String, item: Item, question: &Question) -> Recorded {
             .iter()
             .map(|r| r.on_series(&series))
             .collect(),
-        trend: trend(&verdict, &t_s, &series.value),
         verdict,
         t_s,
         value: series.value,
         assumptions: table.assumptions,
     }
-}
-
-/// Pieces of a recording whose lowest readings a trend is laid through.
-const PIECES: usize = 24;
-
-/// The rate of a verdict as a line against time, through the middle of the lowest readings of each piece since onset.
-fn trend(verdict: &Verdict, t_s: &[f64], value: &[f64]) -> Option<Trend> {
-    let growth = verdict.growth.as_ref()?;
-    let (rate, interval) = if growth.per == "second" {
-        (growth.rate, Some(growth.interval))
-    } else {
-        (growth.per_second?, growth.per_second_interval)
-    };
-    let from_s = growth.onset_s.unwrap_or(0.0);
-    let known: Vec<(f64, f64)> = t_s
-        .iter()
-        .copied()
-        .zip(value.iter().copied())
-        .filter(|(t, v)| v.is_finite() && *t >= from_s)
-        .collect();
-    if known.len() < 2 || !rate.is_finite() {
-        return None;
-    }
-    let lowest: Vec<(f64, f64)> = known
-        .chunks(known.len().div_ceil(PIECES))
-        .filter_map(|piece| piece.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)))
-        .collect();
-    let at_s = lowest.iter().map(|(t, _)| t).sum::<f64>() / lowest.len() as f64;
-    let mut level: Vec<f64> = lowest.iter().map(|(t, v)| v + rate * (at_s - t)).collect();
-    level.sort_unstable_by(f64::total_cmp);
-    Some(Trend {
-        from_s,
-        at_s,
-        level: level[level.len() / 2],
-        rate,
-        interval: interval
-            .filter(|i| i.low.is_finite() && i.high.is_finite())
-            .map(|i| (i.low, i.high)),
-    })
 }

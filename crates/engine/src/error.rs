@@ -71,6 +71,10 @@ impl Error {
             Self::Launch(plimsoll_probe::Error::NotExecutable { path, .. }) => Some(format!(
                 "`chmod +x {path}`, or start it by its interpreter: `-- node {path}`"
             )),
+            Self::Launch(plimsoll_probe::Error::NoSuchProcess { .. }) => Some(
+                "`plimsoll monitor --name` finds processes by name; those of another pid namespace have other numbers here"
+                    .to_owned(),
+            ),
             Self::Internal(_) => Some(
                 "this is a bug in plimsoll: please report it with the command and this message"
                     .to_owned(),

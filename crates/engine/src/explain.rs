@@ -274,6 +274,7 @@ mod tests {
                 time_to_limit: None,
                 acceleration: 1.0,
                 consistency: 1.0,
+                correlation: None,
             }),
             bound: None,
             detectable: None,
@@ -281,6 +282,10 @@ mod tests {
             alpha: 0.01,
             warm_up_operations: 0,
             repairs: vec![],
+            bets_p_value: None,
+            work_change: None,
+            slowdown: None,
+            curve: None,
         };
         Facts {
             verdicts: vec![(Metric::counted("listeners", "Bus:change"), verdict)],

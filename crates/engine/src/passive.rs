@@ -89,9 +89,11 @@ impl Vigil {
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
                 self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
-                // A subject whose collections take long is not kept collecting: at most a tenth of its time.
+                // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
+                // twentieth where it has other work to do than being tested.
+                let rest = if session.config.is_attached() { 19 } else { 9 };
                 next_collection =
-                    (next_collection + period).max(Instant::now() + asked.elapsed() * 9);
+                    (next_collection + period).max(Instant::now() + asked.elapsed() * rest);
             } else {
                 session.absorb_hub_events();
             }
@@ -128,10 +130,12 @@ impl Vigil {
             reconnects: 0,
             connections: 0,
             latency: plimsoll_model::Latency::default(),
+            bytes_in: 0,
             driver_cpu_s: 0.0,
             collected: measurement.collected,
             counted: false,
             values: measurement.values,
+            parts: measurement.parts,
         };
         session
             .recorder
@@ -172,34 +176,34 @@ impl Vigil {
         let Some(service) = session.service.as_ref() else {
             return;
         };
-        let limits = session.limits();
-        let process_limit = limits.cgroup.into_iter().chain(limits.host).min();
+        let room = session.room();
+        let live_bytes = self
+            .rounds
+            .iter()
+            .rev()
+            .find_map(|r| r.values.get(&Metric::LIVE_BYTES));
+        let resident = self.resident.last().map(|s| s.value);
         let terms = RoundTerms {
             floor: session.config.check.floor,
             look: 1,
             looks: 1,
             idle_growth_per_op: std::collections::BTreeMap::new(),
-            heap_limit: limits
-                .heap
-                .into_iter()
-                .chain(process_limit)
-                .min()
-                .map(|b| b as f64),
-            process_limit: process_limit.map(|b| b as f64),
+            heap_limit: room.level(&Metric::LIVE_BYTES, live_bytes.copied()),
+            process_limit: room.level(&Metric::RSS_ANON, resident),
             expected_rate: None,
             warm_up_operations: 0,
             settled: true,
             axis: judge::Axis::Time,
         };
-        let collected = service.runtime.as_ref().and_then(|r| {
-            let source = session.sources.iter().find(|s| s.id == r.source)?;
+        let collected = service.runtime.as_ref().and_then(|_| {
             let warm_up = self.planned.map_or(Ns(0), |p| {
                 let start = self.rounds.first().map_or(Ns(0), |r| r.start);
                 Ns(start.0 + Ns::from_duration(p.mul_f64(WARM_UP_SHARE)).0)
             });
             let rounds: Vec<&RoundRecord> =
                 self.rounds.iter().filter(|r| r.end >= warm_up).collect();
-            (rounds.len() >= 5).then(|| judge_rounds(&rounds, source, &terms))
+            let source = session.judged_source(&rounds)?;
+            (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
         self.judgement =
             collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));

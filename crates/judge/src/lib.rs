@@ -26,6 +26,7 @@ mod bets;
 mod envelope;
 mod family;
 mod growth;
+mod kinds;
 mod least_squares;
 mod models;
 mod paired;
@@ -44,13 +45,14 @@ mod verdict;
 mod work;
 
 pub use family::{correct_family, judge_family, overall};
+pub use kinds::{KindOutcome, KindRound, KindTerms, KindVerdict, judge_kinds};
 pub use paired::{PairedOutcome, PairedVerdict, judge_paired};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
 pub use sequential::Judge;
 pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};
 pub use verdict::{
-    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau, Reason,
-    TimeToLimit, Verdict, Work, WorkChange,
+    Bound, Fit, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau,
+    Reason, TimeToLimit, Verdict, Work, WorkChange,
 };
 
 /// Judges one series alone.

@@ -14,7 +14,7 @@ use crate::stats::{fair_coin_upper, mean, median, quantile, student_upper, theil
 use crate::steps;
 use crate::stretch::{FEWEST, at, axis, covariates, is_resident, segments};
 use crate::trend::Trend;
-use crate::verdict::{Bound, Guarantee, Interval, More, Outcome, Pattern, Reason, Verdict};
+use crate::verdict::{Bound, Fit, Guarantee, Interval, More, Outcome, Pattern, Reason, Verdict};
 
 /// A leak must reach this probability.
 const CERTAIN: f64 = 0.98;
@@ -23,6 +23,8 @@ const CERTAIN: f64 = 0.98;
 pub(crate) struct Evidence<'a> {
     /// Progress of each block, 0 to 1 of the stretch.
     pub(crate) u: Vec<f64>,
+    /// Seconds of the stretch at the middle of each block.
+    seconds: Vec<f64>,
     /// The envelope that was judged.
     pub(crate) m: Vec<f64>,
     pub(crate) blocks: Blocks,
@@ -46,6 +48,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) octave: f64,
     pub(crate) undecided: bool,
     pub(crate) cyclic: bool,
+    /// Growth per stretch that the rounds without operations would explain.
+    idle: f64,
 }
 
 /// The increments of the last 70 % of the record in twelve pieces.
@@ -134,7 +138,7 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
     }
     models::rescore(&mut candidates, k, effective);
     let contest = models::weigh(&candidates);
-    let evidence = measure(
+    let mut evidence = measure(
         &r,
         &x,
         u,
@@ -146,6 +150,17 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
         effective,
         !load.is_empty(),
     );
+    // As for rounds: never subtracted from the rate, but it may be part of it.
+    evidence.idle = match Units::of(series, &r) {
+        Units {
+            axis: Axis::Operations,
+            of_axis,
+            ..
+        } if terms.idle_growth_per_op.is_finite() => terms.idle_growth_per_op * of_axis,
+        _ => 0.0,
+    };
+    evidence.interval.low -= evidence.idle.max(0.0);
+    evidence.interval.high -= evidence.idle.min(0.0);
     decide(series, &r, terms, &evidence, guarantee)
 }
 
@@ -223,6 +238,7 @@ fn measure<'a>(
         octave: octave(&u, &m),
         cyclic: blocks.cycles >= 3 && over > 0.03 * level,
         p_value: (2.0 * slope_p.min(signs.p_value)).min(1.0),
+        seconds: blocks.x.iter().map(|b| at(x, &r.seconds, *b)).collect(),
         u,
         m,
         blocks,
@@ -238,6 +254,7 @@ fn measure<'a>(
         interval,
         signs,
         undecided,
+        idle: 0.0,
     }
 }
 
@@ -458,8 +475,15 @@ fn decide(
     let outcome = if is_leak(e, terms, &scale, to_plan > 1.0, share, probability)
         && e.p_value <= guarantee.alpha
     {
-        Outcome::Leak
-    } else if is_level(e, &scale, share, bound * to_plan) {
+        if e.growth - e.idle.max(0.0) > scale.floor {
+            Outcome::Leak
+        } else {
+            Outcome::Inconclusive {
+                reason: Reason::GrowsWhileIdle,
+                more: more(e, &units, &scale),
+            }
+        }
+    } else if is_level(e, &scale, share, (bound - e.idle.min(0.0)) * to_plan) {
         Outcome::NoLeak(Bound {
             rate: bound / units.of_axis,
         })
@@ -490,7 +514,8 @@ fn decide(
         _ => probability,
     };
     Verdict {
-        leak_probability: leak_probability.clamp(0.0, 1.0),
+        // Never minus zero.
+        leak_probability: leak_probability.clamp(0.0, 1.0) + 0.0,
         p_value: e.p_value,
         pattern: pattern(e, leak),
         detectable: Some(scale.floor.max(visible(e)) / units.of_axis),
@@ -500,8 +525,9 @@ fn decide(
             ..guarantee
         },
         repairs: r.repairs.clone(),
-        bets_p_value: 1.0,
+        bets_p_value: None,
         slowdown: None,
+        fit: Fit::of(e.contest.best_for(&outcome), r.start_ns, &e.seconds, &e.m),
         estimate: Some(estimate(e, r, terms, leak, &units)),
         outcome,
     }

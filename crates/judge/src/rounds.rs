@@ -30,7 +30,7 @@ use crate::stats::{median, pearson, theil_sen};
 use crate::steps::{self, Amortised};
 use crate::trend::Trend;
 use crate::verdict::{
-    Bound, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason,
+    Bound, Fit, Growth, Guarantee, Interval, More, Onset, Outcome, Pattern, Plateau, Reason,
     TimeToLimit, Verdict,
 };
 
@@ -278,31 +278,18 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Quantity::Count => (2.0 * e.growth.p_value().min(bets.p_above)).min(1.0),
     };
     let shape = e.contest.leak_share();
-    // A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind
-    // a warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
-    let undecided = e.contest.undecided > e.contest.leak && e.contest.undecided > 0.3;
-    // A bend that the leak models explain by a warm-up or a cache beside the leak: with few readings after it, that there
-    // is a straight part at all is known only if the saturation is clearly worse.
-    let bent = e
-        .contest
-        .best_leak
-        .is_some_and(|c| matches!(c.form, Form::WarmLinear | Form::FillLinear));
-    let odds = match e.y.len() {
-        ..12 => 0.05,
-        12..18 => 0.1,
-        _ => 1.0,
-    };
-    let undecided_leak = undecided || bent && e.contest.undecided > odds * e.contest.leak;
+    let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
+    let steady = acceleration(e.x, e.smooth) >= STEADY;
+    let undecided = e.undecided();
+    let undecided_leak = undecided || e.may_only_bend(steady || by_steps);
     // P(leak) = P(the growth goes on) x P(it goes on above the floor).
     let leak_probability = shape * e.growth.probability_above(e.floor);
-    let by_steps = e.contest.best_leak.is_some_and(|c| c.form == Form::Steps);
     let tail_slope = {
         let k = (e.y.len() / 2).max(3);
         theil_sen(&e.x[e.y.len() - k..], &e.smooth[e.y.len() - k..])
     };
     let keeps_growing =
         by_steps || (tail_slope > 0.33 * e.growth.rate && tail_slope > 0.0 && !e.decelerates);
-    let steady = acceleration(e.x, e.smooth) >= STEADY;
     let would_leak = leak_probability >= CERTAIN
         && p_value <= guarantee.alpha
         && !undecided_leak
@@ -359,19 +346,27 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         _ => leak_probability,
     };
     let pattern = pattern(e, &outcome);
+    let fit = Fit::of(
+        e.contest.best_for(&outcome),
+        readings.start_ns,
+        &readings.seconds,
+        e.y,
+    );
     let estimate = estimate(e, readings, terms, &outcome, interval);
     Verdict {
         outcome,
         estimate: Some(estimate),
-        leak_probability: leak_probability.clamp(0.0, 1.0),
+        // Never minus zero.
+        leak_probability: leak_probability.clamp(0.0, 1.0) + 0.0,
         p_value,
         pattern,
         detectable: Some(detectable(e)),
         floor: e.floor,
         guarantee,
         repairs: readings.repairs.clone(),
-        bets_p_value: bets.p_above,
+        bets_p_value: Some(bets.p_above),
         slowdown: None,
+        fit,
     }
 }
 
@@ -383,6 +378,27 @@ fn contradiction(e: &Evidence<'_>) -> Outcome {
 }
 
 impl Evidence<'_> {
+    /// A saturation that would end after the record fits at least as well as a leak: over a dozen readings a leak behind a
+    /// warm-up can imitate any smooth curve, so the simpler explanation has to be given its due.
+    fn undecided(&self) -> bool {
+        self.contest.undecided > self.contest.leak && self.contest.undecided > 0.3
+    }
+
+    /// A bend that the leak models explain by a warm-up or a cache beside the leak, or that a line leaves in the readings:
+    /// with few of them after it, that there is a straight part at all is known only if the saturation is clearly worse.
+    fn may_only_bend(&self, straight: bool) -> bool {
+        let beside = self
+            .contest
+            .best_leak
+            .is_some_and(|c| matches!(c.form, Form::WarmLinear | Form::FillLinear));
+        let odds = match self.y.len() {
+            ..12 => 0.05,
+            12..18 => 0.1,
+            _ => 1.0,
+        };
+        (beside || !straight) && self.contest.undecided > odds * self.contest.leak
+    }
+
     /// Bets on the increments of the stretch that begins at reading `start`.
     fn bets_from(&self, start: usize) -> Bets {
         Bets::on(&self.x[start..], &self.y[start..], self.floor)
@@ -622,12 +638,7 @@ fn detectable(e: &Evidence<'_>) -> f64 {
 /// The shape of the verdict's own side; of an open verdict, that of whatever describes the readings best. Readings that
 /// never rose beyond their noise are flat, whichever curve fits that noise best.
 fn pattern(e: &Evidence<'_>, outcome: &Outcome) -> Pattern {
-    let best = match outcome {
-        Outcome::Leak => e.contest.best_leak,
-        Outcome::NoLeak(_) => e.contest.best_healthy,
-        Outcome::Inconclusive { .. } => e.contest.best,
-    };
-    match (best, outcome) {
+    match (e.contest.best_for(outcome), outcome) {
         (Some(c), Outcome::NoLeak(_)) if c.pattern == Pattern::Plateau && !e.rose(c) => {
             Pattern::Flat
         }
@@ -797,7 +808,8 @@ pub(crate) fn too_few(
         floor,
         guarantee,
         repairs: readings.repairs.clone(),
-        bets_p_value: 1.0,
+        bets_p_value: None,
         slowdown: None,
+        fit: None,
     }
 }

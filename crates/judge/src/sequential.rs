@@ -203,8 +203,9 @@ impl Judge {
                 effective_readings: 0.0,
             },
             repairs: Vec::new(),
-            bets_p_value: 1.0,
+            bets_p_value: None,
             slowdown: None,
+            fit: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What comes out of the judge.
 
+use crate::models::Candidate;
 use crate::series::{Axis, Repair, Series};
 use crate::work;
 
@@ -38,11 +39,45 @@ pub struct Verdict {
     /// What was mended before judging.
     pub repairs: Vec<Repair>,
     /// The second opinion: min(1, 1/e) of an e-process that bets on single increments being above the floor. Needs no
-    /// correction for the number of looks. 1 where it was not asked (raw samples have a sign test of their own).
-    pub bets_p_value: f64,
+    /// correction for the number of looks. `None` where it was not asked (raw samples have a sign test of their own).
+    pub bets_p_value: Option<f64>,
     /// Operations became at least twice as slow. Does not change the verdict: what leaks is often searched by every
     /// operation, so it may well be the leak's doing.
     pub slowdown: Option<WorkChange>,
+    /// What was judged and the model that describes it, for whoever draws it; `None` where no model was fitted.
+    pub fit: Option<Fit>,
+}
+
+/// The readings that were judged, and the curve through them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// Nanoseconds since the run's start, clock jumps mended.
+    pub t_ns: Vec<u64>,
+    /// What the models were fitted to: the rounds' readings, or the lower envelope of raw samples.
+    pub envelope: Vec<f64>,
+    /// The model that the verdict rests on: of a leak the best leak model, of no leak the best healthy one, of an open
+    /// verdict the best of all.
+    pub model: Vec<f64>,
+}
+
+impl Fit {
+    /// The curve of a candidate through what it was fitted to, at seconds after `start_ns`.
+    pub(crate) fn of(
+        best: Option<&Candidate>,
+        start_ns: u64,
+        seconds: &[f64],
+        envelope: &[f64],
+    ) -> Option<Self> {
+        let residuals = &best?.residuals;
+        Some(Self {
+            t_ns: seconds
+                .iter()
+                .map(|s| start_ns.saturating_add((s * 1e9) as u64))
+                .collect(),
+            envelope: envelope.to_vec(),
+            model: envelope.iter().zip(residuals).map(|(v, r)| v - r).collect(),
+        })
+    }
 }
 
 impl Verdict {

@@ -12,6 +12,7 @@ mod exit;
 mod load;
 mod metric;
 mod process;
+mod reading;
 mod recorded;
 mod rule;
 mod run;
@@ -32,15 +33,19 @@ pub use metric::{Metric, Part, Unit};
 pub use process::{
     Exit, ProcessId, ProcessInfo, Role, RuntimeInfo, Source, SourceId, SubjectHandle,
 };
-pub use recorded::{Recorded, Trend};
+pub use reading::{Reading, ReadingRow};
+pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
-    Artefact, Band, Level, Limits, LoadInfo, Observer, Output, Plan, PointSet, RoundKind,
-    RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
+    Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadFigures, LoadInfo, Observer,
+    OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
+    SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
-pub use verdict::{Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict};
+pub use verdict::{
+    Curve, Growth, Interval, Outcome, TimeToLimit, VERDICT_SCHEMA, Verdict, Work, WorkChange,
+};
 
 /// One reading of one metric.
 #[derive(Debug, Clone, PartialEq)]

@@ -78,6 +78,24 @@ impl Metric {
     pub const MINOR_FAULTS: Self = Self(Cow::Borrowed("minor_faults"));
     /// Major page faults.
     pub const MAJOR_FAULTS: Self = Self(Cow::Borrowed("major_faults"));
+    /// Resident anonymous pages of all processes of the subject together.
+    pub const RSS_ANON_SUM: Self = Self(Cow::Borrowed("rss_anon_sum"));
+    /// Collections the runtime made by itself so far.
+    pub const GC_COUNT: Self = Self(Cow::Borrowed("gc_count"));
+    /// Time they took.
+    pub const GC_SECONDS: Self = Self(Cow::Borrowed("gc_seconds"));
+    /// Memory charged to the control group, file cache included.
+    pub const CGROUP_USAGE: Self = Self(Cow::Borrowed("cgroup_usage"));
+    /// The same without what the kernel would drop first.
+    pub const CGROUP_WORKING_SET: Self = Self(Cow::Borrowed("cgroup_working_set"));
+    /// How often the control group was slowed down at its `high`.
+    pub const CGROUP_HIGH_EVENTS: Self = Self(Cow::Borrowed("cgroup_high_events"));
+    /// How often the control group met its hard limit.
+    pub const CGROUP_LIMIT_EVENTS: Self = Self(Cow::Borrowed("cgroup_limit_events"));
+    /// Processes of the control group that the kernel killed for want of memory.
+    pub const CGROUP_OOM_KILLS: Self = Self(Cow::Borrowed("cgroup_oom_kills"));
+    /// Time in which some process of the control group waited for memory.
+    pub const MEMORY_STALL_SECONDS: Self = Self(Cow::Borrowed("memory_stall_seconds"));
     /// Operations completed.
     pub const OPERATIONS: Self = Self(Cow::Borrowed("operations"));
 
@@ -106,10 +124,16 @@ impl Metric {
     /// The unit. Names that are not ours count things unless they say bytes.
     pub fn unit(&self) -> Unit {
         match self.0.as_ref() {
-            "cpu_seconds" => Unit::Seconds,
-            "threads" | "descriptors" | "minor_faults" | "major_faults" | "operations" => {
-                Unit::Count
-            }
+            "cpu_seconds" | "gc_seconds" | "memory_stall_seconds" => Unit::Seconds,
+            "threads"
+            | "descriptors"
+            | "minor_faults"
+            | "major_faults"
+            | "operations"
+            | "gc_count"
+            | "cgroup_high_events"
+            | "cgroup_limit_events"
+            | "cgroup_oom_kills" => Unit::Count,
             _ if self.as_counted().is_some() => Unit::Count,
             _ => Unit::Bytes,
         }

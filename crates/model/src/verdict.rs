@@ -58,6 +58,104 @@ pub struct Verdict {
     pub warm_up_operations: u64,
     /// What was mended before judging, a phrase each.
     pub repairs: Vec<String>,
+    /// The second opinion: p-value of betting on single increments being above the floor. It needs no correction for the
+    /// number of looks. Absent where nobody betted (raw samples).
+    #[serde(default)]
+    pub bets_p_value: Option<f64>,
+    /// The work itself changed while it was measured, which is why nothing can be said.
+    #[serde(default)]
+    pub work_change: Option<WorkChange>,
+    /// Operations became at least twice as slow; says nothing against the verdict, for a leak may be what slows them.
+    #[serde(default)]
+    pub slowdown: Option<WorkChange>,
+    /// What was judged and the curve through it, for whoever draws it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+}
+
+/// What was judged, the model that describes it, and what the interval of the rate leaves open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Seconds since the run's start, clock jumps mended.
+    pub t_s: Vec<f64>,
+    /// What the models were fitted to: the rounds' readings, or the lower envelope of raw samples.
+    pub envelope: Vec<f64>,
+    /// The model the verdict rests on.
+    pub model: Vec<f64>,
+    /// The model turned to the lower end of the rate's interval, and to its upper end, around the middle of the stretch the
+    /// rate was measured on. Absent where the interval is not known per second.
+    pub interval: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Curve {
+    /// `None` where a number is beyond what can be written.
+    fn of(fit: &judge::Fit, growth: Option<&judge::Growth>) -> Option<Self> {
+        let t_s: Vec<f64> = fit.t_ns.iter().map(|t| *t as f64 / 1e9).collect();
+        let from = growth.and_then(|g| g.onset).map(|o| o.t_ns as f64 / 1e9);
+        let rate = growth.and_then(|g| {
+            let interval = match g.per {
+                judge::Axis::Time => Some(g.interval),
+                judge::Axis::Operations => g.per_second_interval,
+            };
+            Some((g.per_second?, interval?))
+        });
+        let rate = rate.filter(|(_, i)| i.low.is_finite() && i.high.is_finite());
+        let ends = t_s.first().copied().zip(t_s.last().copied());
+        let interval = rate.zip(ends).map(|((rate, interval), (first, last))| {
+            let middle = f64::midpoint(from.unwrap_or(first).clamp(first, last.max(first)), last);
+            let turned = |end: f64| -> Vec<f64> {
+                let off = |t: f64| (end - rate) * (t - middle);
+                let each = t_s.iter().zip(&fit.model);
+                each.map(|(t, v)| v + off(*t)).collect()
+            };
+            (turned(interval.low), turned(interval.high))
+        });
+        let finite = |v: &[f64]| v.iter().all(|v| v.is_finite());
+        let interval = interval.filter(|(low, high)| finite(low) && finite(high));
+        (finite(&fit.envelope) && finite(&fit.model)).then(|| Self {
+            t_s,
+            envelope: fit.envelope.clone(),
+            model: fit.model.clone(),
+            interval,
+        })
+    }
+}
+
+impl Verdict {
+    /// The same measurement, but inconclusive for a reason that the series alone does not show.
+    #[must_use]
+    pub fn reopened(self, reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Inconclusive,
+            reason: reason.into(),
+            bound: None,
+            ..self
+        }
+    }
+}
+
+/// Work that is not the same at the end of a series as at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WorkChange {
+    /// What of it.
+    pub work: Work,
+    /// Its level in the first third of the series.
+    pub from: f64,
+    /// Its level in the last third.
+    pub to: f64,
+}
+
+/// What an operation consists of, seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Work {
+    /// Bytes of the answer, per operation.
+    ResponseBytes,
+    /// Nanoseconds an operation takes.
+    OperationNs,
+    /// Share of the operations that fail, 0 to 1.
+    ErrorShare,
 }
 
 /// Measured growth on the wire.
@@ -88,6 +186,10 @@ pub struct Growth {
     /// Share of increments that point the way of the growth.
     #[serde(with = "crate::units::nullable")]
     pub consistency: f64,
+    /// Pearson's correlation of the readings with the operations done. Near 1 says no more than that both grew; far below
+    /// it, that operations are not what memory follows.
+    #[serde(default)]
+    pub correlation: Option<f64>,
 }
 
 /// A closed 95 % interval.
@@ -150,6 +252,21 @@ impl From<&judge::Growth> for Growth {
             }),
             acceleration: g.acceleration,
             consistency: g.consistency,
+            correlation: g.correlation,
+        }
+    }
+}
+
+impl From<judge::WorkChange> for WorkChange {
+    fn from(change: judge::WorkChange) -> Self {
+        Self {
+            work: match change.work {
+                judge::Work::ResponseBytes => Work::ResponseBytes,
+                judge::Work::ErrorShare => Work::ErrorShare,
+                _ => Work::OperationNs,
+            },
+            from: change.from,
+            to: change.to,
         }
     }
 }
@@ -182,6 +299,19 @@ impl From<&judge::Verdict> for Verdict {
             alpha: v.guarantee.alpha,
             warm_up_operations: v.guarantee.warm_up_operations,
             repairs: v.repairs.iter().map(repair_text).collect(),
+            bets_p_value: v.bets_p_value,
+            work_change: match v.outcome {
+                judge::Outcome::Inconclusive {
+                    reason: judge::Reason::WorkChanged(change),
+                    ..
+                } => Some(change.into()),
+                _ => None,
+            },
+            slowdown: v.slowdown.map(WorkChange::from),
+            curve: v
+                .fit
+                .as_ref()
+                .and_then(|fit| Curve::of(fit, v.estimate.as_ref())),
         }
     }
 }
@@ -189,7 +319,8 @@ impl From<&judge::Verdict> for Verdict {
 fn reason_text(reason: &judge::Reason) -> String {
     match reason {
         judge::Reason::TooFewReadings { have, need } => {
-            format!("{have} readings, {need} are needed")
+            let word = if *have == 1 { "reading" } else { "readings" };
+            format!("{have} {word}, {need} are needed")
         }
         judge::Reason::Noise => "the noise is larger than the growth in question".to_owned(),
         judge::Reason::StillFilling => {
@@ -220,12 +351,12 @@ fn work_text(change: judge::WorkChange) -> String {
     let judge::WorkChange { work, from, to } = change;
     match work {
         judge::Work::ResponseBytes => format!(
-            "the work changed: answers grew from {} to {} each; test operations whose answer stays the same",
+            "the work changed: answers grew from {} to {} each, and memory may follow them",
             crate::units::bytes(from),
             crate::units::bytes(to)
         ),
         judge::Work::ErrorShare => format!(
-            "the work changed: {:.1} % of the operations failed at first and {:.1} % in the end; mend the errors first",
+            "the work changed: {:.1} % of the operations failed at first and {:.1} % in the end",
             100.0 * from,
             100.0 * to
         ),

@@ -34,6 +34,14 @@ pub enum Error {
         /// The pid asked for.
         pid: u32,
     },
+    /// More of something than makes sense.
+    #[error("{what}, more than {most}")]
+    TooMany {
+        /// What there is.
+        what: String,
+        /// How much would be accepted.
+        most: usize,
+    },
     /// The isolate ended, or its connection was lost.
     #[error("the isolate is gone")]
     IsolateGone,
@@ -63,6 +71,12 @@ pub enum Error {
     /// The other side broke the protocol.
     #[error("probe protocol: {message}")]
     Protocol {
+        /// How.
+        message: String,
+    },
+    /// An inspector could not be reached, or did not speak its protocol.
+    #[error("inspector: {message}")]
+    Inspector {
         /// How.
         message: String,
     },

@@ -16,10 +16,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use plimsoll_model::{Capabilities, Metric, Ns, ProcessId};
+use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
 use carrier::Carrier;
@@ -186,6 +186,11 @@ impl Hub {
         self.carrier.path()
     }
 
+    /// What a probe needs to find this hub.
+    pub(crate) fn configuration(&self) -> serde_json::Value {
+        crate::node::configuration(self.carrier.socket(), self.carrier.token())
+    }
+
     /// What happens among the probes. Bounded: samples that nobody takes are dropped and counted.
     pub fn events(&self) -> &Receiver<HubEvent> {
         &self.events
@@ -199,6 +204,19 @@ impl Hub {
             self.link.clone(),
             self.epoch,
         ))
+    }
+
+    /// Tells probes to let go, and waits until they have: what was attached to lives on without us.
+    pub fn dismiss(&self, keys: impl IntoIterator<Item = u64>, patience: Duration) {
+        // Not to be cancelled: an interrupted run leaves as little behind as any other.
+        let Ok(cancel) = Cancel::try_new() else {
+            return;
+        };
+        let cx = Cx::within(&cancel, patience);
+        for key in keys {
+            // A probe that does not answer lets go when its connection is closed.
+            let _ = self.link.call(key, "bye", serde_json::json!({}), &cx);
+        }
     }
 
     /// Ends it; the same as dropping it.

@@ -3,7 +3,12 @@
 //!
 //! A probe never judges. Operating-system calls live behind the one module `os`; everything else is plain Rust.
 
+mod attach;
+mod cdp;
+mod cgroup;
+mod clock;
 mod error;
+mod family;
 mod hub;
 mod node;
 mod os;
@@ -16,11 +21,17 @@ mod sampler;
 mod sockets;
 mod subject;
 mod tree;
+mod wrapped;
 
+pub use attach::{Attached, NotAttached, attach};
+pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
+pub use cgroup::{Cgroup, CgroupReading, host_stall_seconds};
+pub use clock::{ClockChange, ClockWatch};
 pub use error::Error;
+pub use family::{Family, FamilyChange, processes_named, wait_for_end};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
-pub use process::{OwnUsage, Process, host_memory, own_usage};
+pub use process::{OwnUsage, Process, available_memory, host_memory, own_usage};
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
@@ -28,4 +39,5 @@ pub use sockets::{Listener, listener_owners, listeners, port_holder};
 pub use subject::{
     Launch, Subject, become_subreaper, kill_subjects, raise_descriptor_limit, reap_strangers,
 };
-pub use tree::{Members, members};
+pub use tree::{Members, members, roles_of};
+pub use wrapped::{Signals, Wrapped};

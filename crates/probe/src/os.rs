@@ -3,6 +3,7 @@
 //! Linux only. This is the one module that may hold `unsafe`; everything it exports is safe to call.
 
 pub(crate) mod net;
+pub(crate) mod signals;
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -18,7 +19,9 @@ use plimsoll_model::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Access, Mode, OFlags, RawDir};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions,
+};
 
 /// A descriptor that names one process for ever.
 pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
@@ -89,6 +92,25 @@ pub(crate) fn reap_pid(pid: u32) -> io::Result<Option<Exit>> {
     )
 }
 
+/// Removes any child of ours that has ended: which one, and how. `None` if none has, or there is none.
+pub(crate) fn reap_any() -> io::Result<Option<(u32, Exit)>> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CHILD) | Ok(None) => return Ok(None),
+            Err(error) => return Err(error.into()),
+            Ok(Some((pid, status))) => {
+                let exit = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Exit::Status(code),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => continue,
+                };
+                return Ok(Some((pid.as_raw_nonzero().get().unsigned_abs(), exit)));
+            }
+        }
+    }
+}
+
 fn wait(id: &WaitId<'_>, options: WaitIdOptions) -> io::Result<Option<Exit>> {
     loop {
         match rustix::process::waitid(id.clone(), options) {
@@ -114,6 +136,22 @@ pub(crate) fn wait_readable<const N: usize>(
     let mut poll_fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     poll_until(&mut poll_fds, deadline)?;
     Ok(std::array::from_fn(|i| !poll_fds[i].revents().is_empty()))
+}
+
+/// As [`wait_readable`]; a descriptor that comes with `true` is waited for until there is room to write instead.
+pub(crate) fn wait_ready<const N: usize>(
+    fds: [(BorrowedFd<'_>, bool); N],
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let mut poll_fds = fds.map(|(fd, to_write)| {
+        let flags = if to_write {
+            PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        PollFd::from_borrowed_fd(fd, flags)
+    });
+    poll_until(&mut poll_fds, deadline)
 }
 
 /// Waits until one of `fds` is readable or the deadline is reached.
@@ -279,6 +317,38 @@ pub(crate) fn own_session() -> u32 {
     u32::try_from(session).unwrap_or(0)
 }
 
+/// The process group of this process; 0 where its leader lives outside our pid namespace.
+pub(crate) fn own_group() -> u32 {
+    #[expect(unsafe_code, reason = "a bare system call")]
+    // SAFETY: takes a number, returns a number, and touches no memory of ours.
+    let group = unsafe { libc::getpgid(0) };
+    u32::try_from(group).unwrap_or(0)
+}
+
+/// Three clocks of one moment, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    /// `CLOCK_MONOTONIC`: stands still while the machine is suspended.
+    pub(crate) monotonic: i128,
+    /// `CLOCK_BOOTTIME`: goes on.
+    pub(crate) boot: i128,
+    /// `CLOCK_REALTIME`: can be set.
+    pub(crate) unix: i128,
+}
+
+pub(crate) fn clocks() -> Clocks {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    };
+    Clocks {
+        monotonic: read(ClockId::Monotonic),
+        boot: read(ClockId::Boottime),
+        unix: read(ClockId::Realtime),
+    }
+}
+
 /// Clock ticks per second, the unit of CPU times in `stat`.
 pub(crate) fn ticks_per_second() -> f64 {
     rustix::param::clock_ticks_per_second().max(1) as f64
@@ -310,7 +380,7 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
 
 /// Undoes an ignored `SIGCHLD` inherited from whoever started us: with it the kernel reaps children at once, their exit
 /// status is lost and their pids are free to be reused. A handler is left alone.
-fn keep_ended_children() {
+pub(crate) fn keep_ended_children() {
     #[expect(unsafe_code, reason = "sigaction takes pointers")]
     // SAFETY: both calls get a valid signal number and pointers to a live, initialised `sigaction` or null. `SIG_DFL` for
     // `SIGCHLD` does nothing when the signal arrives, so no code runs in a handler.

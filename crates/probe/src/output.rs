@@ -98,6 +98,15 @@ impl Kept {
         Self {
             pipe: Some(pipe),
             chunk: vec![0; BITE],
+            ..Self::nothing()
+        }
+    }
+
+    /// The output of a program that does not print to us.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            pipe: None,
+            chunk: Vec::new(),
             bytes: 0,
             head: Vec::new(),
             tail: VecDeque::new(),

@@ -4,7 +4,7 @@
 //! has ended and its pid is given to somebody else, every reading answers `None`. A zombie has ended.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -145,12 +145,58 @@ impl Process {
     /// Whether the environment it was started with holds this variable; `None` if that is not readable.
     pub fn started_with(&self, variable: &str) -> Option<bool> {
         let environment = self.read(c"environ")?;
-        let mut entries = procfs::parse_strings(&environment);
-        Some(entries.any(|entry| {
-            entry
-                .strip_prefix(variable.as_bytes())
-                .is_some_and(|rest| rest.first() == Some(&b'='))
-        }))
+        Some(procfs::variable(&environment, variable).is_some())
+    }
+
+    /// A variable of the environment it was started with; `None` if it has none, or that is not readable.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        procfs::variable(&self.read(c"environ")?, name)
+    }
+
+    /// The name of its executable's file; empty if not readable.
+    pub fn name(&self) -> String {
+        let (executable, _) = self.command();
+        let path = executable.unwrap_or_default();
+        // The kernel says so of a file that was replaced since.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        path.rsplit('/').next().unwrap_or(path).to_owned()
+    }
+
+    /// Whether its executable reads `NODE_OPTIONS` and answers `SIGUSR1` with an inspector, by its name.
+    pub fn is_node(&self) -> bool {
+        let name = self.name();
+        name.starts_with("node") || name == "electron"
+    }
+
+    /// The user it acts as; `None` if it has ended.
+    pub fn owner(&self) -> Option<u32> {
+        procfs::effective_user(&self.read(c"status")?)
+    }
+
+    /// Whether a signal has a handler in it; `None` if it has ended.
+    pub(crate) fn catches(&self, signal: i32) -> Option<bool> {
+        procfs::catches(&self.read(c"status")?, signal)
+    }
+
+    /// The pid it knows itself by: another than ours for it inside a pid namespace of its own.
+    pub(crate) fn own_pid(&self) -> Option<u32> {
+        procfs::innermost_pid(&self.read(c"status")?)
+    }
+
+    /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own. Those that cannot be read are taken
+    /// for ours.
+    pub(crate) fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        names.iter().copied().find(|name| {
+            let path = format!("ns/{name}");
+            let theirs = CString::new(path.clone())
+                .ok()
+                .and_then(|path| self.read_link(&path));
+            let ours = std::fs::read_link(Path::new("/proc/self").join(path));
+            match (theirs, ours) {
+                (Some(theirs), Ok(ours)) => *theirs != *ours.to_string_lossy(),
+                _ => false,
+            }
+        })
     }
 
     /// CPU time used so far, user and system, without its children; in steps of a clock tick (usually 10 ms).
@@ -196,38 +242,9 @@ impl Process {
         self.is_alive().then_some(())
     }
 
-    /// The memory limit of its control group, of either version: the smallest from its group up to the root, in bytes.
-    /// `None` if nothing limits it or nothing can be read.
-    pub fn cgroup_limit(&self) -> Option<u64> {
-        let groups = self.read(c"cgroup")?;
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let mounts = procfs::mounts(&mountinfo);
-        let groups = String::from_utf8_lossy(&groups);
-        let mut smallest: Option<u64> = None;
-        for (controller, group) in procfs::memory_controller(&groups) {
-            let Some(mount) = mounts.iter().find(|mount| mount.controller == controller) else {
-                continue;
-            };
-            let point = Path::new(&mount.point);
-            // Outside of what is mounted here (another namespace), the mount point is the nearest group to be seen.
-            let below = Path::new(group)
-                .strip_prefix(&mount.root)
-                .ok()
-                .filter(|below| !below.starts_with(".."))
-                .unwrap_or(Path::new(""));
-            for directory in point.join(below).ancestors() {
-                if !directory.starts_with(point) {
-                    break;
-                }
-                let limit = std::fs::read_to_string(directory.join(controller.limit_file()))
-                    .ok()
-                    .and_then(|text| procfs::parse_limit(&text));
-                if let Some(limit) = limit {
-                    smallest = Some(smallest.map_or(limit, |smallest| smallest.min(limit)));
-                }
-            }
-        }
-        smallest
+    /// Its `cgroup` file.
+    pub(crate) fn cgroup_file(&self) -> Option<Vec<u8>> {
+        self.read(c"cgroup")
     }
 
     /// Its state, parent, group and session now.
@@ -266,7 +283,12 @@ impl Process {
 
 /// Memory of this computer, in bytes.
 pub fn host_memory() -> Option<u64> {
-    procfs::total_memory(&std::fs::read("/proc/meminfo").ok()?)
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemTotal")
+}
+
+/// What this computer could still give to processes, in bytes.
+pub fn available_memory() -> Option<u64> {
+    procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemAvailable")
 }
 
 /// What this process itself has used: the observer's own cost.
@@ -305,8 +327,7 @@ mod tests {
         assert!(own.is_alive());
         assert!(own.memory().unwrap().rss <= peak.max(own.memory().unwrap().rss));
         assert!(own.cpu_seconds().is_some());
-        let limit = own.cgroup_limit();
-        assert!(limit.is_none_or(|limit| limit > 0));
+        assert!(available_memory().unwrap() <= host);
     }
 
     #[test]

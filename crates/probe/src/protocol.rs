@@ -4,6 +4,8 @@
 //! What arrives is written by a process we do not trust: a decoder never holds more than one frame, and what does not
 //! parse is a [`Violation`], never a panic. Unknown messages and unknown fields are ignored.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -220,6 +222,11 @@ pub(crate) struct Hello {
     pub(crate) exec_argv: Vec<String>,
     #[serde(default)]
     pub(crate) heap_limit: Option<f64>,
+    /// When the first readings were taken, with which it introduces itself.
+    #[serde(default)]
+    pub(crate) at_us: f64,
+    #[serde(default)]
+    pub(crate) values: BTreeMap<String, f64>,
 }
 
 /// Something a probe cannot observe.

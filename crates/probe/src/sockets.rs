@@ -27,17 +27,24 @@ pub struct Listener {
 /// # Errors
 /// If the kernel's table cannot be read. A kernel without IPv6 has no second table; that is no error.
 pub fn listeners(port: u16) -> io::Result<Vec<Listener>> {
+    let mut found = all_listeners()?;
+    found.retain(|listener| listener.address.port() == port);
+    Ok(found)
+}
+
+/// Every listening socket, IPv4 and IPv6.
+pub(crate) fn all_listeners() -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
-    read_table(File::open("/proc/self/net/tcp")?, port, &mut found)?;
+    read_table(File::open("/proc/self/net/tcp")?, &mut found)?;
     match File::open("/proc/self/net/tcp6") {
-        Ok(table) => read_table(table, port, &mut found)?,
+        Ok(table) => read_table(table, &mut found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     Ok(found)
 }
 
-fn read_table(table: impl io::Read, port: u16, found: &mut Vec<Listener>) -> io::Result<()> {
+fn read_table(table: impl io::Read, found: &mut Vec<Listener>) -> io::Result<()> {
     let mut table = BufReader::with_capacity(32 * 1024, table);
     let mut line = Vec::with_capacity(256);
     loop {
@@ -45,7 +52,7 @@ fn read_table(table: impl io::Read, port: u16, found: &mut Vec<Listener>) -> io:
         if table.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        found.extend(parse_listener(&line).filter(|listener| listener.address.port() == port));
+        found.extend(parse_listener(&line));
     }
 }
 
@@ -121,16 +128,21 @@ fn listening_inodes(port: u16) -> io::Result<BTreeSet<u64>> {
 }
 
 fn holds_socket(process: &Process, inodes: &BTreeSet<u64>) -> bool {
-    let mut holds = false;
+    !sockets_of(process).is_disjoint(inodes)
+}
+
+/// The inodes of all sockets a process holds open; none where that is not readable.
+pub(crate) fn sockets_of(process: &Process) -> BTreeSet<u64> {
+    let mut inodes = BTreeSet::new();
     let _ = process.each_descriptor(|target| {
-        holds = holds
-            || target
+        inodes.extend(
+            target
                 .strip_prefix(b"socket:[")
                 .and_then(|rest| rest.strip_suffix(b"]"))
-                .and_then(parse_integer)
-                .is_some_and(|inode| inodes.contains(&inode));
+                .and_then(parse_integer),
+        );
     });
-    holds
+    inodes
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! A program we start, watch, and end for certain.
+//! A program we start, watch, and end for certain; or one that runs already, which we only watch.
 //!
-//! A [`Subject`] is the leader of a session of its own. Until it is ended it stays unreaped, so that neither its pid nor
+//! A [`Subject`] that we start is the leader of a session of its own. Until it is ended it stays unreaped, so that neither its pid nor
 //! the id of its group and session can come to mean somebody else: signalling the group is always safe. Dropping it kills
 //! everything that belongs to it, also when a panic unwinds; when we are killed ourselves, the kernel sends the command
-//! `SIGTERM`.
+//! `SIGTERM`. One that ran before us is never signalled by anything in here.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -54,7 +54,8 @@ pub struct Subject {
     output: Arc<Shared>,
     output_dir: Option<PathBuf>,
     reader: Option<Reader>,
-    is_ended: bool,
+    /// Whether it is ours to end, and still to be ended.
+    is_to_end: bool,
 }
 
 /// What the reading thread and those who ask for the output share.
@@ -153,16 +154,34 @@ impl Subject {
             output: kept,
             output_dir: launch.output_dir.clone(),
             reader: Some(Reader { thread, stop }),
-            is_ended: false,
+            is_to_end: true,
         })
     }
 
-    /// The process we started. It need not be the service: see [`crate::members`].
+    /// Watches a program that runs already, and everything that comes of it. How it ends is its parent's to know, and what it
+    /// prints goes elsewhere: both stay unknown.
+    pub fn running(process: Process) -> Self {
+        Self {
+            tree: Tree::below(process.id()),
+            process,
+            exit: OnceLock::new(),
+            output: Arc::new(Shared {
+                turn: Mutex::new(()),
+                kept: Mutex::new(Kept::nothing()),
+            }),
+            output_dir: None,
+            reader: None,
+            is_to_end: false,
+        }
+    }
+
+    /// The process we started or were given. It need not be the service: see [`crate::members`].
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// How the process we started ended; `None` while it runs. Others of the tree may live on.
+    /// How the process we started ended; `None` while it runs, and for one we did not start. Others of the tree may live
+    /// on.
     pub fn exit(&self) -> Option<Exit> {
         if let Some(exit) = self.exit.get() {
             return Some(*exit);
@@ -171,7 +190,7 @@ impl Subject {
         Some(*self.exit.get_or_init(|| exit))
     }
 
-    /// Waits until the process we started has ended, for `timeout` at most and not after `cancel`.
+    /// Waits until that process has ended, for `timeout` at most and not after `cancel`.
     pub fn wait_exit(&self, timeout: Duration, cancel: &Cancel) -> Option<Exit> {
         let deadline = Instant::now().checked_add(timeout);
         // An error leaves nothing to wait with; the answer is still right.
@@ -209,13 +228,12 @@ impl Subject {
         self.drained().write(directory)
     }
 
-    /// Ends everything that belongs to the subject: `SIGTERM` to its group, and to those outside of it once the group is
+    /// Ends everything that belongs to a subject that we started: `SIGTERM` to its group, and to those outside of it once the group is
     /// gone; what is left after `grace` is killed. Returns who survived even that, normally nobody.
     pub fn end(&mut self, grace: Duration) -> Vec<ProcessInfo> {
-        if self.is_ended {
+        if !std::mem::take(&mut self.is_to_end) {
             return Vec::new();
         }
-        self.is_ended = true;
         // Killing must not fail for want of descriptors.
         self.tree.forget_handles();
         if !grace.is_zero() {
@@ -393,7 +411,7 @@ fn new_mark() -> String {
 
 /// The file to execute, as `execvp` would find it: a directory on `PATH` where the name is but may not be executed is
 /// passed over, and told only if no other has it.
-fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
+pub(crate) fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
     let refused = |path: &Path, source: Option<io::Error>| Error::NotExecutable {
         path: path.display().to_string(),
         source,
@@ -442,7 +460,7 @@ fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {
 }
 
 /// What a failed start means for a file that was there and executable a moment ago.
-fn spawn_error(name: &OsStr, program: &Path, source: io::Error) -> Error {
+pub(crate) fn spawn_error(name: &OsStr, program: &Path, source: io::Error) -> Error {
     match source.raw_os_error() {
         // ENOENT: the interpreter is missing; EACCES; ENOEXEC: unknown format (glibc hands such a file to `sh` instead);
         // ETXTBSY: being written.

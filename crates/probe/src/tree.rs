@@ -44,7 +44,7 @@ impl Seen {
         }
     }
 
-    fn id(&self) -> ProcessId {
+    pub(crate) fn id(&self) -> ProcessId {
         ProcessId {
             pid: self.pid,
             start_ticks: self.start_ticks,
@@ -57,7 +57,7 @@ pub(crate) fn look(pid: u32) -> Option<Seen> {
     look_into(pid, &mut Vec::new())
 }
 
-fn look_into(pid: u32, buffer: &mut Vec<u8>) -> Option<Seen> {
+pub(crate) fn look_into(pid: u32, buffer: &mut Vec<u8>) -> Option<Seen> {
     let stat = os::read_path(&format!("/proc/{pid}/stat"), buffer).ok()?;
     Some(Seen::new(pid, &Stat::parse(stat)?))
 }
@@ -83,7 +83,7 @@ pub(crate) fn own_children() -> Option<Vec<u32>> {
 }
 
 /// Adds the children of a process to `children`, from the lists its threads keep. False if this kernel keeps none.
-fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bool {
+pub(crate) fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bool {
     let pid = seen.pid;
     if seen.is_dead {
         // Its children are somebody else's by now.
@@ -115,7 +115,8 @@ fn children_of(seen: &Seen, children: &mut Vec<u32>, buffer: &mut Vec<u8>) -> bo
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: ProcessId,
-    mark: String,
+    /// What is in the environment of everybody it started; `None` for one that we did not start.
+    mark: Option<String>,
     memory: Mutex<Memory>,
 }
 
@@ -144,7 +145,16 @@ impl Tree {
     pub(crate) fn new(root: ProcessId, mark: String) -> Self {
         Self {
             root,
-            mark,
+            mark: Some(mark),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// The tree below a process that we did not start: its descendants, as long as they can be traced to it.
+    pub(crate) fn below(root: ProcessId) -> Self {
+        Self {
+            root,
+            mark: None,
             memory: Mutex::default(),
         }
     }
@@ -153,7 +163,7 @@ impl Tree {
     pub(crate) fn living(&self, reach: Reach) -> Vec<ProcessId> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match reach {
-            Reach::Walk if os::is_subreaper() => self.walk(&mut memory),
+            Reach::Walk if os::is_subreaper() || self.mark.is_none() => self.walk(&mut memory),
             _ => None,
         };
         let found = found.unwrap_or_else(|| self.search(&mut memory));
@@ -198,7 +208,10 @@ impl Tree {
         let mut look = |pid: u32, buffer: &mut Vec<u8>| {
             *looked.entry(pid).or_insert_with(|| look_into(pid, buffer))
         };
-        let mut open: Vec<Seen> = look(self.root.pid, &mut buffer).into_iter().collect();
+        let mut open: Vec<Seen> = look(self.root.pid, &mut buffer)
+            .filter(|seen| self.mark.is_some() || seen.id() == self.root)
+            .into_iter()
+            .collect();
         for id in &memory.members {
             open.extend(look(id.pid, &mut buffer).filter(|seen| seen.id() == *id));
         }
@@ -259,7 +272,13 @@ impl Tree {
     /// Whether a process belongs to the subject by itself, whatever its parent is.
     fn belongs(&self, seen: &Seen, memory: &mut Memory) -> bool {
         let id = seen.id();
-        if seen.session == self.root.pid || id == self.root || memory.members.contains(&id) {
+        if id == self.root || memory.members.contains(&id) {
+            return true;
+        }
+        let Some(own_mark) = &self.mark else {
+            return false;
+        };
+        if seen.session == self.root.pid {
             return true;
         }
         // A zombie has no environment any more, and nothing to be sampled or killed.
@@ -267,7 +286,7 @@ impl Tree {
             return false;
         }
         let belongs = match mark_of(seen.pid) {
-            Mark::Is(mark) => mark == self.mark,
+            Mark::Is(mark) => mark == *own_mark,
             // It cleared its environment, or is none of any subject's; as our orphan it can only be the former.
             Mark::None => {
                 seen.parent == std::process::id()
@@ -345,7 +364,7 @@ pub struct Members {
     pub handles: Vec<Process>,
 }
 
-/// Finds the service among the processes of a subject, and what the others are to it.
+/// Finds the service among the processes of a subject, started or attached to, and what the others are to it.
 ///
 /// With a port, the service holds a socket that listens on it; of several holders (a server that forks leaves its socket
 /// to its workers) it is the one above the others, else the oldest, and the other holders are workers. `None` if nobody of
@@ -363,6 +382,20 @@ pub fn members(subject: &Subject, port: Option<u16>) -> Option<Members> {
             .collect(),
         None => BTreeSet::new(),
     };
+    members_of(handles, subject.process().id().pid, port.is_some(), &owners)
+}
+
+/// The same for running processes that we did not start: `handles` oldest first, `root` the one they come of.
+pub fn roles_of(handles: Vec<Process>, root: u32) -> Option<Members> {
+    members_of(handles, root, false, &BTreeSet::new())
+}
+
+fn members_of(
+    handles: Vec<Process>,
+    root: u32,
+    listens: bool,
+    owners: &BTreeSet<ProcessId>,
+) -> Option<Members> {
     let nodes: Vec<Node> = handles
         .iter()
         .map(|process| {
@@ -376,9 +409,10 @@ pub fn members(subject: &Subject, port: Option<u16>) -> Option<Members> {
             }
         })
         .collect();
-    let service = match port {
-        Some(_) => listening_service(&nodes)?,
-        None => wrapped_service(&nodes, subject.process().id().pid)?,
+    let service = if listens {
+        listening_service(&nodes)?
+    } else {
+        wrapped_service(&nodes, root)?
     };
     let processes = handles
         .iter()

@@ -121,7 +121,6 @@ fn assert_unreadable(process: &Process, sampler: &mut ProcessSampler) {
     assert_eq!(process.memory(), None);
     assert_eq!(process.cpu_seconds(), None);
     assert_eq!(process.descriptors_by_target(), None);
-    assert_eq!(process.cgroup_limit(), None);
     assert_eq!(tick(sampler), []);
     assert!(matches!(
         process.signal(15),

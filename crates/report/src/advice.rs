@@ -1,6 +1,6 @@
 //! What would settle an inconclusive verdict, as flags to run again with.
 
-use plimsoll_model::{RoundKind, Run, Verdict, units};
+use plimsoll_model::{RoundKind, Run, Verdict, Work, units};
 
 use crate::words::plural;
 
@@ -17,6 +17,9 @@ pub(crate) fn to_settle(run: &Run, verdict: Option<&Verdict>) -> Option<String> 
     let Some(load) = &run.load else {
         return longer_watch(run, verdict);
     };
+    if let Some(change) = verdict.and_then(|v| v.work_change) {
+        return Some(same_work(change.work).to_owned());
+    }
     if reason.contains("with time, not with operations") {
         return Some(
             "watch it without load: leave `--url` out and run with `--duration 10m`".to_owned(),
@@ -78,6 +81,16 @@ pub(crate) fn to_settle(run: &Run, verdict: Option<&Verdict>) -> Option<String> 
         format!(" ({} more {word})", units::count(operations as f64))
     });
     Some(format!("run again with `{flags}`{extent}"))
+}
+
+/// How to change a test whose operations are not the same from first to last.
+fn same_work(work: Work) -> &'static str {
+    match work {
+        Work::ErrorShare => "mend the errors first: operations that fail do other work",
+        _ => {
+            "make the work the same from first to last: ask for a page of fixed size, or empty the table between requests"
+        }
+    }
 }
 
 fn longer_watch(run: &Run, verdict: Option<&Verdict>) -> Option<String> {

@@ -1,6 +1,8 @@
 //! Verdicts on recorded series alone: text and flat JSON objects.
 
-use plimsoll_model::{Outcome, Recorded, RuleResult, Unit, VERDICT_SCHEMA, Verdict, units};
+use plimsoll_model::{
+    Outcome, Recorded, RuleResult, Unit, VERDICT_SCHEMA, Verdict, WorkChange, units,
+};
 use serde::Serialize;
 
 use crate::page::{Page, Style, Tone};
@@ -52,7 +54,10 @@ fn overall(series: &[Recorded]) -> Outcome {
 fn one_series(series: &Recorded, page: &mut Page) {
     let known = series.value.iter().filter(|v| v.is_finite()).count();
     let mut extent = words::several(known as u64, "reading");
-    if let (Some(first), Some(last)) = (series.t_s.first(), series.t_s.last()) {
+    // Not last minus first: rows may stand in any order.
+    let times = || series.t_s.iter().copied().filter(|t| t.is_finite());
+    let (first, last) = (times().reduce(f64::min), times().reduce(f64::max));
+    if let (Some(first), Some(last)) = (first, last) {
         extent = format!("{extent} in {}", units::duration(last - first));
     }
     let head = Some(("plimsoll analyze", Tone::Plain, 18));
@@ -150,7 +155,18 @@ struct Flat<'a> {
     tte_hi_s: Option<f64>,
     onset_s: Option<f64>,
     detectable_bytes_per_s: Option<f64>,
+    /// Growth of the second half over that of the first.
+    acceleration: Option<f64>,
+    /// Share of the increments that point the way of the growth.
+    consistency: Option<f64>,
+    /// Pearson's, of the readings with the operations done.
+    correlation: Option<f64>,
+    bets_p_value: Option<f64>,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_change: Option<WorkChange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slowdown: Option<WorkChange>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     repairs: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -262,6 +278,12 @@ impl<'a> Flat<'a> {
             tte_hi_s: time.and_then(|t| t.high).and_then(finite),
             onset_s: growth.and_then(|g| g.onset_s).and_then(finite),
             detectable_bytes_per_s: verdict.detectable.and_then(scaled),
+            acceleration: growth.and_then(|g| finite(g.acceleration)),
+            consistency: growth.and_then(|g| finite(g.consistency)),
+            correlation: growth.and_then(|g| g.correlation).and_then(finite),
+            bets_p_value: verdict.bets_p_value.and_then(finite),
+            work_change: verdict.work_change,
+            slowdown: verdict.slowdown,
             reason: &verdict.reason,
         }
     }

@@ -1,11 +1,11 @@
-//! A series drawn in characters: readings, their lower envelope, the trend of the verdict and its interval.
+//! A series drawn in characters: readings, their lower envelope, the model that the verdict rests on and its interval.
 
-use plimsoll_model::{Recorded, Trend, Unit, units};
+use plimsoll_model::{Recorded, Unit, units};
 
 use crate::page::Page;
 
 /// Rows of the plot.
-const ROWS: usize = 8;
+const ROWS: usize = 10;
 /// Columns beside the plot: indent and the labels of the axis.
 const BESIDE: usize = 18;
 
@@ -17,7 +17,7 @@ enum Cell {
     Readings(u8),
     Interval,
     Envelope,
-    Trend,
+    Model,
 }
 
 impl Cell {
@@ -32,8 +32,8 @@ impl Cell {
             (Self::Interval, false) => '╌',
             (Self::Envelope, true) => '_',
             (Self::Envelope, false) => '▁',
-            (Self::Trend, true) => '=',
-            (Self::Trend, false) => '━',
+            (Self::Model, true) => '=',
+            (Self::Model, false) => '━',
         }
     }
 }
@@ -129,12 +129,8 @@ pub(crate) fn draw(series: &Recorded, page: &mut Page) {
         (Cell::Readings(0x2d), "readings"),
         (Cell::Envelope, "lowest"),
     ];
-    if let Some(trend) = series.trend {
-        legend.push((Cell::Trend, "trend"));
-        if trend.interval.is_some() {
-            legend.push((Cell::Interval, "95 % interval"));
-        }
-    }
+    legend.push((Cell::Model, "fitted model"));
+    legend.push((Cell::Interval, "95 % interval of the rate"));
     let legend: Vec<String> = legend
         .into_iter()
         .filter(|(cell, _)| {
@@ -172,22 +168,38 @@ fn fill(series: &Recorded, window: &Window) -> Vec<Cell> {
             grid[row / 4 * cells + cell] = what;
         }
     };
+    let curve = series.verdict.curve.as_ref();
+    let along = |values: &[f64], t: f64| between(&curve?.t_s, values, t);
     // An envelope is worth drawing where readings swing above it.
     let swings = readings(series).count() > 4 * cells;
     for (cell, lowest) in lowest.into_iter().enumerate() {
         let t = window.start + (cell as f64 + 0.5) / cells as f64 * window.length;
-        let trend = series.trend.filter(|trend| t >= trend.from_s);
-        let at = |trend: Trend, rate: f64| trend.level + rate * (t - trend.at_s);
-        if let Some((trend, (low, high))) = trend.and_then(|t| Some((t, t.interval?))) {
-            put(cell, at(trend, low), Cell::Interval);
-            put(cell, at(trend, high), Cell::Interval);
+        let mut line = |values: Option<&Vec<f64>>, what: Cell| {
+            if let Some(value) = values.and_then(|v| along(v, t)) {
+                put(cell, value, what);
+            }
+        };
+        let interval = curve.and_then(|c| c.interval.as_ref());
+        line(interval.map(|i| &i.0), Cell::Interval);
+        line(interval.map(|i| &i.1), Cell::Interval);
+        if swings && curve.is_some() {
+            line(curve.map(|c| &c.envelope), Cell::Envelope);
         }
-        if swings && lowest.is_finite() {
+        line(curve.map(|c| &c.model), Cell::Model);
+        if swings && curve.is_none() && lowest.is_finite() {
             put(cell, lowest, Cell::Envelope);
-        }
-        if let Some(trend) = trend {
-            put(cell, at(trend, trend.rate), Cell::Trend);
         }
     }
     grid
+}
+
+/// The value at `t` of a line through points whose times do not fall; `None` outside them.
+fn between(times: &[f64], values: &[f64], t: f64) -> Option<f64> {
+    let after = times.partition_point(|at| *at <= t);
+    let before = after.checked_sub(1)?;
+    let (Some(&t1), Some(&v1)) = (times.get(after), values.get(after)) else {
+        return (times[before] == t).then(|| values.get(before).copied())?;
+    };
+    let (t0, v0) = (times[before], *values.get(before)?);
+    Some(v0 + (v1 - v0) * (t - t0) / (t1 - t0))
 }

@@ -1,8 +1,8 @@
 //! A run on one screen: the verdict first, then what explains it, then what limits it, then where to find the rest.
 
 use plimsoll_model::{
-    Culprit, Finding, Metric, Outcome, Part, RoundKind, Run, RunStatus, SeriesRecord, Severity,
-    Unit, Verdict, units,
+    Culprit, Finding, LimitKind, Metric, Outcome, Part, Role, RoundKind, Run, RunStatus,
+    SeriesRecord, Severity, Unit, Verdict, units,
 };
 
 use crate::advice;
@@ -13,6 +13,8 @@ use crate::words::{self, Rates, several};
 
 /// Culprits that are shown; the rest is counted.
 const CULPRITS: usize = 3;
+/// Processes and threads that grow, of those who share the work.
+const PARTS: usize = 4;
 /// Findings that are shown; the rest is counted.
 const FINDINGS: usize = 5;
 /// Lines about a failure that are shown.
@@ -22,15 +24,26 @@ const SPARK: usize = 24;
 
 /// Renders a run for a terminal.
 pub fn text(run: &Run, style: Style) -> String {
+    if run.verb == "load" {
+        return crate::load::text(run, style);
+    }
     let mut page = Page::new(style);
     page.flow(
         0,
-        Some((&format!("plimsoll {}", run.verb), Tone::Plain, 16)),
+        // Room for the longest verb, so that reports of all verbs stand alike.
+        Some((
+            &format!("plimsoll {}", run.verb),
+            Tone::Plain,
+            16.max(run.verb.len() + 11),
+        )),
         &subject(run),
     );
     page.flow(2, None, &conditions(run));
     page.blank();
     verdict(run, &mut page);
+    if let Some(load) = &run.load {
+        crate::load::growth(load, &mut page);
+    }
     let before = explanation(run);
     if !before.is_empty() {
         page.blank();
@@ -83,10 +96,13 @@ fn subject(run: &Run) -> Vec<String> {
 /// Under which conditions: start, warm-up, rounds, collections, errors, cost.
 fn conditions(run: &Run) -> Vec<String> {
     let mut parts = Vec::new();
-    parts.push(match run.subject.ready {
-        Some(ready) => format!("start {}", units::duration(ready.as_secs_f64())),
-        None => "never ready".to_owned(),
-    });
+    // A monitor waits for nothing.
+    if run.verb != "monitor" {
+        parts.push(match run.subject.ready {
+            Some(ready) => format!("start {}", units::duration(ready.as_secs_f64())),
+            None => "never ready".to_owned(),
+        });
+    }
     let rounds: Vec<_> = run
         .rounds
         .iter()
@@ -401,14 +417,13 @@ fn time_to_limit(run: &Run, verdict: &Verdict, page: &mut Page) {
     };
     let limits = run.subject.limits;
     let is = |limit: Option<u64>| limit.is_some_and(|l| l as f64 == time.limit);
-    let name = if is(limits.heap) {
-        "the heap limit"
-    } else if is(limits.cgroup) {
-        "the limit of the control group"
-    } else if is(limits.host) {
-        "the memory of the machine"
-    } else {
-        "the limit"
+    let name = match limits.effective {
+        Some(effective) => effective.kind.as_str(),
+        // A run of an older version says only how much.
+        None if is(limits.heap) => LimitKind::Heap.as_str(),
+        None if is(limits.cgroup) => LimitKind::Cgroup.as_str(),
+        None if is(limits.host) => LimitKind::Host.as_str(),
+        None => "the limit",
     };
     let word = operation_word(run).unwrap_or("operation");
     below(page, &[words::time_to_limit(time, name, word)]);
@@ -439,6 +454,7 @@ fn explanation(run: &Run) -> Vec<Entry> {
             vec![format!("and {more} more, see `--format json`")],
         ));
     }
+    entries.extend(growing_parts(run));
     entries.extend(bytes_beside_a_count(run));
     entries.extend(
         also_growing(run)
@@ -563,10 +579,19 @@ fn also_growing(run: &Run) -> Vec<String> {
             || (series.unit == Unit::Count
                 && run.culprits.iter().any(|c| c.count_per_op == Some(rate)))
     };
+    let shared = run.sources.iter().any(|source| source.role == Role::Sum);
     run.series
         .iter()
         .enumerate()
         .filter(|&(i, s)| Some(i) != run.headline && s.part != Part::Context && s.is(Outcome::Leak))
+        // Those are told by name.
+        .filter(|(_, s)| {
+            !shared
+                || run
+                    .sources
+                    .iter()
+                    .any(|o| o.id == s.source && o.role == Role::Sum)
+        })
         .filter_map(|(_, series)| {
             let verdict = series.verdict.as_ref()?;
             let growth = verdict.growth.as_ref()?;
@@ -581,6 +606,40 @@ fn also_growing(run: &Run) -> Vec<String> {
             ))
         })
         .collect()
+}
+
+/// Where the work is shared: which of its processes and threads grow, the fastest first.
+fn growing_parts(run: &Run) -> Option<Entry> {
+    let shares_work = run.sources.iter().any(|source| source.role == Role::Sum);
+    let mut parts: Vec<(f64, String)> = run
+        .series
+        .iter()
+        .filter(|s| shares_work && s.unit == Unit::Bytes && s.is(Outcome::Leak))
+        .filter_map(|s| {
+            let source = run.sources.iter().find(|source| source.id == s.source)?;
+            let is_one = source.role != Role::Sum && s.part == Part::Judged;
+            let verdict = s.verdict.as_ref().filter(|_| is_one)?;
+            let rate = verdict.growth.as_ref()?.rate;
+            Some((
+                rate,
+                format!("{source} {}", rates(run, verdict).signed(rate)),
+            ))
+        })
+        .collect();
+    if parts.is_empty() {
+        return None;
+    }
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all = parts.len();
+    let mut named: Vec<String> = parts
+        .into_iter()
+        .take(PARTS)
+        .map(|(_, text)| text)
+        .collect();
+    if all > PARTS {
+        named.push(format!("and {} more", all - PARTS));
+    }
+    Some(entry("in", named))
 }
 
 fn limits_of_observation(run: &Run) -> Vec<Entry> {
@@ -605,7 +664,7 @@ fn limits_of_observation(run: &Run) -> Vec<Entry> {
         .subject
         .processes
         .iter()
-        .filter(|p| p.role == plimsoll_model::Role::Wrapper)
+        .filter(|p| p.role == Role::Wrapper)
         .map(|p| format!("{} (pid {})", shorten(&p.command.join(" "), 40), p.id.pid))
         .collect();
     if !wrappers.is_empty() {

@@ -182,6 +182,7 @@ pub(crate) fn metric(metric: &Metric) -> String {
         None => match metric.as_str() {
             "rss" => "resident memory (RSS)".to_owned(),
             "rss_anon" => "resident anonymous memory".to_owned(),
+            "rss_anon_sum" => "resident anonymous memory of all processes".to_owned(),
             name => name.replace('_', " "),
         },
     }

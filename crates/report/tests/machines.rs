@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use plimsoll_model::{
-    Metric, Outcome, Recorded, Run, RunHead, RunState, RunSummary, Trend, Verdict,
+    Curve, Metric, Outcome, Recorded, Run, RunHead, RunState, RunSummary, Verdict,
 };
 use plimsoll_report::{
     Style, analyze_text, answer_json, history_json, history_text, json, junit, verdict_json,
@@ -141,7 +141,11 @@ fn a_verdict_alone_is_one_flat_object_in_bytes_per_second() {
         "tool_version",
         "verdict",
         "pattern",
+        "acceleration",
+        "bets_p_value",
         "confidence",
+        "consistency",
+        "correlation",
         "rate_bytes_per_s",
         "rate_bytes_per_op",
         "rate_ci_low",
@@ -199,7 +203,6 @@ fn recorded(name: &str, verdict: Verdict, t_s: &[f64], value: &[f64]) -> Recorde
         verdict,
         t_s: t_s.to_vec(),
         value: value.to_vec(),
-        trend: None,
         assumptions: vec![],
         rules: vec![],
     }
@@ -239,12 +242,17 @@ fn a_recorded_series_reads_with_its_plot() {
         &t,
         &value,
     );
-    leak.trend = Some(Trend {
-        from_s: 12.0,
-        at_s: 300.0,
-        level: 4e7 + 611.0 * 300.0,
-        rate: 611.0,
-        interval: Some((580.0, 640.0)),
+    // A warm-up that saturates, then a line.
+    let steps: Vec<f64> = (0..40).map(|i| f64::from(i) * 15.0 + 7.0).collect();
+    let model = |rate: f64| -> Vec<f64> {
+        let at = |t: &f64| 4e7 - 6e4 * (-t / 40.0).exp() + 611.0 * t + rate * (t - 300.0);
+        steps.iter().map(at).collect()
+    };
+    leak.verdict.curve = Some(Curve {
+        t_s: steps.clone(),
+        envelope: model(0.0).iter().map(|v| v - 4e3).collect(),
+        model: model(0.0),
+        interval: Some((model(-120.0), model(120.0))),
     });
     leak.assumptions = vec!["`t_s` is the time in seconds".to_owned()];
     let mut noise = common::verdict(Outcome::Inconclusive, 3.4, (-2.1, 8.9));
@@ -255,7 +263,7 @@ fn a_recorded_series_reads_with_its_plot() {
     let healthy = common::verdict(Outcome::NoLeak, 0.2, (-1.5, 1.9));
     let empty = recorded("empty.csv", healthy, &[], &[]);
     let alone = analyze_text(std::slice::from_ref(&leak), STYLE);
-    assert!(alone.lines().count() <= 22, "{alone}");
+    assert!(alone.lines().count() <= 24, "{alone}");
     let ascii = Style {
         ascii: true,
         width: 60,
@@ -279,12 +287,11 @@ fn odd_series_are_drawn_or_left_out_without_a_panic() {
         (vec![0.0, f64::NAN, 1e300], vec![0.0, 1.0, 1e-300]),
     ] {
         let mut odd = recorded("odd", healthy.clone(), &t, &value);
-        odd.trend = Some(Trend {
-            from_s: 0.0,
-            at_s: 0.0,
-            level: 1.0,
-            rate: f64::MAX,
-            interval: Some((f64::MIN, f64::MAX)),
+        odd.verdict.curve = Some(Curve {
+            t_s: vec![0.0, 0.0, f64::MAX],
+            envelope: vec![1.0, f64::MIN, f64::MAX],
+            model: vec![1.0],
+            interval: Some((vec![f64::MIN; 3], vec![f64::NAN; 3])),
         });
         assert!(analyze_text(&[odd], STYLE).contains("NO LEAK"));
     }

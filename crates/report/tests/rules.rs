@@ -110,7 +110,6 @@ fn a_verdict_alone_carries_its_rules_only_if_asked() {
         verdict: common::leak().verdict.expect("judged"),
         t_s: vec![],
         value: vec![],
-        trend: None,
         assumptions: vec![],
         rules,
     };

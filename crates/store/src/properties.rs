@@ -106,9 +106,11 @@ fn other() -> impl Strategy<Value = Record> {
             reconnects: 1,
             connections: 10,
             latency: Latency::default(),
+            bytes_in: 75_000,
             driver_cpu_s: 0.1,
             collected: true,
             counted: false,
+            parts: Vec::new(),
             values: [(Metric::LIVE_BYTES, value)].into(),
         }))),
     ]

@@ -128,7 +128,7 @@ pub(crate) fn example(path: &str) -> String {
     repository(&format!("examples/{path}"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|l| l.local_addr())
         .expect("a free port")
@@ -145,4 +145,41 @@ pub(crate) fn is_alive(pid: i64) -> bool {
             .trim_start()
             .starts_with('Z')
     })
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+pub(crate) fn settle<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing settled");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// `unshare` with these flags, to be given a command; `None`, and said loudly, where that is not permitted.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+pub(crate) fn namespaces(flags: &[&str]) -> Option<Command> {
+    let tried = Command::new("unshare").args(flags).arg("true").output();
+    let why = match tried {
+        Ok(output) if output.status.success() => {
+            let mut command = Command::new("unshare");
+            command
+                .args(flags)
+                .env_remove("NODE_OPTIONS")
+                .env_remove("PLIMSOLL_DIR")
+                .stdin(Stdio::null());
+            return Some(command);
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!(
+        "SKIPPED: `unshare {}` is not possible here: {why}",
+        flags.join(" ")
+    );
+    None
 }

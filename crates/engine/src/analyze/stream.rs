@@ -39,6 +39,12 @@ struct Series {
     #[serde(default)]
     load: Vec<Option<f64>>,
     #[serde(default)]
+    response_bytes_per_op: Vec<Option<f64>>,
+    #[serde(default)]
+    operation_ns: Vec<Option<f64>>,
+    #[serde(default)]
+    error_share: Vec<Option<f64>>,
+    #[serde(default)]
     collected: Collected,
     #[serde(default)]
     epoch: Vec<u32>,
@@ -115,6 +121,13 @@ fn judged(series: Series, terms: &Terms) -> Result<Verdict, String> {
         ("value", series.value.len(), true),
         ("ops", series.ops.len(), false),
         ("load", series.load.len(), false),
+        (
+            "response_bytes_per_op",
+            series.response_bytes_per_op.len(),
+            false,
+        ),
+        ("operation_ns", series.operation_ns.len(), false),
+        ("error_share", series.error_share.len(), false),
         ("epoch", series.epoch.len(), false),
         (
             "collected",
@@ -164,6 +177,9 @@ fn judged(series: Series, terms: &Terms) -> Result<Verdict, String> {
         value: unknown(series.value),
         ops: unknown(series.ops),
         load: unknown(series.load),
+        response_bytes_per_op: unknown(series.response_bytes_per_op),
+        operation_ns: unknown(series.operation_ns),
+        error_share: unknown(series.error_share),
         collected: match series.collected {
             Collected::All(all) => vec![all; n],
             Collected::Each(each) => each,
@@ -217,6 +233,21 @@ mod tests {
         assert_eq!(verdict.outcome, Outcome::Leak);
         let growth = verdict.growth.unwrap();
         assert!((growth.rate - 64.0).abs() < 0.1 && growth.time_to_limit.is_some());
+    }
+
+    #[test]
+    fn work_that_grows_is_told_from_a_leak() {
+        let numbers = |f: &dyn Fn(u32) -> f64| -> Vec<f64> { (0..12).map(f).collect() };
+        let line = serde_json::json!({"series": {
+            "axis": "op", "collected": true,
+            "t_s": numbers(&f64::from),
+            "value": numbers(&|i| 21e6 + 64e3 * f64::from(i)),
+            "ops": numbers(&|i| 1e3 * f64::from(i)),
+            "response_bytes_per_op": numbers(&|i| 500.0 + 90.0 * f64::from(i)),
+        }});
+        let verdict = answer(&line.to_string()).verdict.unwrap();
+        assert_eq!(verdict.outcome, Outcome::Inconclusive);
+        assert!(verdict.work_change.is_some(), "{verdict:?}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ const SOCKET_PATH_MAX: usize = 107;
 pub(crate) struct Carrier {
     directory: PathBuf,
     path: PathBuf,
+    socket: String,
     token: String,
 }
 
@@ -57,6 +58,7 @@ impl Carrier {
         let source = node::carrier_source(socket_text, &token);
         DirBuilder::new().mode(0o700).create(&directory)?;
         let carrier = Self {
+            socket: socket_text.to_owned(),
             path: directory.join("probe.cjs"),
             directory,
             token,
@@ -74,6 +76,11 @@ impl Carrier {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The socket that probes connect to.
+    pub(crate) fn socket(&self) -> &str {
+        &self.socket
     }
 
     pub(crate) fn token(&self) -> &str {

@@ -297,6 +297,16 @@ impl Worker {
             name: hello.name,
         };
         self.emit(HubEvent::Up(info));
+        let values: Vec<_> = hello
+            .values
+            .into_iter()
+            .take(MAX_SCHEMA)
+            .filter_map(|(name, value)| Some((metric(name)?, value)))
+            .collect();
+        if !values.is_empty() {
+            let at = self.setup.epoch.at(hello.at_us);
+            self.offer(key, HubEvent::Samples { key, at, values });
+        }
         let config = ToProbe::Config {
             hz: self.setup.options.sample_hz,
             gc: self.setup.options.follow_gc,

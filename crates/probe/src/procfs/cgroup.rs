@@ -19,6 +19,23 @@ impl Controller {
             Self::V2 => "memory.max",
         }
     }
+
+    /// The file that holds what one group uses.
+    pub(crate) fn usage_file(self) -> &'static str {
+        match self {
+            Self::V1 => "memory.usage_in_bytes",
+            Self::V2 => "memory.current",
+        }
+    }
+
+    /// The line of `memory.stat` that says how much of that the kernel would drop first.
+    pub(crate) fn droppable_key(self) -> &'static str {
+        match self {
+            // Without `total_` only the group itself counts, and not those below it.
+            Self::V1 => "total_inactive_file",
+            Self::V2 => "inactive_file",
+        }
+    }
 }
 
 /// A mounted hierarchy.
@@ -94,6 +111,22 @@ pub(crate) fn memory_controller(cgroup: &str) -> Vec<(Controller, &str)> {
 pub(crate) fn parse_limit(text: &str) -> Option<u64> {
     // Version 1 writes "no limit" as the largest multiple of the page size, whatever that size is.
     parse_integer(text.trim().as_bytes()).filter(|&bytes| bytes < 1 << 62)
+}
+
+/// The number after a key in a file of `key number` lines.
+pub(crate) fn parse_keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+        .and_then(|number| parse_integer(number.trim().as_bytes()))
+}
+
+/// Seconds of stall from a pressure file: the total of its `some` line, which is in microseconds.
+pub(crate) fn parse_stall(text: &str) -> Option<f64> {
+    let some = text.lines().find(|line| line.starts_with("some "))?;
+    let total = some
+        .split(' ')
+        .find_map(|word| word.strip_prefix("total="))?;
+    Some(parse_integer(total.as_bytes())? as f64 / 1e6)
 }
 
 #[cfg(test)]

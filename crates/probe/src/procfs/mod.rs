@@ -5,7 +5,9 @@
 mod cgroup;
 mod descriptor;
 
-pub(crate) use cgroup::{memory_controller, mounts, parse_limit};
+pub(crate) use cgroup::{
+    Controller, memory_controller, mounts, parse_keyed, parse_limit, parse_stall,
+};
 pub(crate) use descriptor::{Kinds, kind_of};
 
 /// What `/proc/PID/stat` says of a process; times in clock ticks.
@@ -107,11 +109,38 @@ impl Memory {
     }
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
-pub(crate) fn total_memory(meminfo: &[u8]) -> Option<u64> {
+/// One field of `/proc/PID/status`.
+fn field<'s>(status: &'s [u8], name: &str) -> Option<&'s [u8]> {
+    status.split(|&b| b == b'\n').find_map(|line| {
+        let rest = line.strip_prefix(name.as_bytes())?;
+        Some(rest.strip_prefix(b":")?.trim_ascii())
+    })
+}
+
+/// The effective user of a status: the second of real, effective, saved and file system.
+pub(crate) fn effective_user(status: &[u8]) -> Option<u32> {
+    let users = field(status, "Uid")?;
+    parse_pids(users).nth(1)
+}
+
+/// The pid of a process in the innermost namespace it lives in.
+pub(crate) fn innermost_pid(status: &[u8]) -> Option<u32> {
+    parse_pids(field(status, "NSpid")?).last()
+}
+
+/// Whether a status says that a signal has a handler.
+pub(crate) fn catches(status: &[u8], signal: i32) -> Option<bool> {
+    let mask = std::str::from_utf8(field(status, "SigCgt")?).ok()?;
+    let mask = u64::from_str_radix(mask, 16).ok()?;
+    let bit = u32::try_from(signal).ok()?.checked_sub(1)?;
+    Some(mask.checked_shr(bit)? & 1 == 1)
+}
+
+/// A line of `/proc/meminfo` (`MemTotal`, `MemAvailable`), in bytes.
+pub(crate) fn host_memory(meminfo: &[u8], name: &str) -> Option<u64> {
     meminfo
         .split(|&b| b == b'\n')
-        .find_map(|line| line.strip_prefix(b"MemTotal:"))
+        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))
         .and_then(kibibytes)
 }
 
@@ -146,6 +175,14 @@ pub(crate) fn parse_pids(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
 pub(crate) fn parse_strings(text: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     text.split(|&b| b == 0).filter(move |_| !text.is_empty())
+}
+
+/// A variable of an environment.
+pub(crate) fn variable(environment: &[u8], name: &str) -> Option<String> {
+    parse_strings(environment).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
 }
 
 #[cfg(test)]
@@ -220,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn a_status_says_who_it_is_and_what_it_handles() {
+        let status =
+            b"Name:\tnode\nNSpid:\t4121\t7\nUid:\t0\t1000\t0\t0\nSigCgt:\t0000000100004602\n";
+        assert_eq!(effective_user(status), Some(1000));
+        assert_eq!(innermost_pid(status), Some(7));
+        assert_eq!(catches(status, 10), Some(true));
+        assert_eq!(catches(status, 12), Some(false));
+        assert_eq!(catches(status, 0), None);
+        assert_eq!(catches(b"Name:\tSigCgt\n", 10), None);
+    }
+
+    #[test]
     fn lists_end_with_or_without_a_zero() {
         let list = |text: &'static [u8]| parse_strings(text).collect::<Vec<_>>();
         assert_eq!(list(b"node\0a b\0\0"), [&b"node"[..], b"a b", b""]);
@@ -229,11 +278,11 @@ mod tests {
     }
 
     #[test]
-    fn total_memory_is_the_first_line() {
-        assert_eq!(
-            total_memory(b"MemTotal:       24630884 kB\nMemFree: 1 kB\n"),
-            Some(24_630_884 * 1024)
-        );
+    fn memory_of_the_machine_is_told_by_name() {
+        let meminfo = b"MemTotal:       24630884 kB\nMemFree: 1 kB\nMemAvailable: 7 kB\n";
+        assert_eq!(host_memory(meminfo, "MemTotal"), Some(24_630_884 * 1024));
+        assert_eq!(host_memory(meminfo, "MemAvailable"), Some(7 * 1024));
+        assert_eq!(host_memory(meminfo, "Mem"), None);
     }
 
     #[test]

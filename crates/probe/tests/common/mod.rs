@@ -1,7 +1,9 @@
 //! What the tests with real processes share.
-#![expect(
+#![allow(
+    dead_code,
     unreachable_pub,
-    reason = "`pub` here is for the test binary around this module"
+    clippy::allow_attributes,
+    reason = "each test binary around this module uses a part of it"
 )]
 
 use std::ffi::OsString;

@@ -42,6 +42,7 @@ pub(crate) fn verdict(outcome: Outcome, rate: f64, interval: (f64, f64)) -> Verd
             time_to_limit: None,
             acceleration: 1.0,
             consistency: 1.0,
+            correlation: Some(0.99),
         }),
         bound: (outcome == Outcome::NoLeak).then_some(interval.1),
         detectable: Some(6.1),
@@ -49,6 +50,10 @@ pub(crate) fn verdict(outcome: Outcome, rate: f64, interval: (f64, f64)) -> Verd
         alpha: 0.01,
         warm_up_operations: 5000,
         repairs: vec![],
+        bets_p_value: Some(0.001),
+        work_change: None,
+        slowdown: None,
+        curve: None,
     }
 }
 
@@ -84,9 +89,11 @@ fn round(index: u32, live: f64) -> RoundRecord {
         reconnects: 0,
         connections: 10,
         latency: Latency::default(),
+        bytes_in: 75_000,
         driver_cpu_s: 0.06,
         collected: true,
         counted: true,
+        parts: Vec::new(),
         values: [(Metric::LIVE_BYTES, live)].into(),
     }
 }
@@ -147,6 +154,7 @@ pub(crate) fn leak() -> Run {
                 heap: Some(2048 << 20),
                 cgroup: None,
                 host: Some(8192 << 20),
+                ..Limits::default()
             },
             output: Output::default(),
         },
@@ -161,6 +169,7 @@ pub(crate) fn leak() -> Run {
             total_operations: 11_000,
             errors_by_kind: [].into(),
             operations_per_second: Some(612.0),
+            ..LoadInfo::default()
         }),
         plan: Plan {
             operations_per_round: 500,
