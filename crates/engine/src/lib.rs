@@ -6,6 +6,7 @@
 
 mod alone;
 mod analyze;
+mod around;
 mod check;
 mod clock;
 mod conclude;
@@ -15,6 +16,7 @@ mod environment;
 mod error;
 mod explain;
 mod file;
+mod import;
 mod judged;
 mod limits;
 mod load;
@@ -33,6 +35,7 @@ mod verb_load;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
+pub use around::Around;
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
@@ -41,7 +44,7 @@ pub use config::{
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
-pub use load::{DriverFlags, Load};
+pub use load::{DriverFlags, Load, Means};
 pub use monitor::{Monitor, Wrapper, monitor, processes_by_name, processes_by_pid, shell_status};
 /// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
 pub use plimsoll_probe::raise_descriptor_limit;
