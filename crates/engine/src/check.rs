@@ -74,6 +74,7 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
+    config.around.before()?;
     if !config.is_attached() {
         port_must_be_silent(config)?;
     }
@@ -82,7 +83,7 @@ pub fn check(
         id,
         kept,
         recorder,
-        findings,
+        mut findings,
     } = Place::open(&config.directories, started_unix_ns)?;
     for finding in &findings {
         events(Event::Found(finding.clone()));
@@ -102,6 +103,15 @@ pub fn check(
     let (finished, subject) = journey(session, config);
     let recorded = recorder.close();
     supervisor.reap();
+    if let Some(command) = &config.around.cleanup
+        && let Err(why) = crate::around::run(command)
+    {
+        findings.push(Finding::warning(
+            "cleanup",
+            format!("--cleanup `{command}` {why}"),
+            None,
+        ));
+    }
     let log_bytes = recorded.log_bytes;
     let on_inconclusive = config.check.on_inconclusive;
     let mut run = document(
@@ -142,6 +152,9 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         stop = match &config.load {
             Some(load) => {
                 driven = Journey::new(config.check.max_time);
+                for finding in &load.findings {
+                    session.found(finding.clone());
+                }
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
@@ -214,7 +227,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {
         name: load.name.clone(),
-        operation_word: "request".to_owned(),
+        operation_word: load.word().to_owned(),
         operations: (0..)
             .zip(&load.operations)
             .map(|(id, name)| plimsoll_model::OperationKind {
@@ -236,7 +249,7 @@ fn port_must_be_silent(config: &Config) -> Result<(), Error> {
     let urls = config
         .load
         .iter()
-        .map(|l| &l.url)
+        .filter_map(|l| l.url.as_ref())
         .chain(match &config.ready {
             Ready::Url(url, _) => Some(url),
             _ => None,

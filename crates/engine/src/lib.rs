@@ -6,6 +6,7 @@
 
 mod alone;
 mod analyze;
+mod around;
 mod check;
 mod clock;
 mod conclude;
@@ -16,6 +17,7 @@ mod environment;
 mod error;
 mod explain;
 mod file;
+mod import;
 mod judged;
 mod limits;
 mod load;
@@ -36,6 +38,7 @@ mod verb_load;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
+pub use around::Around;
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
@@ -45,7 +48,7 @@ pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
-pub use load::{DriverFlags, Load};
+pub use load::{DriverFlags, Load, Means};
 pub use monitor::{Monitor, Wrapper, monitor, processes_by_name, processes_by_pid, shell_status};
 /// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
 pub use plimsoll_probe::raise_descriptor_limit;

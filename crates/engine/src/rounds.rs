@@ -504,6 +504,9 @@ impl Journey {
         kind: RoundKind,
     ) -> Result<RoundStats, Stop> {
         drive.session.check_alive()?;
+        if self.totals.operations > 0 {
+            drive.between_rounds()?;
+        }
         // A URL without `{{seq}}` is not changed by distinct inputs; one with it asks for them.
         let spec = RoundSpec::new(operations, drive.load.mode());
         let cx = Cx::within(drive.session.cancel, self.patience(drive, operations));
