@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plimsoll_engine::{Explain, parse_duration, parse_explain, parse_percentage, parse_size};
+use plimsoll_engine::{
+    Explain, parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size,
+};
 
 macro_rules! exit_codes {
     () => {
@@ -50,6 +52,8 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     /// One verdict on one subject
     Check(Box<CheckArgs>),
+    /// Drive a running service, its memory alongside
+    Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
     /// Heap snapshots: taken, compared, explored; no browser needed
@@ -58,6 +62,10 @@ pub(crate) enum Verb {
     Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// What this machine and a process allow to be seen
+    Doctor(DoctorArgs),
+    /// Write out what a run recorded, for other tools
+    Export(ExportArgs),
     /// Render a run again
     Report(ReportArgs),
     /// List the runs kept here, newest first
@@ -105,49 +113,25 @@ impl Output {
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n\n",
+    "  plimsoll check --duration 60s -- ./worker\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
-    /// Operation: a request to this URL; {{seq}} counts through
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PLIMSOLL_URL",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    url: Option<String>,
-    /// Method of the request [default: GET, POST with --body]
-    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
-    method: Option<String>,
-    /// Header of the request, repeatable: 'Name: value'
-    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
-    headers: Vec<String>,
-    /// Body of the request; {{seq}} counts through
-    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
-    body: Option<String>,
-    /// Right answers, e.g. 200-299,405 [default: 200-399]
-    #[arg(long, value_name = "LIST", help_heading = "Driver")]
-    expect_status: Option<String>,
-    /// Time one request may take [default: 30s]
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
-    timeout: Option<Duration>,
-    /// Requests in flight [default: 10]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PLIMSOLL_CONCURRENCY",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    concurrency: Option<u32>,
-    /// Share of a round's requests that may fail [default: 1%]
-    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
-    max_errors: Option<f64>,
-    /// Let --url name an address that is not loopback
-    #[arg(hide_short_help = true, long, help_heading = "Driver")]
-    allow_remote: bool,
+    /// Check a process that runs already instead of a command
+    ///
+    /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
+    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
+    pid: Option<u32>,
+    /// Never signal a running process to take the probe in
+    #[arg(hide_short_help = true, long, help_heading = "Subject")]
+    no_attach: bool,
+
+    #[command(flatten)]
+    driver: DriverArgs,
+    #[command(flatten)]
+    programs: ProgramArgs,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
@@ -258,19 +242,263 @@ pub(crate) struct CheckArgs {
     command: Vec<OsString>,
 }
 
-impl CheckArgs {
-    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
-        plimsoll_engine::Flags {
-            command: std::mem::take(&mut self.command),
-            config: self.config.take(),
-            url: self.url.take(),
+/// What drives a service, the same for every verb that drives.
+#[derive(Debug, Args)]
+pub(crate) struct DriverArgs {
+    /// Operation: a request to this URL; {{seq}} counts; repeatable
+    ///
+    /// {{uuid}} and {{rand 1 100}} are filled in too. Several URLs are several kinds of operation: which of them leaks is
+    /// told. Where plimsoll.toml has steps ([[driver.step]]), their paths belong to this server.
+    #[arg(
+        short = 'u',
+        long = "url",
+        value_name = "URL",
+        env = "PLIMSOLL_URL",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    urls: Vec<String>,
+    /// Method of the request [default: GET, POST with --body]
+    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
+    method: Option<String>,
+    /// Header of the request, repeatable: 'Name: value'
+    ///
+    /// A word env:NAME in the value stands for that environment variable: --header 'Authorization: Bearer env:TOKEN'.
+    /// Headers are in no record.
+    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
+    headers: Vec<String>,
+    /// Body of the request; {{seq}} counts through
+    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
+    body: Option<String>,
+    /// Right answers, e.g. 200-299,405 [default: 200-399]
+    #[arg(long, value_name = "LIST", help_heading = "Driver")]
+    expect_status: Option<String>,
+    /// Time one request may take [default: 30s]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
+    timeout: Option<Duration>,
+    /// Requests in flight [default: 10]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_CONCURRENCY",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    concurrency: Option<u32>,
+    /// Requests a second, due at constant times [default: no pause]
+    ///
+    /// Latency counts from when a request was due, whenever it could be sent: a standstill is seen by all it delayed.
+    #[arg(long, value_name = "RATE", help_heading = "Driver")]
+    rate: Option<f64>,
+    /// Share of a round's requests that may fail [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
+    max_errors: Option<f64>,
+    /// Keep cookies and send them back, a jar for each connection
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    cookies: bool,
+    /// A new connection for every request
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    churn: bool,
+    /// Every safe GET of an OpenAPI description in JSON
+    ///
+    /// Parameters get their example values; operations without, and those that change something, are listed and not driven.
+    /// --url names the server.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    openapi: Option<PathBuf>,
+    /// Further operations of --openapi: 'POST /path'; repeatable
+    #[arg(
+        hide_short_help = true,
+        long = "openapi-operation",
+        value_name = "NAME",
+        requires = "openapi",
+        help_heading = "Driver"
+    )]
+    openapi_operations: Vec<String>,
+    /// The requests of a browser's recording (HAR) to one server
+    ///
+    /// Without static files and secrets. --url names the server they are sent to.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    har: Option<PathBuf>,
+    /// Let --url name an address that is not loopback
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    allow_remote: bool,
+}
+
+impl DriverArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            urls: std::mem::take(&mut self.urls),
             method: self.method.take(),
             headers: std::mem::take(&mut self.headers),
             body: self.body.take(),
             expect_status: self.expect_status.take(),
             timeout: self.timeout,
             concurrency: self.concurrency,
+            rate: self.rate,
             max_errors: self.max_errors,
+            openapi: self.openapi.take(),
+            openapi_operations: std::mem::take(&mut self.openapi_operations),
+            har: self.har.take(),
+            cookies: self.cookies,
+            churn: self.churn,
+            allow_remote: self.allow_remote,
+            ..plimsoll_engine::DriverFlags::default()
+        }
+    }
+}
+
+/// Programs that drive a subject in place of our client, and commands around the load.
+#[derive(Debug, Args)]
+pub(crate) struct ProgramArgs {
+    /// Worker that makes operations: reads run N, answers done N errors E
+    ///
+    /// For any protocol, queue or function. It is started once, with PLIMSOLL_SUBJECT_PID and PLIMSOLL_CONCURRENCY in its
+    /// environment, and told how many operations to do, round after round. E of the N failed.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    op_cmd: Option<String>,
+    /// Load test that is run anew each round, e.g. 'k6 run -i {n} s.js'
+    ///
+    /// {n} becomes the number of operations; else --ops-log counts them. A status other than 0 fails the round.
+    #[arg(
+        hide_short_help = true,
+        long = "driver",
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    driver_cmd: Option<String>,
+    /// Operations of --driver: its last output that matches
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "REGEX",
+        requires = "driver_cmd",
+        help_heading = "Programs"
+    )]
+    ops_log: Option<String>,
+    /// What must accept connections before, e.g. tcp:127.0.0.1:5432
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ADDRESS",
+        help_heading = "Programs"
+    )]
+    needs: Vec<String>,
+    /// Shell command before the subject starts
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    prepare: Option<String>,
+    /// Shell command between rounds, e.g. to empty a table
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    between_rounds: Option<String>,
+    /// Shell command at the end, however it went
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    cleanup: Option<String>,
+}
+
+impl ProgramArgs {
+    fn add(&mut self, flags: plimsoll_engine::DriverFlags) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            op_cmd: self.op_cmd.take(),
+            driver: self.driver_cmd.take(),
+            ops_log: self.ops_log.take(),
+            around: plimsoll_engine::Around {
+                needs: std::mem::take(&mut self.needs),
+                prepare: self.prepare.take(),
+                between_rounds: self.between_rounds.take(),
+                cleanup: self.cleanup.take(),
+            },
+            ..flags
+        }
+    }
+}
+
+/// Drives a service that runs already, and shows its memory alongside if it is on this machine.
+///
+/// Without -n and -d it goes on for 60 s. Nothing is judged: `plimsoll check` does that.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 driven as planned, 2 wrong flag or file, 4 the load failed, 130 interrupted", after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -c 10 -d 60s\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -n 10000 --json\n",
+    "  plimsoll load --rate 200 -d 10s -r 2s\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    driver: DriverArgs,
+    /// Exactly so many requests
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Length")]
+    operations: Option<u64>,
+    /// So long; bare = milliseconds [default: 60s without -n]
+    #[arg(short = 'd', long, value_name = "TIME", value_parser = parse_milliseconds, conflicts_with = "operations", help_heading = "Length")]
+    duration: Option<Duration>,
+    /// The load rises so long; bare = ms [default: 5s with -d, else 0]
+    #[arg(short = 'r', long, value_name = "TIME", value_parser = parse_milliseconds, help_heading = "Length")]
+    ramp: Option<Duration>,
+    /// Configuration [default: plimsoll.toml, if there is one]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        env = "PLIMSOLL_CONFIG",
+        hide_env = true
+    )]
+    config: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LoadArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::LoadFlags {
+        plimsoll_engine::LoadFlags {
+            driver: self.driver.flags(),
+            operations: self.operations,
+            duration: self.duration,
+            ramp: self.ramp,
+            config: self.config.take(),
+        }
+    }
+}
+
+impl CheckArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
+        plimsoll_engine::Flags {
+            command: std::mem::take(&mut self.command),
+            pid: self.pid,
+            no_attach: self.no_attach,
+            config: self.config.take(),
+            driver: self.programs.add(self.driver.flags()),
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -289,7 +517,6 @@ impl CheckArgs {
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),
-            allow_remote: self.allow_remote,
             directory: None,
         }
     }
@@ -354,7 +581,7 @@ pub(crate) struct AnalyzeArgs {
 
 /// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
 ///
-/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// Reads only: a process it did not start is neither signalled nor changed, unless --attach is given. Lines go to standard error, one per interval.
 /// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
 /// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
 #[derive(Debug, Args)]
@@ -373,6 +600,12 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Put the probe into the running Node processes
+    ///
+    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
+    /// was done is printed.
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]
     #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
     pub(crate) interval: Duration,
@@ -449,6 +682,51 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Says what can be observed here, and what to do about what cannot.
+///
+/// Tries instead of guessing: it loads the probe into a Node process of its own and measures the noise there, or on the
+/// process that is named. Exits with 0 if measuring is possible, even if some of it is limited, and with 1 if not.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit_codes!())]
+pub(crate) struct DoctorArgs {
+    /// A running process to be asked about as well
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Writes the log of a run as a table or as lines of JSON: every reading at its real time.
+///
+/// A run that was killed has no report, but its log can be written out all the same. Tables hold readings only; lines of
+/// JSON also hold what happened: processes, collections, rounds, gaps, jumps of the clock.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll export last --metric rss_anon > anon.csv\n",
+    "  plimsoll export last --format jsonl | grep '\"record\":\"gap\"'\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct ExportArgs {
+    /// The run: an id or its beginning, `last`, or a path
+    #[arg(default_value = "last")]
+    pub(crate) run: String,
+    /// csv (a table) or jsonl (lines of JSON)
+    #[arg(long, value_enum, default_value_t = Table::Csv, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) format: Table,
+    /// Only this metric; repeatable [default: all]
+    #[arg(long = "metric", value_name = "NAME")]
+    pub(crate) metrics: Vec<String>,
+}
+
+/// How a log is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    Csv,
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

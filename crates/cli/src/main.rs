@@ -11,12 +11,15 @@ use std::process::ExitCode as ProcessExit;
 
 use anyhow::Context;
 use clap::Parser;
-use plimsoll_engine::{Config, Error, Supervisor};
-use plimsoll_model::{Cancel, Event, ExitCode, Run};
+use plimsoll_engine::{Config, Error, LoadRun, Supervisor};
+use plimsoll_model::{Cancel, Event, ExitCode, Health, Run};
 use plimsoll_report::Style;
-use plimsoll_store::Store;
+use plimsoll_store::{ExportFormat, Store};
 
-use crate::args::{CheckArgs, Cli, Color, Format, HistoryArgs, ReportArgs, Verb, Verdictless};
+use crate::args::{
+    CheckArgs, Cli, Color, DoctorArgs, ExportArgs, Format, HistoryArgs, LoadArgs, ReportArgs,
+    Table, Verb, Verdictless,
+};
 use crate::progress::Progress;
 
 fn main() -> ProcessExit {
@@ -37,9 +40,12 @@ fn dispatch(cli: Cli) -> u8 {
     let quiet = cli.quiet;
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
+        Verb::Load(args) => load(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Snapshot(args) => snapshot::snapshot(&args, color),
         Verb::Explain(args) => snapshot::explain(&args),
+        Verb::Doctor(args) => doctor(&args, color),
+        Verb::Export(args) => export(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
         // Alone repeats the status of another program.
@@ -95,11 +101,81 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     Ok(exit_code(run.exit_code))
 }
 
+fn load(mut args: LoadArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let run = LoadRun::resolve(args.flags(), &here)?;
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    // Each virtual user is a descriptor.
+    let _ = plimsoll_engine::raise_descriptor_limit();
+    let mut progress = Progress::new(quiet);
+    let run = plimsoll_engine::load(&run, &mut |event| progress.tell(&event), &cancel)?;
+    progress.clear();
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    print(&render(&run, format, color))?;
+    Ok(exit_code(run.exit_code))
+}
+
 fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {
     let run = store()?.load(&args.run).map_err(Error::from)?;
     print(&render(&run, args.output.format(), color))?;
     // Rendering is not judging: a run that can be shown is a success, whatever it says.
     Ok(ExitCode::Holds)
+}
+
+fn doctor(args: &DoctorArgs, color: Color) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let named = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    let directories = plimsoll_engine::directories(named, &here);
+    let diagnosis = plimsoll_engine::doctor(args.pid, &directories, &cancel)?;
+    print(&if args.json {
+        plimsoll_report::doctor_json(&diagnosis)
+    } else {
+        plimsoll_report::doctor_text(&diagnosis, style(color))
+    })?;
+    Ok(match diagnosis.health() {
+        Health::Missing => ExitCode::Broken,
+        _ => ExitCode::Holds,
+    })
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let log = store()?
+        .find(&args.run)
+        .map_err(Error::from)?
+        .join(plimsoll_store::LOG_NAME);
+    let format = match args.format {
+        Table::Csv => ExportFormat::Csv,
+        Table::Jsonl => ExportFormat::JsonLines,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match plimsoll_store::export(&log, format, &args.metrics, &mut out) {
+        Ok(exported) => {
+            if exported.torn_bytes > 0 {
+                complain(
+                    &format!(
+                        "the last {} bytes of the log are torn and left out; all before them is there",
+                        exported.torn_bytes
+                    ),
+                    None,
+                );
+            }
+            Ok(ExitCode::Holds)
+        }
+        // A reader that has left (`| head`) is no error.
+        Err(plimsoll_store::Error::Io {
+            what: "write",
+            source,
+            ..
+        }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::Holds),
+        Err(error) => Err(Error::from(error).into()),
+    }
 }
 
 fn history(args: &HistoryArgs, color: Color) -> anyhow::Result<ExitCode> {

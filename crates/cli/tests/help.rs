@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 7] = [
-    "check", "analyze", "monitor", "snapshot", "explain", "report", "history",
+const VERBS: [&str; 9] = [
+    "check", "load", "analyze", "monitor", "export", "snapshot", "explain", "report", "history",
 ];
 
 /// Questions of `snapshot` have flags of their own.

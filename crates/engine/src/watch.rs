@@ -1,15 +1,18 @@
-//! The level-0 sampler on its own thread: ten readings a second of every process it is told to watch, straight into the
-//! recorder. It never waits for a runtime, and a late tick is recorded at the time it really happened.
+//! The level-0 sampler on its own thread: ten readings a second of every process it is told to watch, more for a moment
+//! after a mark, straight into the recorder. It never waits for a runtime, and a late tick is recorded at the time it really happened.
 
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use plimsoll_model::{Metric, Ns, Sample, SourceId};
-use plimsoll_probe::{Process, ProcessSampler, Sampler};
-use plimsoll_store::RecorderHandle;
+use plimsoll_probe::{ClockWatch, Process, ProcessSampler, Sampler};
+use plimsoll_store::{Record, RecorderHandle};
 
-/// Readings per second and process.
+use crate::clock::gaps;
+use crate::pace::{Due, Pace};
+
+/// Time between regular readings.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Readings the engine has not looked at yet; beyond that the oldest interest is dropped, the log keeps all.
@@ -17,6 +20,7 @@ const TAP_CAPACITY: usize = 8192;
 
 enum Command {
     Watch(SourceId, Process),
+    Mark,
     Stop,
 }
 
@@ -48,6 +52,12 @@ impl Watch {
         let _ = self.commands.send(Command::Watch(source, process));
     }
 
+    /// Something happened that is worth a closer look: for a moment readings are taken more often. The log has them; what is
+    /// judged is not read at a pace of its own making.
+    pub(crate) fn mark(&self) {
+        let _ = self.commands.send(Command::Mark);
+    }
+
     /// Readings of resident anonymous memory since the last call.
     pub(crate) fn resident(&self) -> impl Iterator<Item = Sample> + '_ {
         self.resident.try_iter()
@@ -70,27 +80,40 @@ fn run(
     tap: &Sender<Sample>,
 ) {
     let mut sampler = ProcessSampler::new();
-    let mut next = Instant::now();
+    let mut clock = ClockWatch::start();
+    let mut pace = Pace::every(PERIOD, Instant::now());
+    let mut looked = Instant::now();
     loop {
+        let (next, due) = pace.next();
         match commands.recv_deadline(next) {
             Ok(Command::Watch(source, process)) => {
                 sampler.watch(source, process);
+                continue;
+            }
+            Ok(Command::Mark) => {
+                pace.mark(Instant::now());
                 continue;
             }
             Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = Instant::now();
-        sampler.tick(
-            Ns::from_duration(now.duration_since(epoch)),
-            &mut |sample| {
-                if sample.metric == Metric::RSS_ANON {
-                    let _ = tap.try_send(sample.clone());
-                }
-                recorder.sample(sample);
-            },
-        );
-        // A tick that was missed is missed: catching up would only bunch readings.
-        next = (next + PERIOD).max(now);
+        let at = Ns::from_duration(now.duration_since(epoch));
+        let change = clock.look(next.saturating_duration_since(looked));
+        looked = now;
+        if let Some(unix_ns) = change.unix_ns {
+            recorder.record(Record::Clock { at, unix_ns });
+        }
+        for gap in gaps(&change) {
+            let (what, why) = (gap.what, gap.why);
+            recorder.record(Record::Gap { at, what, why });
+        }
+        sampler.tick(at, &mut |sample| {
+            if due == Due::Regular && sample.metric == Metric::RSS_ANON {
+                let _ = tap.try_send(sample.clone());
+            }
+            recorder.sample(sample);
+        });
+        pace.taken(due, Instant::now(), now.elapsed());
     }
 }

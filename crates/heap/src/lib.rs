@@ -23,7 +23,9 @@
 mod attachment;
 mod bits;
 mod classes;
+pub mod collections;
 mod columns;
+pub mod contexts;
 pub mod culprit;
 mod diff;
 mod distances;
@@ -44,7 +46,9 @@ mod sizes;
 mod snapshot;
 mod source;
 pub mod source_map;
+mod statistics;
 mod strings;
+pub mod text;
 mod window;
 
 pub use classes::{Class, Classes};
@@ -57,4 +61,5 @@ pub use meta::{EdgeKind, NodeKind};
 pub use redact::{Redacted, redact};
 pub use shapes::Shapes;
 pub use snapshot::{Edge, Frame, Node, Parser, Place, Snapshot};
+pub use statistics::Statistics;
 pub use window::{Tally, Window, WindowParser};

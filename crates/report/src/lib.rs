@@ -13,8 +13,10 @@ use plimsoll_model::Run;
 
 mod advice;
 mod analysis;
+mod doctor;
 mod history;
 mod junit;
+mod load;
 mod monitor;
 mod page;
 mod plot;
@@ -25,6 +27,7 @@ mod text;
 mod words;
 
 pub use analysis::{analyze_text, answer_json, verdict_json};
+pub use doctor::{doctor_json, doctor_text};
 pub use history::{history_json, history_text};
 pub use junit::junit;
 pub use monitor::{Columns, reading_text};

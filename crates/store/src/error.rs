@@ -89,6 +89,14 @@ pub enum Error {
         /// What to do about it.
         hint: Option<&'static str>,
     },
+    /// A metric that the log has no reading of.
+    #[error("there is no metric `{name}` in this log; it has {}", if .known.is_empty() { "none".to_owned() } else { .known.join(", ") })]
+    NoMetric {
+        /// The name asked for.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
     /// Not a log.
     #[error("{} is not a plimsoll log: {message}", .path.display())]
     NotALog {

@@ -299,7 +299,7 @@ impl Judged<'_> {
             .map(|((container, _), held)| (*container, *held))
             .filter(|(_, held)| held.total_count() as f64 >= SAME_LEAK * gain.total_count() as f64)
             .collect();
-        found.sort_unstable_by_key(|(container, held)| {
+        found.sort_by_cached_key(|(container, held)| {
             (
                 holder::rank(self.heap, *container),
                 Reverse(held.total_count()),
