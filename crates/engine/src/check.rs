@@ -325,21 +325,8 @@ fn document(
     let who = (&ended.info, ended.sources.as_slice());
     let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
-    if leaks && probe_on && culprits.is_empty() {
-        findings.push(Finding::info(
-            "unexplained",
-            "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it",
-        ));
-    }
-    let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
-    if leaks && explained > 0.0 && explained < EXPLAINED {
-        findings.push(Finding::info(
-            "unexplained",
-            format!(
-                "{} of the growth is held by nobody who grows alike in both windows",
-                units::percent(1.0 - explained)
-            ),
-        ));
+    if leaks {
+        findings.extend(unexplained(&culprits, probe_on));
     }
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
@@ -398,6 +385,23 @@ fn document(
     };
     run.exit_code = exit_code(&run, on_inconclusive).code();
     run
+}
+
+/// What no culprit explains of a leak, if that is much.
+fn unexplained(culprits: &[plimsoll_model::Culprit], probe_on: bool) -> Option<Finding> {
+    let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
+    let what = if culprits.is_empty() && probe_on {
+        "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it"
+            .to_owned()
+    } else if explained > 0.0 && explained < EXPLAINED {
+        format!(
+            "{} of the growth is held by nobody who grows alike in both windows",
+            units::percent(1.0 - explained)
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::info("unexplained", what))
 }
 
 /// The verdict of the run: no leak only where the whole plan was carried out on everything that does the work.
