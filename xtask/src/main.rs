@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `figures` and `culprits`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -78,8 +78,8 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
-        "culprits" => culprits::run(rest),
         "bench" => bench(rest),
+        "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");

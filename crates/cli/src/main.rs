@@ -42,10 +42,10 @@ fn dispatch(cli: Cli) -> u8 {
         Verb::Check(args) => check(*args, color, quiet),
         Verb::Load(args) => load(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
-        Verb::Snapshot(args) => snapshot::snapshot(&args, color),
-        Verb::Explain(args) => snapshot::explain(&args),
         Verb::Doctor(args) => doctor(&args, color),
         Verb::Export(args) => export(&args),
+        Verb::Snapshot(args) => snapshot::snapshot(&args, color),
+        Verb::Explain(args) => snapshot::explain(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
         // Alone repeats the status of another program.

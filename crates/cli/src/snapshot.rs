@@ -417,17 +417,19 @@ pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 
 fn list() -> String {
     let widest = PATTERNS.iter().map(|p| p.slug().len()).max().unwrap_or(0);
-    PATTERNS
+    let lines = PATTERNS
         .iter()
-        .map(|p| format!("{:<widest$}  {}\n", p.slug(), p.advice))
-        .collect()
+        .map(|p| format!("{:<widest$}  {}", p.slug(), p.advice));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn page(pattern: &Pattern) -> String {
-    let indented =
-        |code: &str| -> String { code.lines().map(|line| format!("    {line}\n")).collect() };
+    let indented = |code: &str| {
+        let lines = code.lines().map(|line| format!("    {line}"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
     format!(
-        "{}\n\n{}\n\nDo: {}.\n\nBAD\n{}\nGOOD\n{}",
+        "{}\n\n{}\n\nDo: {}.\n\nBAD\n{}\n\nGOOD\n{}\n",
         pattern.name,
         pattern.what,
         pattern.advice,

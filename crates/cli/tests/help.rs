@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 9] = [
-    "check", "load", "analyze", "monitor", "export", "snapshot", "explain", "report", "history",
+const VERBS: [&str; 10] = [
+    "check", "load", "analyze", "snapshot", "explain", "monitor", "doctor", "export", "report",
+    "history",
 ];
 
 /// Questions of `snapshot` have flags of their own.

@@ -196,7 +196,7 @@ fn a_copy_hides_what_strings_say(place: &Place, c: &str, parcel: &Value) {
     let copy = place.directory.path().join("shared.heapsnapshot");
     let copy = copy.to_str().expect("readable");
     let secret = json(
-        &place,
+        place,
         &["snapshot", "query", c, "--text", "hunter2", "--json"],
     );
     assert!(secret["facts"]["found"].as_u64().expect("a count") > 0);
@@ -206,10 +206,7 @@ fn a_copy_hides_what_strings_say(place: &Place, c: &str, parcel: &Value) {
     place
         .run(&["snapshot", "query", copy, "--text", "hunter2"])
         .expect_code(2);
-    let copied = json(
-        &place,
-        &["snapshot", "summary", copy, "--json", "-n", "500"],
-    );
+    let copied = json(place, &["snapshot", "summary", copy, "--json", "-n", "500"]);
     assert_eq!(parcels(&copied["rows"])["retained"], parcel["retained"]);
     place
         .run(&["snapshot", "anonymize", c, "-o", copy])

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
+    Artefact, Cancel, Culprit, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer,
+    Outcome, Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
     SubjectInfo, Unit, Verdict, units,
 };
 use plimsoll_probe::Subject;
@@ -139,7 +139,7 @@ struct Finished {
     rounds: Vec<plimsoll_model::RoundRecord>,
     plan: Plan,
     load: Option<LoadInfo>,
-    culprits: Vec<plimsoll_model::Culprit>,
+    culprits: Vec<Culprit>,
     driver_cpu: Duration,
     probe_on: bool,
     runtime: Option<String>,
@@ -325,9 +325,7 @@ fn document(
     let who = (&ended.info, ended.sources.as_slice());
     let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
-    if leaks {
-        findings.extend(unexplained(&culprits, probe_on));
-    }
+    findings.extend(unexplained(&culprits, probe_on).filter(|_| leaks));
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
     let status = match stop {
@@ -387,12 +385,11 @@ fn document(
     run
 }
 
-/// What no culprit explains of a leak, if that is much.
-fn unexplained(culprits: &[plimsoll_model::Culprit], probe_on: bool) -> Option<Finding> {
+/// What nobody explains is said.
+fn unexplained(culprits: &[Culprit], probe_on: bool) -> Option<Finding> {
     let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
     let what = if culprits.is_empty() && probe_on {
-        "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it"
-            .to_owned()
+        "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it".to_owned()
     } else if explained > 0.0 && explained < EXPLAINED {
         format!(
             "{} of the growth is held by nobody who grows alike in both windows",
