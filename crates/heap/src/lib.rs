@@ -47,6 +47,7 @@ mod source;
 pub mod source_map;
 mod statistics;
 mod strings;
+mod survivors;
 pub mod text;
 mod window;
 
@@ -60,4 +61,5 @@ pub use meta::{EdgeKind, NodeKind};
 pub use shapes::Shapes;
 pub use snapshot::{Edge, Frame, Node, Parser, Place, Snapshot};
 pub use statistics::Statistics;
+pub use survivors::{Survivors, survivors};
 pub use window::{Tally, Window, WindowParser};
