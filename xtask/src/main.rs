@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist`, `figures` and `wrappers`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -18,13 +18,14 @@ mod tally;
 mod test;
 mod tidy;
 mod workspace;
+mod wrappers;
 
 use std::process::ExitCode;
 
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 4] = [
+const CHORES: [(&str, &str); 5] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -40,6 +41,10 @@ const CHORES: [(&str, &str); 4] = [
     (
         "figures",
         "what the changelog quotes, measured here; takes most of an hour",
+    ),
+    (
+        "wrappers",
+        "tests behind package managers, loaders and other runtimes, which it installs from npm",
     ),
 ];
 
@@ -64,6 +69,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "tidy" => tidy::run(),
         "dist" => dist::run(),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
+        "wrappers" => wrappers::run(),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {
