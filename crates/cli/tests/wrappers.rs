@@ -31,6 +31,11 @@ impl Package {
             "server.ts",
             &format!("const word: string = 'typed';\nvoid word;\n{server}"),
         );
+        // ts-node is older than the defaults of its compiler.
+        package.write(
+            "tsconfig.json",
+            r#"{ "compilerOptions": { "module": "commonjs", "moduleResolution": "node" } }"#,
+        );
         package.write(
             "package.json",
             r#"{ "name": "service", "private": true, "scripts": { "start": "node server.js" } }"#,
