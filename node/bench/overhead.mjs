@@ -10,6 +10,7 @@ import { withHub } from '../test/hub.mjs';
 
 const SLICES = Number(process.argv[2] ?? 30);
 const SLICE_MS = 1000;
+const BATCHES = 5;
 const CONNECTIONS = 8;
 const TICK_MS = 10;
 
@@ -81,12 +82,13 @@ function shuffled(list) {
   return all;
 }
 
-for (const [name, server] of Object.entries(SERVERS)) {
+/** One batch of slices on fresh processes: two that are alike differ by more than their slices do. */
+async function batch(server, ratios) {
   await withHub(async (hub) => {
     const file = join(hub.root, 'server.js');
     writeFileSync(file, source(server));
     const subjects = { base: await start(file, {}) };
-    for (const [variant, config] of Object.entries(VARIANTS)) {
+    for (const [variant, config] of shuffled(Object.entries(VARIANTS))) {
       subjects[variant] = await start(file, config ? { NODE_OPTIONS: hub.nodeOptions } : {});
       if (config) (await hub.greeted()).send({ type: 'config', ...config });
     }
@@ -96,17 +98,21 @@ for (const [name, server] of Object.entries(SERVERS)) {
       return (cpu(child.pid) - before) / done;
     };
     for (const subject of Object.values(subjects)) await slice(subject);
-    const ratios = Object.fromEntries(Object.keys(VARIANTS).map((variant) => [variant, []]));
-    for (let i = 0; i < SLICES; i++) {
+    for (let i = 0; i < SLICES / BATCHES; i++) {
       const cost = {};
       for (const variant of shuffled(Object.keys(subjects))) cost[variant] = await slice(subjects[variant]);
       for (const variant of Object.keys(ratios)) ratios[variant].push(cost[variant] / cost.base);
     }
-    for (const [variant, list] of Object.entries(ratios)) {
-      const [low, high] = interval(list);
-      console.log(`${name}, ${variant}: ${median(list).toFixed(3)} (95 % of the median ${low.toFixed(3)} … ${high.toFixed(3)}; ${list.length} pairs)`);
-    }
     for (const { child } of Object.values(subjects)) child.kill('SIGKILL');
   });
+}
+
+for (const [name, server] of Object.entries(SERVERS)) {
+  const ratios = Object.fromEntries(Object.keys(VARIANTS).map((variant) => [variant, []]));
+  for (let i = 0; i < BATCHES; i++) await batch(server, ratios);
+  for (const [variant, list] of Object.entries(ratios)) {
+    const [low, high] = interval(list);
+    console.log(`${name}, ${variant}: ${median(list).toFixed(3)} (95 % of the median ${low.toFixed(3)} … ${high.toFixed(3)}; ${list.length} pairs)`);
+  }
 }
 process.exit(0);
