@@ -214,7 +214,7 @@ def test_uncaptured_output_is_not_multiplied(session):
 FAULTS = {
     "environment": "import os\ndef test_it(): os.environ['A'] = os.environ.get('A', '') [:5] + 'x'",
     "forks": "import os\ndef test_it():\n    pid = os.fork()\n    if not pid: os._exit(0)\n    os.waitpid(pid, 0)",
-    "allocates": "def test_it(): bytearray(2_000_000_000)",
+    "allocates": "def test_it(): bytearray(400_000_000)",
     "opens 10,000 files": "import contextlib\ndef test_it():\n    with contextlib.ExitStack() as s:\n"
     "        for _ in range(10000): s.enter_context(open('/dev/null'))",
     "background threads": "import threading, pytest\n@pytest.fixture(scope='module', autouse=True)\ndef busy():\n"

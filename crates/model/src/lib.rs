@@ -6,6 +6,7 @@
 
 mod cancel;
 mod culprit;
+mod diagnosis;
 mod event;
 mod evidence;
 mod exit;
@@ -16,12 +17,14 @@ mod reading;
 mod recorded;
 mod rule;
 mod run;
+mod sheet;
 mod summary;
 pub mod units;
 mod verdict;
 
 pub use cancel::{Cancel, Cx};
 pub use culprit::{Culprit, Finding, Severity, Share};
+pub use diagnosis::{Answer, DIAGNOSIS_SCHEMA, Diagnosis, Health};
 pub use event::{Event, Phase};
 pub use evidence::{
     Capabilities, Census, CensusRow, Collected, Evidence, EvidenceRequest, Facts, Gap, Mark,
@@ -41,6 +44,7 @@ pub use run::{
     OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
     SCHEMA, SeriesRecord, SubjectInfo,
 };
+pub use sheet::{Cell, Sheet};
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{

@@ -24,6 +24,7 @@ WIDTH = len(NAMES)
 
 _STATISTICS_BYTES = 64 * 1024
 _MARK = b"bytes in allocated blocks"
+_RESERVED = b"bytes/arena"
 
 
 class _Mallinfo2(ctypes.Structure):
@@ -88,8 +89,15 @@ class PythonHeap:
         self._rewind(self._stream)
         self._print(self._stream)
         self._flush(self._stream)
+        return self._figure(_MARK)
+
+    def total(self) -> Optional[int]:
+        """Bytes that the allocator had reserved at the last reading."""
+        return self._figure(_RESERVED) if self._stream else None
+
+    def _figure(self, mark: bytes) -> Optional[int]:
         text = self._buffer.raw
-        at = text.find(_MARK)
+        at = text.find(mark)
         if at < 0:
             return None
         start = text.find(b"=", at) + 1
@@ -106,6 +114,7 @@ class NativeHeap:
         self.gap: Optional[str] = None
         self.source = ""
         self._read: Optional[Callable[[], int]] = None
+        self._info: Any = None
         libc = ctypes.CDLL(None)
         if _symbol(libc, "mallctl") is not None:
             self.source, self._read = "jemalloc", self._jemalloc(libc)
@@ -119,11 +128,11 @@ class NativeHeap:
         if self._read is None:
             self.gap = "native not counted: this C library tells nothing about its heap (no mallinfo2)"
 
-    @staticmethod
-    def _glibc(libc: Any) -> Callable[[], int]:
+    def _glibc(self, libc: Any) -> Callable[[], int]:
         call = libc.mallinfo2
         call.restype = _Mallinfo2
         call.argtypes = []
+        self._info = call
 
         def read() -> int:
             info = call()
@@ -170,6 +179,10 @@ class NativeHeap:
     def read(self) -> Optional[int]:
         """Bytes in use; None where nobody tells."""
         return self._read() if self._read is not None else None
+
+    def free(self) -> Optional[int]:
+        """Bytes that the allocator keeps for later; None where nobody tells."""
+        return int(self._info().fordblks) if self._info is not None else None
 
 
 def _descriptor_reader() -> Optional[Callable[[], int]]:

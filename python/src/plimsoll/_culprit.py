@@ -23,6 +23,7 @@ from ._holders import (
     Searcher,
     entries,
     grown,
+    is_cache,
     is_user_file,
     kind_name,
     kind_of_entries,
@@ -164,6 +165,9 @@ class _Holders:
         ranked: List[Tuple[bool, int, Path, Any]] = []
         for gained, thing in candidates[: 3 * _CANDIDATES]:
             path = searcher.path(thing)
+            if path is not None and path.root.startswith("lru_cache") and not is_cache(thing):
+                # The dictionary inside a cache; the cache itself is a candidate too, and knows its limit.
+                continue
             if path is not None and not str(path).startswith(("plimsoll.", "_pytest.", "pluggy.")):
                 ranked.append((path.is_user, gained, path, thing))
         # The user's own first; among those the ones that gain whole entries per operation, then the most.

@@ -24,7 +24,7 @@ _CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, io.StringIO,
 #: Containers of bytes and characters.
 _BUFFERS: Tuple[type, ...] = (bytearray, io.StringIO, io.BytesIO)
 _LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
-_OWN = "plimsoll"
+_OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
 _WIDTH = 24
 #: Levels to go on looking for the user's own root once another was found.
@@ -59,6 +59,11 @@ def entries(thing: Any) -> int:
     if isinstance(thing, (io.StringIO, io.BytesIO)):
         return thing.tell()
     return len(thing)
+
+
+def is_cache(thing: Any) -> bool:
+    """Whether it is what `functools.lru_cache` makes."""
+    return type(thing) is _LRU
 
 
 def containers() -> Iterator[Any]:

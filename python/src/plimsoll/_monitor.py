@@ -1,7 +1,7 @@
 """Budgets per session and for the process, with alerts: `MemoryMonitor(per_session=…, total_system=…)`.
 
 The same monitor as in the npm package. A session's bytes are what the program reports for it; they are never the
-process's heap divided by the number of sessions. The process is read at each tick, by a thread that starts with `start`.
+process's heap divided by the number of sessions. The process is read at each tick, by a thread that `start` starts.
 """
 
 from __future__ import annotations
