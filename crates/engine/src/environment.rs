@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use plimsoll_probe::Hub;
+
+const NODE_OPTIONS: &str = "NODE_OPTIONS";
+const BUN_OPTIONS: &str = "BUN_OPTIONS";
 
 /// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
 /// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
@@ -13,7 +17,6 @@ pub(crate) fn environment(
     env: &[(String, String)],
     hub: &Hub,
 ) -> (Vec<(OsString, OsString)>, Option<&'static str>) {
-    const NODE_OPTIONS: &str = "NODE_OPTIONS";
     let given = env
         .iter()
         .find(|(name, _)| name == NODE_OPTIONS)
@@ -46,5 +49,25 @@ pub(crate) fn environment(
         OsString::from(NODE_OPTIONS),
         hub.node_options(existing.as_deref()),
     ));
+    let position = env.iter().position(|(name, _)| name == BUN_OPTIONS);
+    let given = position.map(|at| env.remove(at).1);
+    let existing = given.or_else(|| std::env::var_os(BUN_OPTIONS));
+    env.push((
+        OsString::from(BUN_OPTIONS),
+        hub.bun_options(existing.as_deref()),
+    ));
     (env, None)
+}
+
+/// The command with the probe's carrier where only a flag can name it: Deno reads no variable that would.
+pub(crate) fn command(given: &[OsString], hub: &Hub) -> Vec<OsString> {
+    const RUNS: [&str; 3] = ["run", "serve", "test"];
+    let mut command = given.to_vec();
+    let program = given.first().map(Path::new).and_then(Path::file_name);
+    let verb = given.get(1).and_then(|word| word.to_str());
+    if program == Some(OsStr::new("deno")) && verb.is_some_and(|verb| RUNS.contains(&verb)) {
+        let carrier = hub.carrier().as_os_str().to_owned();
+        command.splice(2..2, [OsString::from("--require"), carrier]);
+    }
+    command
 }

@@ -168,6 +168,11 @@ impl Process {
         name.starts_with("node") || name == "electron"
     }
 
+    /// Whether its executable is a runtime that loads our probe when it starts, by its name.
+    pub fn may_carry_probe(&self) -> bool {
+        self.is_node() || matches!(self.name().as_str(), "deno" | "bun" | "bun.exe")
+    }
+
     /// The user it acts as; `None` if it has ended.
     pub fn owner(&self) -> Option<u32> {
         procfs::effective_user(&self.read(c"status")?)

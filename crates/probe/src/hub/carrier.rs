@@ -106,10 +106,10 @@ fn random_hex<const BYTES: usize>() -> io::Result<String> {
     }))
 }
 
-/// `--require CARRIER` before what is there. Quoted only where the path needs it: old versions take quotes literally.
-pub(crate) fn node_options(carrier: &Path, existing: Option<&OsStr>) -> OsString {
+/// `FLAG CARRIER` before what is there. Quoted only where the path needs it: old versions take quotes literally.
+pub(crate) fn options(flag: &str, carrier: &Path, existing: Option<&OsStr>) -> OsString {
     let path = carrier.as_os_str().as_bytes();
-    let mut options = OsString::from("--require ");
+    let mut options = OsString::from(format!("{flag} "));
     if path.iter().any(|c| matches!(c, b' ' | b'"' | b'\\')) {
         let mut quoted = vec![b'"'];
         for &c in path {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn options_are_merged_and_quoted_where_needed() {
         let merged = |path: &str, existing: Option<&str>| {
-            node_options(Path::new(path), existing.map(OsStr::new))
+            options("--require", Path::new(path), existing.map(OsStr::new))
                 .into_string()
                 .unwrap()
         };
