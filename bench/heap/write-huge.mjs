@@ -4,8 +4,8 @@ import fs from 'node:fs';
 
 const [file, gigabytes] = process.argv.slice(2);
 if (!gigabytes) throw new Error('usage: node write-huge.mjs FILE GIGABYTES');
-// Counted: about 88 bytes of text per node, edges and strings included.
-const count = Math.round((Number(gigabytes) * 1e9) / 88);
+// Counted: about 71 bytes of text per node, edges and strings included.
+const count = Math.round((Number(gigabytes) * 1e9) / 71);
 const edgesPerNode = 3;
 const strings = Math.ceil(count / 10) + 100;
 const out = fs.openSync(file, 'w');

@@ -23,6 +23,35 @@ pub struct Windows<'a> {
     pub operations: &'a [u64],
 }
 
+impl Windows<'_> {
+    /// Refuses windows that do not match their operations or are of another process.
+    pub(crate) fn check(&self, snapshot: &Snapshot) -> Result<()> {
+        let count = self.earlier.len();
+        if count == 0 || count != self.operations.len() || count > MOST_WINDOWS {
+            return Err(Error::Unrelated {
+                what: format!(
+                    "{count} earlier snapshots need {count} counts of operations, not {}; at most {MOST_WINDOWS}",
+                    self.operations.len()
+                ),
+            });
+        }
+        for (index, window) in self.earlier.iter().enumerate() {
+            window
+                .sample
+                .check(snapshot, &format!("snapshot {}", index + 1))?;
+        }
+        Ok(())
+    }
+
+    /// The first snapshot that knew an object, counted from 0; the number of earlier ones if only the last does.
+    pub(crate) fn first_seen(&self, id: u32) -> usize {
+        self.earlier
+            .iter()
+            .position(|window| window.contains(id))
+            .unwrap_or(self.earlier.len())
+    }
+}
+
 /// Most windows told apart.
 pub(crate) const MOST_WINDOWS: usize = 8;
 /// A count per window with operations.
@@ -97,23 +126,7 @@ impl Growth {
     /// Sorts the objects of `heap` by age.
     pub(crate) fn of(heap: &Heap, windows: &Windows<'_>) -> Result<Self> {
         let snapshot = &heap.snapshot;
-        if windows.earlier.is_empty()
-            || windows.earlier.len() != windows.operations.len()
-            || windows.earlier.len() > MOST_WINDOWS
-        {
-            return Err(Error::Unrelated {
-                what: format!(
-                    "{} earlier snapshots need {0} counts of operations, not {}; at most {MOST_WINDOWS}",
-                    windows.earlier.len(),
-                    windows.operations.len()
-                ),
-            });
-        }
-        for (index, window) in windows.earlier.iter().enumerate() {
-            window
-                .sample
-                .check(snapshot, &format!("snapshot {}", index + 1))?;
-        }
+        windows.check(snapshot)?;
         // Windows without operations have no number of their own.
         let mut numbers = Vec::new();
         let mut operations = Vec::new();
@@ -127,18 +140,12 @@ impl Growth {
         }
         let mut survivors = Tally::default();
         let age: Vec<u8> = (0..snapshot.node_count())
-            .map(|node| {
-                let id = snapshot.nodes.ids[node as usize];
-                let first = windows
-                    .earlier
-                    .iter()
-                    .position(|window| window.contains(id));
-                match first {
-                    Some(0) => OLD,
-                    Some(window) => numbers[window - 1],
-                    None => numbers[numbers.len() - 1],
-                }
-            })
+            .map(
+                |node| match windows.first_seen(snapshot.nodes.ids[node as usize]) {
+                    0 => OLD,
+                    window => numbers[window - 1],
+                },
+            )
             .collect();
         let mut growth = Self {
             owner: vec![snapshot.meta.root; age.len()],

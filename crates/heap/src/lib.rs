@@ -48,6 +48,7 @@ mod source;
 pub mod source_map;
 mod statistics;
 mod strings;
+mod survivors;
 pub mod text;
 mod window;
 
@@ -62,4 +63,5 @@ pub use redact::{Redacted, redact};
 pub use shapes::Shapes;
 pub use snapshot::{Edge, Frame, Node, Parser, Place, Snapshot};
 pub use statistics::Statistics;
+pub use survivors::{Survivors, survivors};
 pub use window::{Tally, Window, WindowParser};

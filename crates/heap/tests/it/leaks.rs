@@ -50,7 +50,17 @@ fn rank(program: &str) -> Option<Ranking> {
         earlier: &earlier,
         operations: &[OPERATIONS, 2 * OPERATIONS, 0],
     };
-    Some(culprit::rank(&heap, &Classes::of(&heap), &windows).unwrap())
+    let classes = Classes::of(&heap);
+    if program == "map" {
+        // Generations: one object per operation came in both windows, none while it rested.
+        let rows = plimsoll_heap::survivors(&heap, &classes, &windows).unwrap();
+        let row = rows.iter().find(|row| row.name == "Session").unwrap();
+        assert_eq!(row.old.count, OPERATIONS);
+        assert_eq!(row.new_objects().count, 3 * OPERATIONS);
+        assert_eq!(row.counts_per_op(&windows), [1.0, 1.0]);
+        assert_eq!(row.since[2].count, 0);
+    }
+    Some(culprit::rank(&heap, &classes, &windows).unwrap())
 }
 
 /// Pattern, kind, holder and the line of programs.cjs, as one text.
