@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -10,8 +10,11 @@
     reason = "a chore talks to whoever started it"
 )]
 
+mod culprits;
 mod dist;
 mod figures;
+mod fuzz;
+mod python;
 mod runner;
 mod tally;
 mod test;
@@ -23,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 4] = [
+const CHORES: [(&str, &str); 7] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -33,12 +36,24 @@ const CHORES: [(&str, &str); 4] = [
         "what no other tool checks: dependency arrows, STYLE's rules, names of examples",
     ),
     (
+        "fuzz",
+        "the fuzz targets, a minute each; `cargo xtask fuzz TARGET... --seconds N`",
+    ),
+    (
         "dist",
         "a stripped binary with its licences in `dist/`, and proof that it starts",
     ),
     (
+        "bench",
+        "what observing costs: `cargo xtask bench sampler`, `cargo xtask bench recorder LOG`",
+    ),
+    (
         "figures",
         "what the changelog quotes, measured here; takes most of an hour",
+    ),
+    (
+        "culprits",
+        "whether the culprit of every known leak is named; takes half an hour",
     ),
 ];
 
@@ -61,7 +76,10 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match chore {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
+        "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
+        "bench" => bench(rest),
+        "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -78,6 +96,23 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Builds a bench with optimisation and runs it.
+fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let Some((name, rest)) = arguments.split_first() else {
+        bail!("which bench? there are: sampler, recorder");
+    };
+    let status = workspace::cargo()
+        .args(["run", "--quiet", "--release", "--package", "plimsoll-bench"])
+        .args(["--bin", name, "--"])
+        .args(rest)
+        .status()?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::run;
@@ -87,7 +122,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist, figures"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, culprits"
         );
     }
 }

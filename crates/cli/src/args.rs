@@ -56,8 +56,14 @@ pub(crate) enum Verb {
     Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Heap snapshots: taken, compared, explored; no browser needed
+    Snapshot(crate::snapshot::SnapshotArgs),
+    /// What a pattern of a culprit means, with code before and after
+    Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// What this machine and a process allow to be seen
+    Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools
     Export(ExportArgs),
     /// Render a run again
@@ -193,6 +199,20 @@ pub(crate) struct CheckArgs {
     /// When to explain: leak, always, never [default: leak]
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
     explain: Option<Explain>,
+    /// Keep the heap snapshots of the explanation with the run
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    keep_snapshots: bool,
+    /// Take heap snapshots also where memory may not suffice
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    force_snapshot: bool,
+    /// Directory of source maps that the scripts do not name
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "DIR",
+        help_heading = "Verdict"
+    )]
+    source_maps: Option<PathBuf>,
     /// Requests a second for the time to limit [default: measured]
     #[arg(
         hide_short_help = true,
@@ -497,6 +517,9 @@ impl CheckArgs {
             duration: self.duration,
             floor: self.floor,
             explain: self.explain,
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.take(),
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),
@@ -564,7 +587,7 @@ pub(crate) struct AnalyzeArgs {
 
 /// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
 ///
-/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// Reads only: a process it did not start is neither signalled nor changed, unless --attach is given. Lines go to standard error, one per interval.
 /// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
 /// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
 #[derive(Debug, Args)]
@@ -583,6 +606,12 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Put the probe into the running Node processes
+    ///
+    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
+    /// was done is printed.
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]
     #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
     pub(crate) interval: Duration,
@@ -659,6 +688,21 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Says what can be observed here, and what to do about what cannot.
+///
+/// Tries instead of guessing: it loads the probe into a Node process of its own and measures the noise there, or on the
+/// process that is named. Exits with 0 if measuring is possible, even if some of it is limited, and with 1 if not.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit_codes!())]
+pub(crate) struct DoctorArgs {
+    /// A running process to be asked about as well
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Writes the log of a run as a table or as lines of JSON: every reading at its real time.

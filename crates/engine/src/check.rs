@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo, Unit,
-    Verdict,
+    Artefact, Cancel, Culprit, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer,
+    Outcome, Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
+    SubjectInfo, Unit, Verdict, units,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
 
 use crate::config::{Config, Ready};
 use crate::error::Error;
-use crate::explain::{Counts, Explainer};
+use crate::explain::{All, Explainer};
+use crate::holders::Holders;
 use crate::judged::{Judgement, shares};
 use crate::load::Load;
 use crate::passive::Vigil;
@@ -20,6 +21,9 @@ use crate::place::{Place, unix_now};
 use crate::ready::accepts;
 use crate::rounds::Journey;
 use crate::session::{Ended, Session, Stop};
+
+/// Below this, what nobody explains is said.
+const EXPLAINED: f64 = 0.7;
 
 /// Who looks after processes that are not our children.
 ///
@@ -100,7 +104,7 @@ pub fn check(
             return Err(error);
         }
     };
-    let (finished, subject) = journey(session, config);
+    let (finished, subject) = journey(session, config, kept.as_ref());
     let recorded = recorder.close();
     supervisor.reap();
     if let Some(command) = &config.around.cleanup
@@ -135,7 +139,7 @@ struct Finished {
     rounds: Vec<plimsoll_model::RoundRecord>,
     plan: Plan,
     load: Option<LoadInfo>,
-    culprits: Vec<plimsoll_model::Culprit>,
+    culprits: Vec<Culprit>,
     driver_cpu: Duration,
     probe_on: bool,
     runtime: Option<String>,
@@ -143,8 +147,17 @@ struct Finished {
 }
 
 /// Drives or watches the subject, judges, explains, ends it.
-fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
-    let explainer: Box<dyn Explainer> = Box::new(Counts);
+fn journey(
+    mut session: Session<'_>,
+    config: &Config,
+    kept: Option<&RunDir>,
+) -> (Finished, Subject) {
+    let copies = kept.filter(|_| config.check.keep_snapshots);
+    let mut explainer = Box::new(All::default());
+    explainer.holders = Holders::new(
+        config.check.source_maps.as_deref(),
+        copies.map(RunDir::path),
+    );
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();
@@ -158,7 +171,7 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
-                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_ref());
+                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_mut());
                         for finding in driver.findings() {
                             session.found(finding);
                         }
@@ -203,7 +216,10 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .flat_map(|j| &j.series)
         .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
         .collect();
-    let culprits = explainer.culprits(&driven.facts);
+    let mut culprits = explainer.culprits(&driven.facts);
+    for finding in crate::warnings::join(&session.warnings(), &mut culprits) {
+        session.found(finding);
+    }
     let limits = session.room().told_for(judgement.as_ref());
     let (mut ended, subject) = session.end();
     ended.info.limits = limits;
@@ -306,14 +322,10 @@ fn document(
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
     };
-    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), &ended.info);
+    let who = (&ended.info, ended.sources.as_slice());
+    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
-    if leaks && probe_on && culprits.is_empty() {
-        findings.push(Finding::info(
-            "unexplained",
-            "what holds the growth is not known: no listener, timer, handle or descriptor grows with it",
-        ));
-    }
+    findings.extend(unexplained(&culprits, probe_on).filter(|_| leaks));
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
     let status = match stop {
@@ -373,17 +385,34 @@ fn document(
     run
 }
 
+/// What nobody explains is said.
+fn unexplained(culprits: &[Culprit], probe_on: bool) -> Option<Finding> {
+    let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
+    let what = if culprits.is_empty() && probe_on {
+        "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it".to_owned()
+    } else if explained > 0.0 && explained < EXPLAINED {
+        format!(
+            "{} of the growth is held by nobody who grows alike in both windows",
+            units::percent(1.0 - explained)
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::info("unexplained", what))
+}
+
 /// The verdict of the run: no leak only where the whole plan was carried out on everything that does the work.
 fn qualified(
     verdict: Option<Verdict>,
     reason: String,
     stop: Option<&Stop>,
-    subject: &SubjectInfo,
+    who: (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
 ) -> (Option<Verdict>, String) {
     let unsettled = match stop {
         // What was seen until then is no proof of health.
         Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
-        None => unjudged_workers(subject),
+        None => unjudged_workers(who, series),
     };
     match (verdict, unsettled) {
         (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => (Some(v.reopened(&why)), why),
@@ -391,16 +420,29 @@ fn qualified(
     }
 }
 
-/// Why a level service proves nothing: processes that share its work are not judged yet.
-fn unjudged_workers(subject: &SubjectInfo) -> Option<String> {
-    let workers = subject
+/// Why a level service proves nothing: processes that share its work and could not be judged.
+fn unjudged_workers(
+    (subject, sources): (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
+) -> Option<String> {
+    let is_judged = |process: ProcessId| {
+        let own = sources.iter().filter(|source| source.process == process);
+        own.clone().any(|source| {
+            let mut judged = series.iter().filter(|s| s.verdict.is_some());
+            judged.any(|s| s.source == source.id)
+        })
+    };
+    let workers: Vec<String> = subject
         .processes
         .iter()
-        .filter(|p| p.role == Role::Worker)
-        .count();
-    (workers > 0).then(|| {
-        let pid = subject.service.as_ref().map_or(0, |s| s.id.pid);
-        format!("{workers} worker processes do the same work, and only pid {pid} is judged")
+        .filter(|p| p.role == Role::Worker && !is_judged(p.id))
+        .map(|p| p.id.pid.to_string())
+        .collect();
+    (!workers.is_empty()).then(|| {
+        format!(
+            "not everybody who does the work is judged: worker pid {}",
+            workers.join(", ")
+        )
     })
 }
 
@@ -422,10 +464,15 @@ pub(crate) fn attach_bands(
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {
-        if let Some(record) = series
+        let free = |s: &&mut SeriesRecord| s.metric == metric && s.band.is_none();
+        let is_service = sources.first().is_some_and(|first| first.id == source);
+        let own = series
             .iter_mut()
-            .find(|s| s.metric == metric && s.band.is_none())
-        {
+            .filter(free)
+            .position(|s| s.source == source);
+        // What the kernel knows of the service is judged with what its main isolate says.
+        let at = own.or_else(|| is_service.then_some(0));
+        if let Some(record) = at.and_then(|at| series.iter_mut().filter(free).nth(at)) {
             record.band = Some(band);
         } else if metric.unit() == Unit::Bytes && sources.iter().any(|s| s.id == source) {
             series.push(SeriesRecord {

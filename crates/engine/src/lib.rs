@@ -11,11 +11,14 @@ mod check;
 mod clock;
 mod conclude;
 mod config;
+mod doctor;
 mod drive;
 mod environment;
 mod error;
+mod evidence;
 mod explain;
 mod file;
+mod holders;
 mod import;
 mod judged;
 mod limits;
@@ -23,7 +26,9 @@ mod load;
 mod measure;
 mod monitor;
 mod pace;
+mod parts;
 mod passive;
+mod patterns;
 mod pilot;
 mod place;
 mod ready;
@@ -31,7 +36,10 @@ mod rounds;
 mod rules;
 mod scenario;
 mod session;
+mod shared_work;
+pub mod snapshot;
 mod verb_load;
+mod warnings;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
@@ -41,11 +49,13 @@ pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
     DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, MAX_ROUNDS, Origin, Ready, directories,
 };
+pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
 pub use load::{DriverFlags, Load, Means};
 pub use monitor::{Monitor, Wrapper, monitor, processes_by_name, processes_by_pid, shell_status};
+pub use patterns::{PATTERNS, Pattern, pattern};
 /// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
 pub use plimsoll_probe::raise_descriptor_limit;
 pub use rules::RuleRequest;

@@ -19,6 +19,7 @@ use plimsoll_store::{Record, Recorder};
 use crate::config::{MOST_OPERATIONS, positive, within};
 use crate::error::Error;
 use crate::file::File;
+use crate::limits::Room;
 use crate::load::{DriverFlags, Load, Means};
 
 /// What is driven unless something is named.
@@ -199,10 +200,7 @@ impl Watched {
             context_isolates: Vec::new(),
             exit: None,
             ready: Some(Ns(0)),
-            limits: plimsoll_model::Limits {
-                host: plimsoll_probe::host_memory(),
-                ..plimsoll_model::Limits::default()
-            },
+            limits: Room::of(Some(&process), None).limits,
             output: plimsoll_model::Output::default(),
         };
         let watched = Self {

@@ -13,6 +13,7 @@ use plimsoll_model::Run;
 
 mod advice;
 mod analysis;
+mod doctor;
 mod history;
 mod junit;
 mod load;
@@ -20,17 +21,26 @@ mod monitor;
 mod page;
 mod plot;
 mod rules;
+mod sheet;
 mod spark;
 mod text;
 mod words;
 
 pub use analysis::{analyze_text, answer_json, verdict_json};
+pub use doctor::{doctor_json, doctor_text};
 pub use history::{history_json, history_text};
 pub use junit::junit;
 pub use monitor::{Columns, reading_text};
 pub use page::Style;
 pub use rules::{rules_json, rules_text};
+pub use sheet::{sheet_json, sheet_text};
 pub use text::text;
+
+/// Text that may hold anything, fit for a terminal: control characters are shown, lines stay.
+pub fn safe_text(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(page::disarm).collect();
+    lines.join("\n")
+}
 
 /// The run itself, as its published schema has it: one line of JSON.
 pub fn json(run: &Run) -> String {
