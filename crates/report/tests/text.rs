@@ -95,7 +95,7 @@ fn hints_name_only_what_this_tool_has() {
         "--limit",
         "--planned",
     ];
-    const VERBS: [&str; 4] = ["check", "analyze", "report", "history"];
+    const VERBS: [&str; 5] = ["check", "analyze", "report", "history", "explain"];
     for (name, mut run) in all() {
         // The flag of the subject itself is not ours.
         run.subject.command = vec!["node".to_owned()];

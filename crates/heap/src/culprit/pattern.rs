@@ -244,8 +244,8 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
     if container_name == "Promise" {
         return Pattern::PendingPromises;
     }
-    // Functions under keys or in a row are kept by who holds them, whatever they capture.
-    if kind == NodeKind::Closure && !is_collection {
+    // Functions under keys are kept by who holds the keys, whatever they capture.
+    if kind == NodeKind::Closure && !matches!(&*container_name, "Map" | "Set") {
         return Pattern::ClosureCapture;
     }
     if holds_its_like(heap, growth, sample) {
