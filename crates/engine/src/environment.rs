@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 
 use plimsoll_probe::Hub;
 
-/// The subject's environment: what the configuration adds, and the probe's carrier in `NODE_OPTIONS`, merged with what is
-/// there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
+/// The subject's environment: what the configuration adds, and the probes' carriers in `NODE_OPTIONS` and `PYTHONPATH`,
+/// merged with what is there. Node's permission model forbids reading the carrier, and a node that cannot read it does not start: such a
 /// subject gets none.
 pub(crate) fn environment(
     command: &[OsString],
@@ -14,15 +14,22 @@ pub(crate) fn environment(
     hub: &Hub,
 ) -> (Vec<(OsString, OsString)>, Option<&'static str>) {
     const NODE_OPTIONS: &str = "NODE_OPTIONS";
-    let given = env
+    const PYTHONPATH: &str = "PYTHONPATH";
+    let named = |wanted: &str| {
+        let given = env.iter().find(|(name, _)| name == wanted);
+        given
+            .map(|(_, v)| OsString::from(v))
+            .or_else(|| std::env::var_os(wanted))
+    };
+    let python = hub.python_path(named(PYTHONPATH).as_deref());
+    let own = env
         .iter()
-        .find(|(name, _)| name == NODE_OPTIONS)
-        .map(|(_, v)| OsString::from(v));
-    let existing = given.or_else(|| std::env::var_os(NODE_OPTIONS));
-    let own = env.iter().filter(|(name, _)| name != NODE_OPTIONS);
+        .filter(|(name, _)| name != NODE_OPTIONS && name != PYTHONPATH);
+    let existing = named(NODE_OPTIONS);
     let mut env: Vec<(OsString, OsString)> = own
         .map(|(k, v)| (OsString::from(k), OsString::from(v)))
         .collect();
+    env.push((OsString::from(PYTHONPATH), python));
     let options = existing
         .as_deref()
         .map(OsStr::to_string_lossy)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use crate::containers;
 use plimsoll_model::{
     Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Window, units,
 };
@@ -19,7 +20,7 @@ pub trait Explainer {
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit>;
 }
 
-/// Explains growth by what can be counted: listeners, timers, active resources, descriptors.
+/// Explains growth by what can be counted: containers that gain entries, listeners, timers, active resources, descriptors.
 ///
 /// A kind is named only if it grew by the same amount per operation in both explanation windows and was still there after
 /// idling, and if the judge, where it had enough counts, does not call it level: a pool that fills is no culprit.
@@ -59,15 +60,21 @@ impl Explainer for Counts {
             .map(|r| Metric::counted(&r.family, &r.kind));
         let judged = facts.verdicts.iter().map(|(metric, _)| metric.clone());
         let kinds: BTreeSet<Metric> = counted.chain(judged).collect();
-        let mut found: Vec<Culprit> = kinds
+        let mut found = containers::culprits(facts);
+        let mut counts: Vec<Culprit> = kinds
             .iter()
+            .filter(|kind| {
+                kind.as_counted()
+                    .is_none_or(|(family, _)| !containers::is_ours(family))
+            })
             .filter_map(|kind| culprit(kind, facts))
             .collect();
-        found.sort_by(|a, b| {
+        counts.sort_by(|a, b| {
             b.count_per_op
                 .unwrap_or(0.0)
                 .total_cmp(&a.count_per_op.unwrap_or(0.0))
         });
+        found.extend(counts);
         found
     }
 }
@@ -87,6 +94,16 @@ fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
             format!("{kind} timers"),
             "timers",
             "a timer is started per operation and never cleared: keep its handle and clear it when the operation ends",
+        ),
+        "tasks" => (
+            format!("unfinished asyncio tasks of `{kind}`"),
+            "pending promises/tasks",
+            "a task is started per operation and never ends: await it, cancel it in a `finally`, or use a task group",
+        ),
+        "threads" => (
+            format!("threads named `{kind}`"),
+            "threads",
+            "a thread is started per operation and never ends: use a pool, or tell the thread to stop and join it",
         ),
         "descriptors" if kind == "socket" => (
             "open sockets".to_owned(),

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod conclude;
 mod config;
+mod containers;
 mod drive;
 mod environment;
 mod error;

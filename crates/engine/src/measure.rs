@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plimsoll_model::{Census, Collected, Cx, Finding, Gap, Metric, Ns, Sample, Scope, units};
+use plimsoll_model::{Census, Collected, Cx, Finding, Gap, Mark, Metric, Ns, Sample, Scope, units};
 use plimsoll_probe::Error as ProbeError;
 
 use crate::session::{Inside, Session, Stop};
@@ -93,6 +93,13 @@ impl Session<'_> {
             values,
             census_pause: census.map(|c| Duration::from_nanos(c.pause_ns)),
         })
+    }
+
+    /// Tells the service's probe where the run is. Never waits.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        if let Some(inside) = self.inside_mut() {
+            inside.runtime.mark(mark);
+        }
     }
 
     fn inside(&self) -> Option<&Inside> {

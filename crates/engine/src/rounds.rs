@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Metric, Outcome, Phase, Plan, RoundKind, RoundRecord, RoundSpec,
-    RoundStats, SubjectHandle, Window, units,
+    Cx, Event, Facts, Finding, Mark, Metric, Outcome, Phase, Plan, RoundKind, RoundRecord,
+    RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
 
@@ -410,6 +410,7 @@ impl Journey {
             detail: String::new(),
         });
         let operations = self.plan.operations_per_round;
+        drive.session.mark(Mark::ExplanationStart);
         // Counts may be missing from the last round, where they were too dear for every round.
         self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
         self.window(drive, Window::Baseline);
@@ -436,6 +437,7 @@ impl Journey {
             .any(|(w, _)| *w == Window::Plus2N)
         {
             self.window(drive, Window::Final);
+            drive.session.mark(Mark::ExplanationEnd);
         }
     }
 

@@ -168,6 +168,11 @@ impl Process {
         name.starts_with("node") || name == "electron"
     }
 
+    /// Whether its executable reads `PYTHONPATH`, by its name.
+    pub fn is_python(&self) -> bool {
+        self.name().starts_with("python")
+    }
+
     /// The user it acts as; `None` if it has ended.
     pub fn owner(&self) -> Option<u32> {
         procfs::effective_user(&self.read(c"status")?)
