@@ -5,12 +5,12 @@ import { EventEmitter } from 'node:events';
 
 const [file, millions = '0.9', snapshots = '1'] = process.argv.slice(2);
 if (!file) throw new Error('usage: node make.mjs FILE [MILLIONS] [SNAPSHOTS]');
-// About 29 nodes per round of the loop below, counted in the snapshots of Node 20.
-const rounds = Math.round((Number(millions) * 1e6) / 29);
+// About 27 nodes per round of the loop below, counted in the snapshots of Node 20.
+const rounds = Math.round((Number(millions) * 1e6) / 27);
 
 class Money { constructor(amount, currency) { this.amount = amount; this.currency = currency; } }
 class OrderLine { constructor(i) { this.sku = `sku-${i % 977}`; this.price = new Money(i + 0.25, 'EUR'); this.tags = [`t${i % 13}`, i]; } }
-class Order { constructor(i) { this.id = `order-${i}`; this.lines = [new OrderLine(i), new OrderLine(i + 1)]; this.created = new Date(1.6e12 + i); } }
+class Order { constructor(i) { this.id = `order-${i}`; this.lines = [new OrderLine(i), new OrderLine(i + 1)]; this.created = new Date(1.6e12 + i); this.related = []; } }
 class Session extends EventEmitter {
   constructor(i) { super(); this.user = { id: i, name: `user ${i}`, mail: `${i}@example.org` }; this.orders = new Map(); }
 }
@@ -19,6 +19,7 @@ const sessions = new Map();
 const bySku = new Map();
 const meta = new WeakMap();
 const log = [];
+const latest = new Array(64);
 const chain = { next: null };
 let tail = chain;
 
@@ -32,6 +33,9 @@ function fill(from, to) {
     }
     const order = new Order(i);
     sessions.get(i - (i % 4)).orders.set(order.id, order);
+    // A service's objects know one another: about four references per object.
+    for (let k = 1; k <= 24 && i >= k; k++) order.related.push(latest[(i - k) % latest.length]);
+    latest[i % latest.length] = order;
     const sku = order.lines[0].sku;
     bySku.set(sku, (bySku.get(sku) ?? new Set()).add(order));
     if (i % 10 === 0) { tail.next = { i, next: null, text: `entry ${i} ` + 'x'.repeat(i % 50) }; tail = tail.next; }

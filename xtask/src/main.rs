@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -12,6 +12,7 @@
 
 mod dist;
 mod figures;
+mod fuzz;
 mod python;
 mod runner;
 mod tally;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 4] = [
+const CHORES: [(&str, &str); 6] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -34,8 +35,16 @@ const CHORES: [(&str, &str); 4] = [
         "what no other tool checks: dependency arrows, STYLE's rules, names of examples",
     ),
     (
+        "fuzz",
+        "the fuzz targets, a minute each; `cargo xtask fuzz TARGET... --seconds N`",
+    ),
+    (
         "dist",
         "a stripped binary with its licences in `dist/`, and proof that it starts",
+    ),
+    (
+        "bench",
+        "what observing costs: `cargo xtask bench sampler`, `cargo xtask bench recorder LOG`",
     ),
     (
         "figures",
@@ -62,7 +71,9 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match chore {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
+        "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
+        "bench" => bench(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -79,6 +90,23 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Builds a bench with optimisation and runs it.
+fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let Some((name, rest)) = arguments.split_first() else {
+        bail!("which bench? there are: sampler, recorder");
+    };
+    let status = workspace::cargo()
+        .args(["run", "--quiet", "--release", "--package", "plimsoll-bench"])
+        .args(["--bin", name, "--"])
+        .args(rest)
+        .status()?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::run;
@@ -88,7 +116,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist, figures"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! so that its tests can hand it files that break the rule.
 
 mod arrows;
+mod calls;
 mod documents;
 mod manifests;
 mod names;
@@ -69,6 +70,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<Vec<Problem>> {
     let mut problems = arrows::check(tree, &arrows::members(&workspace::metadata()?));
     problems.extend(manifests::check(tree));
+    problems.extend(calls::check(tree));
     problems.extend(source::check(tree));
     problems.extend(names::check(tree));
     problems.extend(words::check(tree, &words::machine_paths(workspace::root())));

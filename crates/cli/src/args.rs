@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Analyze(Box<AnalyzeArgs>),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// What this machine and a process allow to be seen
+    Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools
     Export(ExportArgs),
     /// Render a run again
@@ -124,6 +126,8 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     driver: DriverArgs,
+    #[command(flatten)]
+    programs: ProgramArgs,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
@@ -278,6 +282,36 @@ pub(crate) struct DriverArgs {
     /// A new connection for every request
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     churn: bool,
+    /// Every safe GET of an OpenAPI description in JSON
+    ///
+    /// Parameters get their example values; operations without, and those that change something, are listed and not driven.
+    /// --url names the server.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    openapi: Option<PathBuf>,
+    /// Further operations of --openapi: 'POST /path'; repeatable
+    #[arg(
+        hide_short_help = true,
+        long = "openapi-operation",
+        value_name = "NAME",
+        requires = "openapi",
+        help_heading = "Driver"
+    )]
+    openapi_operations: Vec<String>,
+    /// The requests of a browser's recording (HAR) to one server
+    ///
+    /// Without static files and secrets. --url names the server they are sent to.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    har: Option<PathBuf>,
     /// Let --url name an address that is not loopback
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     allow_remote: bool,
@@ -295,10 +329,97 @@ impl DriverArgs {
             concurrency: self.concurrency,
             rate: self.rate,
             max_errors: self.max_errors,
+            openapi: self.openapi.take(),
+            openapi_operations: std::mem::take(&mut self.openapi_operations),
+            har: self.har.take(),
             cookies: self.cookies,
             churn: self.churn,
             allow_remote: self.allow_remote,
             ..plimsoll_engine::DriverFlags::default()
+        }
+    }
+}
+
+/// Programs that drive a subject in place of our client, and commands around the load.
+#[derive(Debug, Args)]
+pub(crate) struct ProgramArgs {
+    /// Worker that makes operations: reads run N, answers done N errors E
+    ///
+    /// For any protocol, queue or function. It is started once, with PLIMSOLL_SUBJECT_PID and PLIMSOLL_CONCURRENCY in its
+    /// environment, and told how many operations to do, round after round. E of the N failed.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    op_cmd: Option<String>,
+    /// Load test that is run anew each round, e.g. 'k6 run -i {n} s.js'
+    ///
+    /// {n} becomes the number of operations; else --ops-log counts them. A status other than 0 fails the round.
+    #[arg(
+        hide_short_help = true,
+        long = "driver",
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    driver_cmd: Option<String>,
+    /// Operations of --driver: its last output that matches
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "REGEX",
+        requires = "driver_cmd",
+        help_heading = "Programs"
+    )]
+    ops_log: Option<String>,
+    /// What must accept connections before, e.g. tcp:127.0.0.1:5432
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ADDRESS",
+        help_heading = "Programs"
+    )]
+    needs: Vec<String>,
+    /// Shell command before the subject starts
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    prepare: Option<String>,
+    /// Shell command between rounds, e.g. to empty a table
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    between_rounds: Option<String>,
+    /// Shell command at the end, however it went
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    cleanup: Option<String>,
+}
+
+impl ProgramArgs {
+    fn add(&mut self, flags: plimsoll_engine::DriverFlags) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            op_cmd: self.op_cmd.take(),
+            driver: self.driver_cmd.take(),
+            ops_log: self.ops_log.take(),
+            around: plimsoll_engine::Around {
+                needs: std::mem::take(&mut self.needs),
+                prepare: self.prepare.take(),
+                between_rounds: self.between_rounds.take(),
+                cleanup: self.cleanup.take(),
+            },
+            ..flags
         }
     }
 }
@@ -359,7 +480,7 @@ impl CheckArgs {
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.take(),
-            driver: self.driver.flags(),
+            driver: self.programs.add(self.driver.flags()),
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -439,7 +560,7 @@ pub(crate) struct AnalyzeArgs {
 
 /// Watches running processes and their descendants, or a command that it starts, and says in the end whether they leak.
 ///
-/// Reads only: a process it did not start is neither signalled nor changed. Lines go to standard error, one per interval.
+/// Reads only: a process it did not start is neither signalled nor changed, unless --attach is given. Lines go to standard error, one per interval.
 /// A command keeps its standard streams, its terminal and its signals; plimsoll exits with its status, and as 128 + N if
 /// signal N ended it. Without a command it exits with 0 once the processes have ended, the time is over, or it is told to.
 #[derive(Debug, Args)]
@@ -458,6 +579,12 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Put the probe into the running Node processes
+    ///
+    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
+    /// was done is printed.
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]
     #[arg(long, short, value_name = "TIME", value_parser = milliseconds, default_value = "1000", hide_default_value = true, env = "PLIMSOLL_INTERVAL", hide_env = true)]
     pub(crate) interval: Duration,
@@ -534,6 +661,21 @@ fn interval(text: &str) -> Result<f64, String> {
 /// A size; bare numbers are bytes, 0 is unknown.
 fn bytes(text: &str) -> Result<f64, String> {
     text.parse::<f64>().or_else(|_| parse_size(text))
+}
+
+/// Says what can be observed here, and what to do about what cannot.
+///
+/// Tries instead of guessing: it loads the probe into a Node process of its own and measures the noise there, or on the
+/// process that is named. Exits with 0 if measuring is possible, even if some of it is limited, and with 1 if not.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit_codes!())]
+pub(crate) struct DoctorArgs {
+    /// A running process to be asked about as well
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Writes the log of a run as a table or as lines of JSON: every reading at its real time.

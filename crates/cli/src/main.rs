@@ -11,13 +11,13 @@ use std::process::ExitCode as ProcessExit;
 use anyhow::Context;
 use clap::Parser;
 use plimsoll_engine::{Config, Error, LoadRun, Supervisor};
-use plimsoll_model::{Cancel, Event, ExitCode, Run};
+use plimsoll_model::{Cancel, Event, ExitCode, Health, Run};
 use plimsoll_report::Style;
 use plimsoll_store::{ExportFormat, Store};
 
 use crate::args::{
-    CheckArgs, Cli, Color, ExportArgs, Format, HistoryArgs, LoadArgs, ReportArgs, Table, Verb,
-    Verdictless,
+    CheckArgs, Cli, Color, DoctorArgs, ExportArgs, Format, HistoryArgs, LoadArgs, ReportArgs,
+    Table, Verb, Verdictless,
 };
 use crate::progress::Progress;
 
@@ -41,6 +41,7 @@ fn dispatch(cli: Cli) -> u8 {
         Verb::Check(args) => check(*args, color, quiet),
         Verb::Load(args) => load(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
+        Verb::Doctor(args) => doctor(&args, color),
         Verb::Export(args) => export(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
@@ -121,6 +122,24 @@ fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {
     print(&render(&run, args.output.format(), color))?;
     // Rendering is not judging: a run that can be shown is a success, whatever it says.
     Ok(ExitCode::Holds)
+}
+
+fn doctor(args: &DoctorArgs, color: Color) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let named = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    let directories = plimsoll_engine::directories(named, &here);
+    let diagnosis = plimsoll_engine::doctor(args.pid, &directories, &cancel)?;
+    print(&if args.json {
+        plimsoll_report::doctor_json(&diagnosis)
+    } else {
+        plimsoll_report::doctor_text(&diagnosis, style(color))
+    })?;
+    Ok(match diagnosis.health() {
+        Health::Missing => ExitCode::Broken,
+        _ => ExitCode::Holds,
+    })
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {

@@ -22,6 +22,7 @@ pub(crate) fn monitor(args: MonitorArgs, color: Color, quiet: bool) -> anyhow::R
         interval: args.interval,
         duration: args.duration,
         floor: args.floor,
+        attach: args.attach,
         fail_on_leak: args.fail_on == Some(FailOn::Leak),
         directories: plimsoll_engine::directories(named, &here),
     };

@@ -39,3 +39,178 @@ fn a_check_works_where_the_leader_of_its_session_is_out_of_sight() {
     );
     finished.expect_unsaid("survivors");
 }
+
+/// A directory that every user may enter, with a copy of plimsoll: test directories belong to whoever builds.
+fn image() -> (tempfile::TempDir, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().expect("a directory");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.path(), mode).expect("permitted");
+    let copy = place.path().join("plimsoll");
+    std::fs::copy(env!("CARGO_BIN_EXE_plimsoll"), &copy).expect("copied");
+    let path = copy.to_str().expect("a readable path").to_owned();
+    (place, path)
+}
+
+/// Everything that can be written is mounted read-only, the user is nobody anyone knows, and there is nowhere to keep a run:
+/// it is watched, judged and reported all the same.
+#[test]
+fn a_user_of_no_name_on_a_read_only_root_is_served() {
+    let Some(mut unshare) = namespaces(&["--mount", "--pid", "--fork", "--mount-proc"]) else {
+        return;
+    };
+    let (place, plimsoll) = image();
+    let script = format!(
+        "mount --bind {here} {here} && mount -o remount,bind,ro {here} && \
+         cd {here} && exec setpriv --reuid 10001 --regid 10001 --clear-groups \
+         env -i PATH=/usr/bin:/bin TMPDIR={here} {plimsoll} monitor -i 50 -d 900 -- sleep 60",
+        here = place.path().display()
+    );
+    let finished = finish(
+        &unshare
+            .args(["sh", "-c", &script])
+            .output()
+            .expect("unshare runs"),
+    );
+    finished
+        .expect_code(0)
+        .expect_said("the run is not kept")
+        .expect_said("watched, not driven")
+        .expect_said("PLIMSOLL_DIR");
+}
+
+#[test]
+fn the_first_directory_that_can_be_written_is_taken_and_said() {
+    let Some(mut unshare) = namespaces(&["--mount"]) else {
+        return;
+    };
+    let (place, plimsoll) = image();
+    let temporary = tempfile::tempdir().expect("a directory");
+    let script = format!(
+        "mount --bind {here} {here} && mount -o remount,bind,ro {here} && cd {here} && \
+         exec env TMPDIR={temporary} {plimsoll} monitor -q -i 50 -d 500 -- sleep 60",
+        here = place.path().display(),
+        temporary = temporary.path().display(),
+    );
+    let finished = finish(
+        &unshare
+            .args(["sh", "-c", &script])
+            .output()
+            .expect("unshare runs"),
+    );
+    finished.expect_code(0);
+    let runs = temporary.path().join("plimsoll/runs");
+    assert_eq!(
+        std::fs::read_dir(&runs).expect("runs").count(),
+        1,
+        "{}",
+        finished.said()
+    );
+}
+
+/// From a sidecar that shares the pid namespace, and from the host: other mount, network and user namespaces do not matter
+/// for what the kernel tells.
+#[test]
+fn a_process_in_other_namespaces_is_seen_from_outside() {
+    for flags in [
+        &["--mount", "--net", "--uts", "--ipc"][..],
+        &["--pid", "--fork", "--mount-proc", "--net"],
+        &["--user", "--map-root-user", "--mount"],
+    ] {
+        let Some(mut unshare) = namespaces(flags) else {
+            continue;
+        };
+        let place = Place::new();
+        // The subject says its pid as its own /proc knows it, then waits for its standard input to end.
+        let mut child = unshare
+            .args(["sh", "-c", "echo up; exec cat"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("unshare runs");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
+        let pid = child.id().to_string();
+        let watched = place.run(&["monitor", "--pid", &pid, "-i", "50", "-d", "600"]);
+        watched.expect_code(0).expect_said("rss");
+        let doctor = place.run(&["doctor", "--pid", &pid]);
+        doctor.expect_code(0).expect_said("memory: can be read");
+        if !flags.contains(&"--fork") {
+            doctor
+                .expect_said("it lives in other ones")
+                .expect_said("nsenter");
+        }
+        drop(child.stdin.take());
+        child.wait().expect("ends");
+    }
+}
+
+/// Without rights over the process, what is not seen is said, in one line.
+#[test]
+fn a_process_of_another_user_is_seen_in_part_and_that_is_said() {
+    let Some(mut unshare) = namespaces(&["--mount"]) else {
+        return;
+    };
+    let (_image, plimsoll) = image();
+    let place = tempfile::tempdir().expect("a directory");
+    let mut subject = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("starts");
+    let pid = subject.id().to_string();
+    let output = unshare
+        .args([
+            "setpriv",
+            "--reuid",
+            "10001",
+            "--regid",
+            "10001",
+            "--clear-groups",
+            &plimsoll,
+        ])
+        .args(["monitor", "--pid", &pid, "-i", "50", "-d", "600"])
+        .current_dir("/")
+        .env("TMPDIR", place.path())
+        .output();
+    let _ = subject.kill();
+    let _ = subject.wait();
+    finish(&output.expect("unshare runs"))
+        .expect_code(0)
+        .expect_said("rss")
+        .expect_said("CAP_SYS_PTRACE");
+}
+
+/// Fills a small disk while a monitor records onto it: the command and the watching go on, and the log stays readable.
+#[test]
+fn a_disk_that_fills_up_ends_the_recording_and_nothing_else() {
+    let Some(mut unshare) = namespaces(&["--mount"]) else {
+        return;
+    };
+    let place = tempfile::tempdir().expect("a directory");
+    let script = format!(
+        "mount -t tmpfs -o size=64k none {disk} && cd {disk} && \
+         {{ {plimsoll} monitor -q -i 5 -d 6s -o /dev/stderr --json -- sh -c 'sleep 1; cat /dev/zero > filler; sleep 4; rm filler; sleep 60'; \
+         echo exit $?; PLIMSOLL_DIR={disk}/.plimsoll {plimsoll} export last --metric rss | wc -l; }}",
+        disk = place.path().display(),
+        plimsoll = env!("CARGO_BIN_EXE_plimsoll"),
+    );
+    let finished = finish(
+        &unshare
+            .args(["sh", "-c", &script])
+            .output()
+            .expect("unshare runs"),
+    );
+    finished
+        .expect_said("exit 0")
+        .expect_said("the log ends early");
+    let rows: u32 = finished
+        .stdout
+        .lines()
+        .last()
+        .unwrap_or("0")
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!(rows > 10, "{}", finished.said());
+}

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Place, finish, namespaces, settle};
 
-/// Keeps 20 kB more every 10 ms, and drops much more than that.
+/// Keeps 20 kB more every 10 ms, and drops much more than that. (Run with a nursery of fixed size: while that grows, so does
+/// the heap, ever more slowly.)
 const KEEPS: &str = "const kept = []; let g; setInterval(() => { kept.push(new Array(2500).fill(kept.length + 0.5)); \
     for (let i = 0; i < 30; i++) g = new Array(5000).fill(i + 0.5) }, 10)";
 
@@ -34,6 +35,20 @@ fn a_command_keeps_its_streams_and_its_status() {
     drop(stdin);
     let finished = finish(&child.wait_with_output().expect("ends"));
     finished.expect_code(0).expect_said("to stderr");
+    // Its signals are its own: none is blocked that was not before.
+    let mask = |finished: &common::Finished| {
+        let lines = finished.stdout.lines();
+        lines
+            .filter(|l| l.starts_with("SigBlk"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let wrapped = place.run(&["monitor", "-q", "--", "cat", "/proc/self/status"]);
+    let alone = Command::new("cat")
+        .arg("/proc/self/status")
+        .output()
+        .expect("cat runs");
+    assert_eq!(mask(&wrapped), mask(&finish(&alone)));
     // Not a word of ours among it.
     assert_eq!(finished.stdout, "to stdin\n");
 }
@@ -147,9 +162,13 @@ fn a_command_outlives_a_killed_monitor_and_the_log_can_be_read() {
 #[test]
 fn after_the_planned_time_the_command_is_ended_and_that_is_no_failure() {
     let place = Place::new();
-    let finished = place.run(&["monitor", "-i", "50", "-d", "600", "--", "sleep", "60"]);
+    // What the command would leave behind is ended too, or this would wait for the output of `sleep` for a minute.
+    let begun = std::time::Instant::now();
+    let script = "sleep 60; echo late";
+    let finished = place.run(&["monitor", "-i", "50", "-d", "600", "--", "sh", "-c", script]);
     finished.expect_code(0);
     assert_eq!(finished.stdout, "");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(50));
 }
 
 #[test]
@@ -182,7 +201,7 @@ fn the_heap_of_a_node_command_is_told_and_its_leak_found() {
         "-i",
         "100",
         "-d",
-        "12s",
+        "14s",
         "--fail-on",
         "leak",
         "-o",
@@ -195,6 +214,7 @@ fn the_heap_of_a_node_command_is_told_and_its_leak_found() {
         "m.log",
         "--",
         "node",
+        "--max-semi-space-size=1",
         "-e",
         KEEPS,
     ]);
@@ -250,6 +270,7 @@ fn a_command_that_keeps_nothing_does_not_leak() {
             "leak",
             "--",
             "node",
+            "--max-semi-space-size=1",
             "-e",
             DROPS,
         ])
@@ -316,6 +337,35 @@ fn several_processes_are_a_table_with_a_sum_and_live_on() {
             "it was ended"
         );
     }
+}
+
+#[test]
+fn a_running_node_is_read_only_unless_attaching_is_asked_for() {
+    let place = Place::new();
+    let node = Running::start(
+        "node",
+        &["-e", "setInterval(() => 0, 50); console.log('up')"],
+    );
+    let mut node = node;
+    let mut line = String::new();
+    let stdout = node.0.stdout.take().expect("piped");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("readable");
+    let pid = node.pid();
+    let outside = place.run(&["monitor", "--pid", &pid, "-i", "100", "-d", "600", "--json"]);
+    outside
+        .expect_code(0)
+        .expect_said("`--attach`")
+        .expect_unsaid("heap_used");
+    let inside = place.run(&[
+        "monitor", "--attach", "--pid", &pid, "-i", "100", "-d", "3s", "--json",
+    ]);
+    inside
+        .expect_code(0)
+        .expect_said("attached to pid")
+        .expect_said("heap_used");
+    assert!(node.0.try_wait().expect("asked").is_none(), "it was ended");
 }
 
 #[test]

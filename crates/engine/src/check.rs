@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo, Unit,
-    Verdict,
+    Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
+    SubjectInfo, Unit, Verdict,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
@@ -74,6 +74,7 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
+    config.around.before()?;
     if !config.is_attached() {
         port_must_be_silent(config)?;
     }
@@ -82,7 +83,7 @@ pub fn check(
         id,
         kept,
         recorder,
-        findings,
+        mut findings,
     } = Place::open(&config.directories, started_unix_ns)?;
     for finding in &findings {
         events(Event::Found(finding.clone()));
@@ -102,6 +103,15 @@ pub fn check(
     let (finished, subject) = journey(session, config);
     let recorded = recorder.close();
     supervisor.reap();
+    if let Some(command) = &config.around.cleanup
+        && let Err(why) = crate::around::run(command)
+    {
+        findings.push(Finding::warning(
+            "cleanup",
+            format!("--cleanup `{command}` {why}"),
+            None,
+        ));
+    }
     let log_bytes = recorded.log_bytes;
     let on_inconclusive = config.check.on_inconclusive;
     let mut run = document(
@@ -142,6 +152,9 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         stop = match &config.load {
             Some(load) => {
                 driven = Journey::new(config.check.max_time);
+                for finding in &load.findings {
+                    session.found(finding.clone());
+                }
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
@@ -176,6 +189,9 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .map(|r| r.info.name.clone());
     let (judgement, rounds) = if config.load.is_some() {
         driven.conclude(&mut session);
+        if let Some(finding) = driven.combine_alone() {
+            session.found(finding);
+        }
         (driven.judgement.take(), std::mem::take(&mut driven.rounds))
     } else {
         vigil.conclude(&mut session);
@@ -211,7 +227,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {
         name: load.name.clone(),
-        operation_word: "request".to_owned(),
+        operation_word: load.word().to_owned(),
         operations: (0..)
             .zip(&load.operations)
             .map(|(id, name)| plimsoll_model::OperationKind {
@@ -223,6 +239,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
         total_operations: totals.operations,
         errors_by_kind: totals.errors_by_kind.clone(),
         operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
+        growth: driven.growth.clone(),
         ..LoadInfo::default()
     }
 }
@@ -232,7 +249,7 @@ fn port_must_be_silent(config: &Config) -> Result<(), Error> {
     let urls = config
         .load
         .iter()
-        .map(|l| &l.url)
+        .filter_map(|l| l.url.as_ref())
         .chain(match &config.ready {
             Ready::Url(url, _) => Some(url),
             _ => None,
@@ -289,7 +306,8 @@ fn document(
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
     };
-    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), &ended.info);
+    let who = (&ended.info, ended.sources.as_slice());
+    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
     if leaks && probe_on && culprits.is_empty() {
         findings.push(Finding::info(
@@ -361,12 +379,13 @@ fn qualified(
     verdict: Option<Verdict>,
     reason: String,
     stop: Option<&Stop>,
-    subject: &SubjectInfo,
+    who: (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
 ) -> (Option<Verdict>, String) {
     let unsettled = match stop {
         // What was seen until then is no proof of health.
         Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
-        None => unjudged_workers(subject),
+        None => unjudged_workers(who, series),
     };
     match (verdict, unsettled) {
         (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => (Some(v.reopened(&why)), why),
@@ -374,16 +393,29 @@ fn qualified(
     }
 }
 
-/// Why a level service proves nothing: processes that share its work are not judged yet.
-fn unjudged_workers(subject: &SubjectInfo) -> Option<String> {
-    let workers = subject
+/// Why a level service proves nothing: processes that share its work and could not be judged.
+fn unjudged_workers(
+    (subject, sources): (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
+) -> Option<String> {
+    let is_judged = |process: ProcessId| {
+        let own = sources.iter().filter(|source| source.process == process);
+        own.clone().any(|source| {
+            let mut judged = series.iter().filter(|s| s.verdict.is_some());
+            judged.any(|s| s.source == source.id)
+        })
+    };
+    let workers: Vec<String> = subject
         .processes
         .iter()
-        .filter(|p| p.role == Role::Worker)
-        .count();
-    (workers > 0).then(|| {
-        let pid = subject.service.as_ref().map_or(0, |s| s.id.pid);
-        format!("{workers} worker processes do the same work, and only pid {pid} is judged")
+        .filter(|p| p.role == Role::Worker && !is_judged(p.id))
+        .map(|p| p.id.pid.to_string())
+        .collect();
+    (!workers.is_empty()).then(|| {
+        format!(
+            "not everybody who does the work is judged: worker pid {}",
+            workers.join(", ")
+        )
     })
 }
 
@@ -405,10 +437,15 @@ pub(crate) fn attach_bands(
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {
-        if let Some(record) = series
+        let free = |s: &&mut SeriesRecord| s.metric == metric && s.band.is_none();
+        let is_service = sources.first().is_some_and(|first| first.id == source);
+        let own = series
             .iter_mut()
-            .find(|s| s.metric == metric && s.band.is_none())
-        {
+            .filter(free)
+            .position(|s| s.source == source);
+        // What the kernel knows of the service is judged with what its main isolate says.
+        let at = own.or_else(|| is_service.then_some(0));
+        if let Some(record) = at.and_then(|at| series.iter_mut().filter(free).nth(at)) {
             record.band = Some(band);
         } else if metric.unit() == Unit::Bytes && sources.iter().any(|s| s.id == source) {
             series.push(SeriesRecord {

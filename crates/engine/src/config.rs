@@ -9,6 +9,7 @@ use plimsoll_load::{StatusRanges, Url};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
+use crate::around::Around;
 use crate::error::Error;
 use crate::file::File;
 use crate::load::{DriverFlags, Load};
@@ -52,6 +53,8 @@ pub struct Config {
     pub load: Option<Load>,
     /// How it is judged.
     pub check: Check,
+    /// What happens around the load.
+    pub around: Around,
     /// The user's criteria, reported beside the verdict.
     pub rules: Vec<RuleRequest>,
     /// Directories for runs, the first usable one is taken.
@@ -221,6 +224,7 @@ impl Config {
                 given.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
             )?,
             check: given.check()?,
+            around: given.driver.around.clone(),
             rules,
             directories: directories(given.directory, working_directory),
             env,
@@ -302,7 +306,9 @@ impl Flags {
             })?;
             return Ok(Ready::Log(regex));
         }
-        Ok(load.map_or(Ready::Started, |l| Ready::Url(l.url.clone(), statuses)))
+        Ok(load
+            .and_then(|l| l.url.clone())
+            .map_or(Ready::Started, |url| Ready::Url(url, statuses)))
     }
 
     fn check(&self) -> Result<Check, Error> {

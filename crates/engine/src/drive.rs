@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
-use plimsoll_model::{RoundStats, units};
+use plimsoll_model::{Cx, RoundStats, units};
 
 use crate::load::Load;
 use crate::session::{Session, Stop};
@@ -26,6 +26,25 @@ impl Drive<'_, '_> {
                 return Ok(());
             }
             self.session.nap(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Runs the command that comes between rounds, if there is one.
+    pub(crate) fn between_rounds(&mut self) -> Result<(), Stop> {
+        let Some(command) = &self.session.config.around.between_rounds else {
+            return Ok(());
+        };
+        crate::around::run(command)
+            .map_err(|why| Stop::failed(format!("--between-rounds `{command}` {why}")))
+    }
+
+    /// Waits until nothing is in flight, after the round that is called so.
+    pub(crate) fn quiesce(&mut self, round: &str) -> Result<(), Stop> {
+        let cx = Cx::within(self.session.cancel, Duration::from_secs(10));
+        match self.driver.quiesce(&cx) {
+            Ok(_) => Ok(()),
+            Err(_) if self.session.cancel.is_cancelled() => Err(Stop::Interrupted),
+            Err(error) => Err(self.lost(round, &error)),
         }
     }
 

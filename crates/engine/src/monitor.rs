@@ -1,7 +1,8 @@
 //! `plimsoll monitor`: watches running processes, or a command that it stands before, at a fixed interval, and judges in the
 //! end what was seen.
 //!
-//! Reads only: nothing is signalled, attached or collected. What it watches lives on when it fails.
+//! Reads only: nothing is signalled, attached or collected, unless attaching is asked for. What it watches lives on when it
+//! fails.
 
 mod tracks;
 mod watcher;
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use plimsoll_model::{Cancel, Event, Exit, Run};
-use plimsoll_probe::{Hub, Process};
+use plimsoll_model::{Cancel, Cx, Event, Exit, Finding, Run, units};
+use plimsoll_probe::{Hub, HubOptions, NotAttached, Process};
 
 use crate::error::Error;
 use crate::place::{Place, unix_now};
@@ -23,6 +24,8 @@ pub use wrapper::Wrapper;
 
 /// Processes one name may mean.
 const MOST_NAMED: usize = 1000;
+/// How long putting the probe into one process may take.
+const ATTACH: Duration = Duration::from_secs(10);
 
 /// How to watch.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Monitor {
     pub duration: Option<Duration>,
     /// Growth rate in bytes per second below which nothing is called a leak.
     pub floor: Option<f64>,
+    /// Whether the probe is put into the running Node processes that are watched.
+    pub attach: bool,
     /// Whether a leak is a failure: exit code 1 whatever the command ended with.
     pub fail_on_leak: bool,
     /// Directories for runs, the first usable one is taken.
@@ -57,6 +62,8 @@ struct Watched<'a> {
     hub: Option<&'a Hub>,
     /// Why it carries none, for what we started ourselves.
     no_probe: Option<String>,
+    /// What was done to them before.
+    said: Vec<Finding>,
     /// How the command ended, once it has.
     exit: &'a OnceLock<Exit>,
 }
@@ -72,14 +79,60 @@ pub fn monitor(
     events: &mut dyn FnMut(Event),
     cancel: &Cancel,
 ) -> Result<Run, Error> {
+    let epoch = Instant::now();
+    let hub = if config.attach {
+        Some(Hub::start(epoch, &hub_options(config.interval))?)
+    } else {
+        None
+    };
+    let said: Vec<Finding> = hub
+        .iter()
+        .flat_map(|hub| attach(&processes, hub, cancel))
+        .collect();
+    for finding in &said {
+        events(Event::Found(finding.clone()));
+    }
     let watched = Watched {
         command: &[],
         roots: processes,
-        hub: None,
+        hub: hub.as_ref(),
         no_probe: None,
+        said,
         exit: &OnceLock::new(),
     };
-    watch(config, watched, Instant::now(), events, cancel)
+    watch(config, watched, epoch, events, cancel)
+}
+
+/// What probes are asked to tell of their own: as often as we read, and their collections.
+fn hub_options(interval: Duration) -> HubOptions {
+    HubOptions {
+        sample_hz: (1.0 / interval.as_secs_f64()).clamp(1.0, 10.0),
+        follow_gc: true,
+    }
+}
+
+/// Puts the probe into each process that is Node, and says what was done to whom.
+fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
+    let mut said = Vec::new();
+    for process in processes {
+        let pid = process.id().pid;
+        match plimsoll_probe::attach(process, hub, &Cx::within(cancel, ATTACH)) {
+            Ok(attached) => {
+                let size = units::bytes(attached.injected_bytes as f64);
+                said.push(Finding::info(
+                    &format!("attached-{pid}"),
+                    format!("attached to pid {pid}: {size} of probe were put in; it goes when plimsoll ends"),
+                ));
+            }
+            Err(NotAttached::NotNode(_)) if processes.len() > 1 => {}
+            Err(why) => said.push(Finding::warning(
+                &format!("not-attached-{pid}"),
+                format!("pid {pid} is seen from outside only: {why}"),
+                None,
+            )),
+        }
+    }
+    said
 }
 
 fn watch(

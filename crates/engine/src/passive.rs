@@ -135,6 +135,7 @@ impl Vigil {
             collected: measurement.collected,
             counted: false,
             values: measurement.values,
+            parts: measurement.parts,
         };
         session
             .recorder
@@ -194,15 +195,15 @@ impl Vigil {
             settled: true,
             axis: judge::Axis::Time,
         };
-        let collected = service.runtime.as_ref().and_then(|r| {
-            let source = session.sources.iter().find(|s| s.id == r.source)?;
+        let collected = service.runtime.as_ref().and_then(|_| {
             let warm_up = self.planned.map_or(Ns(0), |p| {
                 let start = self.rounds.first().map_or(Ns(0), |r| r.start);
                 Ns(start.0 + Ns::from_duration(p.mul_f64(WARM_UP_SHARE)).0)
             });
             let rounds: Vec<&RoundRecord> =
                 self.rounds.iter().filter(|r| r.end >= warm_up).collect();
-            (rounds.len() >= 5).then(|| judge_rounds(&rounds, source, &terms))
+            let source = session.judged_source(&rounds)?;
+            (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
         self.judgement =
             collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));

@@ -183,15 +183,16 @@ impl Session<'_> {
             runtime: None,
         });
         self.find_probe();
+        self.find_parts();
         Ok(())
     }
 
     /// The port the service must listen on, if it must.
     pub(crate) fn service_port(&self) -> Option<u16> {
-        match (&self.config.ready, &self.config.load) {
-            (_, Some(load)) => Some(load.url.port),
-            (Ready::Url(url, _), None) => Some(url.port),
-            (Ready::Port(port), None) => Some(*port),
+        let driven = self.config.load.as_ref().and_then(|load| load.url.as_ref());
+        match (driven, &self.config.ready) {
+            (Some(url), _) | (None, Ready::Url(url, _)) => Some(url.port),
+            (None, Ready::Port(port)) => Some(*port),
             _ => None,
         }
     }
@@ -221,7 +222,7 @@ impl Session<'_> {
             }
         }
         if let Some(isolate) = found {
-            let source = self.add_isolate_source(&isolate);
+            let source = self.add_source(isolate.process, Some(isolate.isolate), Role::Service);
             let runtime = self.hub.runtime(&isolate);
             self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
             let info = isolate.capabilities.runtime.clone();
@@ -246,7 +247,11 @@ impl Session<'_> {
     }
 
     /// Waits for the main isolate of a process to say hello.
-    fn hello_of(&mut self, process: &Process, patience: Duration) -> Option<IsolateInfo> {
+    pub(crate) fn hello_of(
+        &mut self,
+        process: &Process,
+        patience: Duration,
+    ) -> Option<IsolateInfo> {
         let deadline = Instant::now() + patience;
         loop {
             self.absorb_hub_events();
@@ -268,7 +273,7 @@ impl Session<'_> {
 
     /// Whether the probe may be put into a process that has none: one that ran before us, or that lost its environment
     /// between the command and itself.
-    fn may_attach(&self, process: &Process) -> bool {
+    pub(crate) fn may_attach(&self, process: &Process) -> bool {
         let lost_its_environment =
             || process.is_node() && process.started_with("NODE_OPTIONS") == Some(false);
         self.config.attach
@@ -276,7 +281,7 @@ impl Session<'_> {
     }
 
     /// Puts the probe into a running process, and says what was done to it; why not, if not.
-    fn enter(&mut self, process: &Process) -> Result<(), String> {
+    pub(crate) fn enter(&mut self, process: &Process) -> Result<(), String> {
         let pid = process.id().pid;
         let cx = Cx::within(self.cancel, ATTACH_PATIENCE);
         let done = plimsoll_probe::attach(process, &self.hub, &cx).map_err(|e| e.to_string())?;

@@ -1,11 +1,12 @@
 //! One subject under observation: started, ready, watched from outside and inside, and ended for certain.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
-    Source, SourceId, SubjectInfo,
+    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
+    SourceId, SubjectInfo,
 };
 use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
@@ -15,6 +16,7 @@ use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
 use crate::load::Load;
+use crate::parts::{Part, State};
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -82,6 +84,12 @@ pub(crate) struct Session<'a> {
     pub(crate) pause: Duration,
     pub(crate) dropped: u64,
     pub(crate) isolates: Vec<IsolateInfo>,
+    /// Isolates whose connection is closed, by key.
+    pub(crate) gone: BTreeSet<u64>,
+    /// Who shares the service's work.
+    pub(crate) parts: Vec<Part>,
+    /// The source of what all of them have together.
+    pub(crate) sum: Option<SourceId>,
     pub(crate) hub: Hub,
 }
 
@@ -155,6 +163,9 @@ impl<'a> Session<'a> {
             pause: Duration::ZERO,
             dropped: 0,
             isolates: Vec::new(),
+            gone: BTreeSet::new(),
+            parts: Vec::new(),
+            sum: None,
             hub,
         };
         let command = config.command_line();
@@ -205,19 +216,6 @@ impl<'a> Session<'a> {
         details
     }
 
-    pub(crate) fn add_isolate_source(&mut self, isolate: &IsolateInfo) -> SourceId {
-        let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
-        let source = Source {
-            id,
-            process: isolate.process,
-            isolate: Some(isolate.isolate),
-            role: Role::Service,
-        };
-        self.recorder.record(Record::Source(source.clone()));
-        self.sources.push(source);
-        id
-    }
-
     pub(crate) fn absorb_hub_events(&mut self) {
         while let Ok(event) = self.hub.events().try_recv() {
             self.absorb(event);
@@ -228,6 +226,14 @@ impl<'a> Session<'a> {
         match event {
             HubEvent::Up(isolate) => self.isolates.push(isolate),
             HubEvent::Down { key } => {
+                self.gone.insert(key);
+                if let Some(part) = self
+                    .parts
+                    .iter_mut()
+                    .find(|part| part.inside.as_ref().is_some_and(|i| i.key == key))
+                {
+                    part.state = State::Ended;
+                }
                 let at = self.now();
                 self.recorder.record(Record::Gap {
                     at,
@@ -292,8 +298,12 @@ impl<'a> Session<'a> {
     }
 
     fn source_of(&self, key: u64) -> Option<SourceId> {
-        let inside = self.service.as_ref()?.runtime.as_ref()?;
-        (inside.key == key).then_some(inside.source)
+        let main = self.service.as_ref()?.runtime.as_ref();
+        let parts = self.parts.iter().filter_map(|part| part.inside.as_ref());
+        main.into_iter()
+            .chain(parts)
+            .find(|inside| inside.key == key)
+            .map(|inside| inside.source)
     }
 
     /// Lets a moment pass, less if the command ends or the run is cancelled.
@@ -384,25 +394,11 @@ impl<'a> Session<'a> {
             ));
         }
         self.absorb_hub_events();
-        let judged = self
-            .service
-            .as_ref()
-            .and_then(|s| s.runtime.as_ref())
-            .map(|r| r.key);
         let context_isolates = self
-            .isolates
+            .parts
             .iter()
-            .filter(|i| Some(i.key) != judged)
-            .filter(|i| {
-                self.service
-                    .as_ref()
-                    .is_some_and(|s| s.process.id().pid == i.process.pid)
-            })
-            .map(|i| {
-                i.name
-                    .clone()
-                    .unwrap_or_else(|| format!("worker thread {}", i.isolate))
-            })
+            .filter(|part| part.state == State::Silent)
+            .map(|part| part.name.clone())
             .collect();
         let info = SubjectInfo {
             command: self

@@ -69,6 +69,19 @@ impl Classes {
         &self.rows[self.of_node[node.0 as usize] as usize]
     }
 
+    /// The number of an object's class, the same for all of its objects.
+    pub(crate) fn index(&self, node: u32) -> u32 {
+        self.of_node[node as usize]
+    }
+
+    pub(crate) fn all(&self) -> &[Class] {
+        &self.rows
+    }
+
+    pub(crate) fn row(&self, index: u32) -> &Class {
+        &self.rows[index as usize]
+    }
+
     /// The shapes that plain objects were told apart by.
     pub fn shapes(&self) -> &Shapes {
         &self.shapes

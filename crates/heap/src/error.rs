@@ -40,6 +40,12 @@ pub enum Error {
         /// The contradiction.
         what: String,
     },
+    /// Several snapshots that do not belong together.
+    #[error("these snapshots cannot be compared: {what}")]
+    Unrelated {
+        /// Why.
+        what: String,
+    },
     /// A limit of the engine.
     #[error("the snapshot is too large: {what}")]
     TooLarge {
@@ -64,6 +70,9 @@ impl Error {
             Self::Truncated { .. } => Some(
                 "the process may have died or the disk filled up while it was written; take it again",
             ),
+            Self::Unrelated { .. } => {
+                Some("compare snapshots of one process, in the order in which they were taken")
+            }
             _ => None,
         }
     }

@@ -16,6 +16,8 @@ pub enum Phase {
     Rounds,
     /// Explanation windows.
     Explain,
+    /// Each kind of operation alone.
+    Alone,
     /// Watching without a driver.
     Watch,
     /// Ending the subject, writing the run.
@@ -31,6 +33,7 @@ impl Phase {
             Self::Idle => "idle",
             Self::Rounds => "rounds",
             Self::Explain => "explain",
+            Self::Alone => "alone",
             Self::Watch => "watch",
             Self::Close => "close",
         }

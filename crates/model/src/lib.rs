@@ -6,6 +6,7 @@
 
 mod cancel;
 mod culprit;
+mod diagnosis;
 mod event;
 mod evidence;
 mod exit;
@@ -22,6 +23,7 @@ mod verdict;
 
 pub use cancel::{Cancel, Cx};
 pub use culprit::{Culprit, Finding, Severity, Share};
+pub use diagnosis::{Answer, DIAGNOSIS_SCHEMA, Diagnosis, Health};
 pub use event::{Event, Phase};
 pub use evidence::{
     Capabilities, Census, CensusRow, Collected, Evidence, EvidenceRequest, Facts, Gap, Mark,
@@ -38,8 +40,8 @@ pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadFigures, LoadInfo, Observer,
-    OperationGrowth, Output, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus, SCHEMA,
-    SeriesRecord, SubjectInfo,
+    OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
+    SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;

@@ -334,7 +334,19 @@ pub struct RoundRecord {
     /// Whether listeners, timers and other resources were counted: what is absent then is zero.
     #[serde(default)]
     pub counted: bool,
-    /// Readings by metric.
+    /// Readings by metric: of all processes and isolates that share the work, together.
+    pub values: BTreeMap<Metric, f64>,
+    /// Readings of each of them, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartReadings>,
+}
+
+/// Readings of one of several processes or isolates that share the work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartReadings {
+    /// Which.
+    pub source: SourceId,
+    /// Its readings by metric.
     pub values: BTreeMap<Metric, f64>,
 }
 

@@ -124,8 +124,11 @@ pub fn attach(process: &Process, hub: &Hub, cx: &Cx) -> Result<Attached, NotAtta
     inject(process, hub, address, false, &cx)
 }
 
-/// What can be known without touching it.
-fn may_be_attached(process: &Process) -> Result<(), NotAttached> {
+/// Whether it could be attached, as far as can be known without touching it.
+///
+/// # Errors
+/// [`NotAttached`], and never because it was touched.
+pub fn may_be_attached(process: &Process) -> Result<(), NotAttached> {
     if !process.is_node() {
         return Err(NotAttached::NotNode(process.name()));
     }

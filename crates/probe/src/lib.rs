@@ -21,10 +21,11 @@ mod runtime;
 mod sampler;
 mod sockets;
 mod subject;
+mod surroundings;
 mod tree;
 mod wrapped;
 
-pub use attach::{Attached, NotAttached, attach};
+pub use attach::{Attached, NotAttached, attach, may_be_attached};
 pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use cgroup::{Cgroup, CgroupReading, host_stall_seconds};
 pub use clock::{ClockChange, ClockWatch};
@@ -32,7 +33,7 @@ pub use error::Error;
 pub use family::{Family, FamilyChange, processes_named, wait_for_end};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
-pub use process::{OwnUsage, Process, available_memory, host_memory, own_usage};
+pub use process::{OwnUsage, Process, Resident, available_memory, host_memory, own_usage};
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
@@ -40,5 +41,6 @@ pub use sockets::{Listener, listener_owners, listeners, port_holder};
 pub use subject::{
     Launch, Subject, become_subreaper, kill_subjects, raise_descriptor_limit, reap_strangers,
 };
+pub use surroundings::{Surroundings, free_space};
 pub use tree::{Members, members, roles_of};
 pub use wrapped::{Signals, Wrapped};

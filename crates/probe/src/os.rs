@@ -354,6 +354,11 @@ pub(crate) fn ticks_per_second() -> f64 {
     rustix::param::clock_ticks_per_second().max(1) as f64
 }
 
+/// Bytes of a page.
+pub(crate) fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
 /// CPU time of this process and its threads, without children.
 pub(crate) fn own_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -376,6 +381,17 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     };
     DESCRIPTOR_LIMIT.get_or_init(|| before);
     Ok(rustix::process::setrlimit(Resource::Nofile, raised)?)
+}
+
+/// How many descriptors this process may have open at most; `None` for no limit.
+pub(crate) fn most_descriptors() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).maximum
+}
+
+/// Bytes that this user may still write to the file system of `path`.
+pub(crate) fn free_space(path: &std::path::Path) -> io::Result<u64> {
+    let space = rustix::fs::statvfs(path)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// Undoes an ignored `SIGCHLD` inherited from whoever started us: with it the kernel reaps children at once, their exit

@@ -184,13 +184,13 @@ impl Process {
     }
 
     /// The pid it knows itself by: another than ours for it inside a pid namespace of its own.
-    pub(crate) fn own_pid(&self) -> Option<u32> {
+    pub fn own_pid(&self) -> Option<u32> {
         procfs::innermost_pid(&self.read(c"status")?)
     }
 
     /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own. Those that cannot be read are taken
     /// for ours.
-    pub(crate) fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+    pub fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
         names.iter().copied().find(|name| {
             let path = format!("ns/{name}");
             let theirs = CString::new(path.clone())
@@ -220,6 +220,15 @@ impl Process {
     /// Its memory, by one reading.
     pub fn memory(&self) -> Option<Memory> {
         Memory::parse(&self.read(c"status")?)
+    }
+
+    /// Its resident memory and nothing else, to be read very often; `None` if it has ended.
+    pub fn resident(&self) -> Option<Resident> {
+        Some(Resident {
+            file: self.open_file(c"statm")?,
+            buffer: Vec::new(),
+            page: os::page_size(),
+        })
     }
 
     /// Open descriptors by what they are open on: `socket`, `pipe`, `anon_inode:eventpoll`, a path. Numbers and generated
@@ -286,6 +295,27 @@ impl Process {
     }
 }
 
+/// The resident memory of one process, by one small file that stays open: about a microsecond a reading.
+#[derive(Debug)]
+pub struct Resident {
+    file: OwnedFd,
+    buffer: Vec<u8>,
+    page: u64,
+}
+
+impl Resident {
+    /// Resident bytes now; `None` if it has ended.
+    pub fn bytes(&mut self) -> Option<u64> {
+        let text = os::read_from_start(self.file.as_fd(), &mut self.buffer).ok()?;
+        let pages = text
+            .split(|&b| b == b' ')
+            .nth(1)
+            .and_then(procfs::parse_integer)?;
+        // A zombie has no pages at all.
+        (pages > 0).then(|| pages * self.page)
+    }
+}
+
 /// Memory of this computer, in bytes.
 pub fn host_memory() -> Option<u64> {
     procfs::host_memory(&std::fs::read("/proc/meminfo").ok()?, "MemTotal")
@@ -332,6 +362,11 @@ mod tests {
         assert!(own.is_alive());
         assert!(own.memory().unwrap().rss <= peak.max(own.memory().unwrap().rss));
         assert!(own.cpu_seconds().is_some());
+        let resident = own.resident().unwrap().bytes().unwrap();
+        assert!(
+            resident <= own_usage().rss_peak_bytes.unwrap(),
+            "{resident}"
+        );
         assert!(available_memory().unwrap() <= host);
     }
 

@@ -4,8 +4,9 @@
 //!
 //! Unlike a [`Subject`](crate::Subject) it is not ours to end: when we die, it lives.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -57,10 +58,13 @@ impl Wrapped {
         os::keep_ended_children();
         // Where that is refused, orphans go to whoever takes them now.
         let _ = os::become_subreaper();
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg0(&name)
             .args(launch.command.iter().skip(1))
-            .envs(launch.env.iter().map(|(name, value)| (name, value)))
+            .envs(launch.env.iter().map(|(name, value)| (name, value)));
+        signals.0.restore_in(&mut command);
+        let child = command
             .spawn()
             .map_err(|error| spawn_error(&name, &program, error))?;
         // Nobody but `attend` reaps, so even a command that has ended already can be opened.
@@ -79,12 +83,15 @@ impl Wrapped {
     }
 
     /// Passes signals on and reaps until the command has ended; says how it did. Once `over` is asked for, the command is
-    /// told to end (`SIGTERM`), and killed after `grace`.
+    /// told to end (`SIGTERM`), and killed after `grace`; so is then what it left behind.
     pub fn attend(&self, over: Option<&Cancel>, grace: Duration) -> Exit {
         let mut kill_at: Option<Instant> = None;
         let mut killed = false;
         loop {
             if let Some(exit) = self.reap() {
+                if over.is_some_and(Cancel::is_cancelled) {
+                    self.end_survivors(grace);
+                }
                 return exit;
             }
             while let Some(arrived) = self.signals.0.next() {
@@ -109,6 +116,35 @@ impl Wrapped {
             };
             if waited.is_err() {
                 std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// Ends what the command left behind: its orphans are our children.
+    fn end_survivors(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        let mut asked = BTreeSet::new();
+        loop {
+            self.reap();
+            let left: Vec<Process> = tree::own_children()
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|pid| Process::open(pid).ok())
+                .collect();
+            if left.is_empty() {
+                return;
+            }
+            let late = Instant::now() >= deadline;
+            for process in &left {
+                // Children of those that end become ours only then: asked one after another.
+                if late || asked.insert(process.id()) {
+                    let _ = process.signal(if late { SIGKILL } else { SIGTERM });
+                }
+            }
+            let fds: Vec<BorrowedFd<'_>> = left.iter().map(Process::pidfd).collect();
+            let soon = Instant::now() + Duration::from_millis(50);
+            if os::wait_any_readable(&fds, if late { soon } else { deadline }).is_err() {
+                return;
             }
         }
     }

@@ -13,6 +13,7 @@ use plimsoll_model::Run;
 
 mod advice;
 mod analysis;
+mod doctor;
 mod history;
 mod junit;
 mod load;
@@ -25,6 +26,7 @@ mod text;
 mod words;
 
 pub use analysis::{analyze_text, answer_json, verdict_json};
+pub use doctor::{doctor_json, doctor_text};
 pub use history::{history_json, history_text};
 pub use junit::junit;
 pub use monitor::{Columns, reading_text};

@@ -13,6 +13,7 @@ use crate::frame::{
     Cursor, FRAME_HEADER_LEN, HEADER_LEN, Header, KIND_BATCH, KIND_END, KIND_SCHEMA, MAX_PAYLOAD,
     MAX_RAW, MAX_RECORD, VERSION, checksum, parse_frame_header, parse_header, unzigzag,
 };
+use crate::pack::Unpacker;
 use crate::record::EVENT_NAMES;
 use crate::{Error, Record};
 
@@ -32,6 +33,7 @@ pub struct LogReader<R> {
     input: R,
     series: Vec<Series>,
     previous_at: u64,
+    unpacker: Unpacker,
     batch: Batch,
     torn_bytes: u64,
     unknown_records: u64,
@@ -97,6 +99,7 @@ impl<R: Read> LogReader<R> {
             input,
             series: Vec::new(),
             previous_at: 0,
+            unpacker: Unpacker::try_new().map_err(Error::io("read", name))?,
             batch: Batch::default(),
             torn_bytes: 0,
             unknown_records: 0,
@@ -197,10 +200,8 @@ impl<R: Read> LogReader<R> {
         if length > MAX_RAW {
             return None;
         }
-        let raw = zstd::bulk::decompress(cursor.bytes(cursor.len())?, length).ok()?;
-        if raw.len() != length {
-            return None;
-        }
+        let packed = cursor.bytes(cursor.len())?;
+        let raw = self.unpacker.unpack(packed, length).ok()?;
         self.batch(&raw)
     }
 

@@ -6,13 +6,12 @@ use crate::Record;
 use crate::frame::{
     KIND_BATCH, KIND_END, KIND_SCHEMA, MAX_RECORD, append_frame, append_varint, header, zigzag,
 };
+use crate::pack::Packer;
 
 /// Samples after which a batch is full.
 const FULL_SAMPLES: usize = 4096;
 /// Bytes of records after which a batch is full.
 const FULL_RECORD_BYTES: usize = 1 << 20;
-/// Fast, and measured to be within a few percent of the size of the slow levels on such columns.
-const ZSTD_LEVEL: i32 = 3;
 
 /// How the values of one column of one batch are written.
 pub(crate) const VALUES_INTEGRAL: u8 = 0;
@@ -34,7 +33,7 @@ pub(crate) struct Encoder {
     columns: Vec<Column>,
     records: Vec<u8>,
     previous_at: u64,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Packer,
 }
 
 /// Values of one series in the batch, and where the last batch left off.
@@ -65,7 +64,7 @@ impl Encoder {
             columns: Vec::new(),
             records: Vec::new(),
             previous_at: 0,
-            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            packer: Packer::try_new()?,
         })
     }
 
@@ -143,7 +142,7 @@ impl Encoder {
         raw.extend_from_slice(&self.records);
 
         let mut payload = (raw.len() as u32).to_le_bytes().to_vec();
-        payload.append(&mut self.compressor.compress(&raw)?);
+        self.packer.pack(&raw, &mut payload)?;
         append_frame(&mut self.out, KIND_BATCH, &payload);
 
         self.order.clear();

@@ -31,6 +31,7 @@ mod export;
 mod frame;
 mod head;
 mod id;
+mod pack;
 mod record;
 mod recorder;
 mod run_dir;

@@ -1,5 +1,6 @@
 //! The recorder against real files: nothing lost on the way, and disks that fail.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -270,6 +271,82 @@ fn kill_9_loses_no_batch_that_was_written_and_the_list_tells() {
     let mut reader = read_log(&log).expect("a log");
     assert_eq!(reader.by_ref().count(), 21);
     assert_eq!((reader.torn_bytes(), reader.is_closed()), (0, false));
+}
+
+/// Set for the child of [`ten_kills_leave_exact_prefixes`]: where it records.
+const KILLED_OFTEN: &str = "PLIMSOLL_TEST_KILLED_OFTEN";
+
+/// Not a test of its own: records a counter at its real time, tells what it has recorded, and waits to be killed.
+#[test]
+fn child_that_counts() {
+    let Some(place) = std::env::var_os(KILLED_OFTEN) else {
+        return;
+    };
+    let dir = Store::open(&[place.into()])
+        .and_then(|store| store.create_run("killed"))
+        .expect("a run");
+    let recorder = Recorder::start(Some(&dir), 0).expect("a recorder");
+    let (start, mut out) = (Instant::now(), std::io::stdout());
+    for i in 0..u32::MAX {
+        let at = start.elapsed().as_nanos() as u64;
+        recorder
+            .handle()
+            .sample(sample(at, Metric::RSS, f64::from(i)));
+        // Ends when the parent is gone, whatever happens to it.
+        if writeln!(out, "recorded {i} {at}").is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn ten_kills_leave_exact_prefixes() {
+    let mut worst = Duration::ZERO;
+    for trial in 0..10_u64 {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = place.path().join("s");
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "child_that_counts", "--nocapture"])
+            .env(KILLED_OFTEN, &root)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this test");
+        let told = BufReader::new(child.stdout.take().expect("piped"));
+        let enough = 600_000_000 + trial * 97_000_000;
+        let mut told = told.lines().map_while(Result::ok).filter_map(|line| {
+            let (number, at) = line.split_once("recorded ")?.1.split_once(' ')?;
+            Some((number.parse().ok()?, at.parse().ok()?))
+        });
+        let until: (u64, u64) = told.find(|&(_, at)| at > enough).expect("it records");
+        child.kill().expect("killed");
+        let last = told.last().unwrap_or(until);
+        child.wait().expect("gone");
+
+        let mut reader = read_log(&root.join("runs/killed/samples.plog")).expect("a log");
+        let read: Vec<(f64, u64)> = reader
+            .by_ref()
+            .filter_map(|record| match record {
+                Record::Sample(sample) => Some((sample.value, sample.at.0)),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            read.iter()
+                .enumerate()
+                .all(|(i, &(value, _))| value == i as f64)
+        );
+        assert!(
+            !read.is_empty() && read.len() as u64 <= last.0 + 1,
+            "{last:?}"
+        );
+        assert!(!reader.is_closed());
+        let kept = read.last().map_or(0, |&(_, at)| at);
+        worst = worst.max(Duration::from_nanos(last.1.saturating_sub(kept)));
+    }
+    println!("ten kills: at most {worst:.2?} were lost");
+    // Half a second is what a batch waits. The rest is for a machine with other things to do.
+    assert!(worst < Duration::from_secs(5), "{worst:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ use crate::place::{Place, unix_now};
 const MOST_PROCESSES: usize = 4096;
 /// The control group is read at most so often.
 const GROUP_EVERY: Duration = Duration::from_secs(1);
+/// How long the status of an ended command may take to be known.
+const REAPED: Duration = Duration::from_secs(5);
 /// How long what ended must have lived for its like to count as its replacement.
 const LIVED: Duration = Duration::from_secs(2);
 
@@ -143,6 +145,10 @@ impl<'a> Watcher<'a> {
                 self.read(due);
                 self.pace.taken(due, Instant::now(), began.elapsed());
             }
+        }
+        if !self.watched.command.is_empty() && !self.family.has_root() {
+            // We see its end a moment before whoever reaps it knows how it ended, and says stop.
+            plimsoll_probe::wait_for_end(&[], cancel, Instant::now() + REAPED);
         }
         self.absorb_probes();
         (self.events)(Event::PhaseEnded {
@@ -595,6 +601,7 @@ impl<'a> Watcher<'a> {
         } = place;
         let recorded = recorder.close();
         let mut findings = place_findings;
+        findings.append(&mut self.watched.said);
         findings.append(&mut self.findings);
         if let Some(error) = &recorded.error {
             findings.push(Finding::warning(
@@ -687,16 +694,27 @@ impl<'a> Watcher<'a> {
     }
 
     fn say_what_was_not_seen(&mut self, services: &[ProcessInfo], probe_on: bool) {
+        let unseen = self.processes.values().any(|seen| {
+            seen.values.contains_key(&Metric::RSS)
+                && !seen.values.contains_key(&Metric::DESCRIPTORS)
+        });
+        if unseen {
+            self.gaps.push(Gap {
+                what: "descriptors".to_owned(),
+                why: "not permitted: run as the user of the process, or with CAP_SYS_PTRACE"
+                    .to_owned(),
+            });
+        }
         if let Some(why) = self.watched.no_probe.take() {
             self.found(Finding::warning(
                 "probe-not-loaded",
                 format!("probe not loaded: {why}; process level only"),
                 None,
             ));
-        } else if !probe_on && services.iter().any(is_node) && self.watched.command.is_empty() {
+        } else if !probe_on && services.iter().any(is_node) && !self.config.attach {
             self.found(Finding::info(
                 "process-level",
-                "seen from outside only: the heap is not told apart from the rest",
+                "seen from outside only: `--attach` puts the probe in and tells the heap apart",
             ));
         }
     }

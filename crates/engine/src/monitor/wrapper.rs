@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{Cancel, Event, Exit, Run};
-use plimsoll_probe::{Hub, HubOptions, Launch, Wrapped};
+use plimsoll_probe::{Hub, Launch, Wrapped};
 
 use super::{Monitor, Watched};
 use crate::environment::environment;
@@ -34,13 +34,9 @@ impl Wrapper {
     /// If the command cannot be started.
     pub fn start(command: Vec<OsString>, interval: Duration) -> Result<Self, Error> {
         let epoch = Instant::now();
-        let options = HubOptions {
-            sample_hz: (1.0 / interval.as_secs_f64()).clamp(1.0, 10.0),
-            follow_gc: true,
-        };
         // Started before any thread: the hub's must have the signals blocked too.
         let signals = plimsoll_probe::Signals::take()?;
-        let (hub, mut no_probe) = match Hub::start(epoch, &options) {
+        let (hub, mut no_probe) = match Hub::start(epoch, &super::hub_options(interval)) {
             Ok(hub) => (Some(hub), None),
             Err(error) => (None, Some(error.to_string())),
         };
@@ -95,6 +91,7 @@ impl Wrapper {
                 roots: vec![wrapped.process().clone()],
                 hub: hub.as_ref(),
                 no_probe,
+                said: Vec::new(),
                 exit: &ended,
             };
             let (over, stop) = (&over, &stop);

@@ -151,6 +151,27 @@ fn kibibytes(text: &[u8]) -> Option<u64> {
     parse_integer(digits.trim_ascii())?.checked_mul(1024)
 }
 
+/// The effective capabilities in a `status` file, one bit each.
+pub(crate) fn capabilities(status: &str) -> Option<u64> {
+    let set = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(set.trim(), 16).ok()
+}
+
+/// What `/proc` is mounted to hide, from `mountinfo`; `None` if nothing.
+pub(crate) fn hidepid(mountinfo: &str) -> Option<String> {
+    let options = mountinfo.lines().find_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let is_proc = mount.split(' ').nth(4) == Some("/proc");
+        is_proc.then(|| file_system.split(' ').nth(2)).flatten()
+    })?;
+    let value = options
+        .split(',')
+        .find_map(|o| o.strip_prefix("hidepid="))?;
+    (!matches!(value, "0" | "off")).then(|| value.to_owned())
+}
+
 /// A decimal number that fills the whole text.
 pub(crate) fn parse_integer(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -283,6 +304,22 @@ mod tests {
         assert_eq!(host_memory(meminfo, "MemTotal"), Some(24_630_884 * 1024));
         assert_eq!(host_memory(meminfo, "MemAvailable"), Some(7 * 1024));
         assert_eq!(host_memory(meminfo, "Mem"), None);
+    }
+
+    #[test]
+    fn what_is_hidden_and_what_is_allowed() {
+        let mounts = "22 1 0:21 / /proc rw,nosuid - proc proc rw,hidepid=invisible\n";
+        assert_eq!(hidepid(mounts).as_deref(), Some("invisible"));
+        assert_eq!(hidepid("22 1 0:21 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(
+            hidepid("22 1 0:21 / /proc rw - proc proc rw,hidepid=0\n"),
+            None
+        );
+        assert_eq!(
+            capabilities("Name:\tx\nCapEff:\t0000000000080000\n"),
+            Some(1 << 19)
+        );
+        assert_eq!(capabilities("Name:\tx\n"), None);
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn round(index: u32, live: f64) -> RoundRecord {
         driver_cpu_s: 0.06,
         collected: true,
         counted: true,
+        parts: Vec::new(),
         values: [(Metric::LIVE_BYTES, live)].into(),
     }
 }

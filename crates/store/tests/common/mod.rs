@@ -93,6 +93,7 @@ fn round(index: u32) -> RoundRecord {
         driver_cpu_s: 0.062,
         collected: true,
         counted: true,
+        parts: Vec::new(),
         values: [
             (
                 Metric::LIVE_BYTES,

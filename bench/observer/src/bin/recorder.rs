@@ -1,0 +1,179 @@
+//! `cargo xtask bench recorder [LOG]`: what recording costs for each row of 20 metrics, and what a day at 10 Hz takes on
+//! the disk. A recording of a real run is replayed over and over until the day is full: its times go on, its values are as
+//! they were. Without a recording, ten minutes of ourselves are not pretended: the bench says that it needs one.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench talks to whoever started it"
+)]
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use plimsoll_bench::{Variant, median, pairs, ratio, say};
+use plimsoll_model::{Ns, Sample};
+use plimsoll_store::{Record, Recorder, Store, read_log};
+
+const DAY: u64 = 24 * 3600 * 1_000_000_000;
+const SLICES: usize = 30;
+/// Metrics of a row.
+const ROW: f64 = 20.0;
+
+fn main() -> ExitCode {
+    let Some(log) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!(
+            "error: no recording to replay\n  hint: make one by `plimsoll monitor -i 100 -d 600s -- node server.js` and name its samples.plog"
+        );
+        return ExitCode::from(2);
+    };
+    let records: Vec<Record> = match read_log(&log) {
+        Ok(reader) => reader.collect(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let samples: Vec<Sample> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Sample(sample) => Some(sample.clone()),
+            _ => None,
+        })
+        .collect();
+    let length = samples.iter().map(|s| s.at.0).max().unwrap_or(0) + 100_000_000;
+    let others = records.len() - samples.len();
+    println!(
+        "replayed: {} readings and {others} records of {:.0} s, {:.1} readings a second",
+        samples.len(),
+        length as f64 / 1e9,
+        samples.len() as f64 / (length as f64 / 1e9),
+    );
+    cost(&samples);
+    day(&records, length);
+    ExitCode::SUCCESS
+}
+
+/// As many rows as go into a second of writing, queue, bands, encoding and writing included.
+fn cost(samples: &[Sample]) {
+    let place = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&[place.path().join("s")]).expect("writable");
+    let mut number = 0;
+    let mut write = |kept: bool| {
+        number += 1;
+        let dir = kept.then(|| store.create_run(&format!("r{number}")).expect("a run"));
+        let recorder = Recorder::start(dir.as_ref(), 0).expect("a recorder");
+        let handle = recorder.handle();
+        for (i, sample) in samples.iter().enumerate() {
+            handle.sample(sample.clone());
+            if i % 2048 == 2047 {
+                // The queue must not overflow; waiting costs no CPU.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        samples.len() as u64 - recorder.close().dropped_samples
+    };
+    let write = std::cell::RefCell::new(&mut write);
+    let mut variants = [
+        Variant {
+            name: "recording",
+            slice: Box::new(|| (write.borrow_mut())(true)),
+        },
+        Variant {
+            name: "recording, again",
+            slice: Box::new(|| (write.borrow_mut())(true)),
+        },
+        Variant {
+            name: "bands only",
+            slice: Box::new(|| (write.borrow_mut())(false)),
+        },
+        Variant {
+            name: "making the readings",
+            slice: Box::new(|| {
+                for sample in samples {
+                    black_box(sample.clone());
+                }
+                samples.len() as u64
+            }),
+        },
+    ];
+    let measured = pairs(SLICES, &mut variants);
+    let net: Vec<f64> = measured[0]
+        .seconds
+        .iter()
+        .zip(&measured[3].seconds)
+        .map(|(all, making)| (all - making) * ROW * 1e6)
+        .collect();
+    let row = |i: usize| {
+        let (middle, low, high) = median(&measured[i].seconds);
+        (middle * ROW * 1e6, low * ROW * 1e6, high * ROW * 1e6)
+    };
+    say(
+        "recording a row of 20, at full speed",
+        median(&net),
+        "µs of CPU",
+        "≤ 2, want 1",
+    );
+    say(
+        "  without the log (queue and bands)",
+        row(2),
+        "µs of CPU",
+        "",
+    );
+    say(
+        "  A/A: recording / recording",
+        ratio(&measured[1], &measured[0]),
+        "ratio",
+        "1",
+    );
+}
+
+/// A whole day of it.
+fn day(records: &[Record], length: u64) {
+    let place = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&[place.path().join("s")]).expect("writable");
+    let dir = store.create_run("day").expect("a run");
+    let recorder = Recorder::start(Some(&dir), 0).expect("a recorder");
+    let handle = recorder.handle();
+    let before = plimsoll_probe::own_usage().cpu_seconds;
+    let mut readings = 0_u64;
+    let mut sent = 0_u64;
+    let mut pass = 0;
+    while pass * length < DAY {
+        for record in records {
+            sent += 1;
+            match record {
+                Record::Sample(sample) if pass * length + sample.at.0 < DAY => {
+                    readings += 1;
+                    handle.sample(Sample {
+                        at: Ns(pass * length + sample.at.0),
+                        ..sample.clone()
+                    });
+                }
+                Record::Sample(_) => {}
+                record => handle.record(record.clone()),
+            }
+            // Batches of two or three seconds: a real day has them every half second, and a little more of frames.
+            if sent.is_multiple_of(512) {
+                std::thread::sleep(Duration::from_micros(1500));
+            }
+        }
+        pass += 1;
+    }
+    let recorded = recorder.close();
+    let cpu = plimsoll_probe::own_usage().cpu_seconds - before;
+    let per_value = recorded.log_bytes as f64 / readings as f64;
+    println!(
+        "24 h: {readings} readings, {:.1} MB, {per_value:.3} bytes each, {:.1} s of CPU, {} dropped",
+        recorded.log_bytes as f64 / 1e6,
+        cpu,
+        recorded.dropped_samples,
+    );
+    let rows = 864_000.0 * ROW;
+    println!(
+        "  as 864,000 rows of 20: {:.1} MB   (wanted ≤ 20)",
+        per_value * rows / 1e6
+    );
+}
