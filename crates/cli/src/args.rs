@@ -56,6 +56,10 @@ pub(crate) enum Verb {
     Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Heap snapshots: taken, compared, explored; no browser needed
+    Snapshot(crate::snapshot::SnapshotArgs),
+    /// What a pattern of a culprit means, with code before and after
+    Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
     /// What this machine and a process allow to be seen
@@ -190,6 +194,20 @@ pub(crate) struct CheckArgs {
     /// When to explain: leak, always, never [default: leak]
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
     explain: Option<Explain>,
+    /// Keep the heap snapshots of the explanation with the run
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    keep_snapshots: bool,
+    /// Take heap snapshots also where memory may not suffice
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    force_snapshot: bool,
+    /// Directory of source maps that the scripts do not name
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "DIR",
+        help_heading = "Verdict"
+    )]
+    source_maps: Option<PathBuf>,
     /// Requests a second for the time to limit [default: measured]
     #[arg(
         hide_short_help = true,
@@ -493,6 +511,9 @@ impl CheckArgs {
             duration: self.duration,
             floor: self.floor,
             explain: self.explain,
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.take(),
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),

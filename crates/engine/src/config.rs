@@ -103,6 +103,12 @@ pub struct Check {
     pub floor: Option<f64>,
     /// When the explanation windows are run.
     pub explain: Explain,
+    /// Whether copies of the snapshots taken for it stay with the run.
+    pub keep_snapshots: bool,
+    /// Take them also where memory may not suffice.
+    pub force_snapshot: bool,
+    /// Where source maps lie that neither the runtime nor the scripts name.
+    pub source_maps: Option<PathBuf>,
     /// Operations per second at which the time to limit is told; `None` = the measured rate.
     pub expect_rate: Option<f64>,
     /// What an inconclusive run exits with: 3, or what CI chose instead.
@@ -158,6 +164,12 @@ pub struct Flags {
     pub floor: Option<f64>,
     /// `--explain`
     pub explain: Option<Explain>,
+    /// `--keep-snapshots`
+    pub keep_snapshots: bool,
+    /// `--force-snapshot`
+    pub force_snapshot: bool,
+    /// `--source-maps`
+    pub source_maps: Option<PathBuf>,
     /// `--expect-rate`
     pub expect_rate: Option<f64>,
     /// `--inconclusive`
@@ -260,6 +272,9 @@ impl Flags {
             duration: self.duration.or(lower.duration),
             floor: self.floor.or(lower.floor),
             explain: self.explain.or(lower.explain),
+            keep_snapshots: self.keep_snapshots || lower.keep_snapshots,
+            force_snapshot: self.force_snapshot || lower.force_snapshot,
+            source_maps: self.source_maps.or(lower.source_maps),
             expect_rate: self.expect_rate.or(lower.expect_rate),
             on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
@@ -329,6 +344,9 @@ impl Flags {
                 .transpose()?,
             floor: self.floor,
             explain: self.explain.unwrap_or_default(),
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.clone(),
             expect_rate: self.expect_rate,
             on_inconclusive: self.on_inconclusive.unwrap_or(ExitCode::Inconclusive),
         })
