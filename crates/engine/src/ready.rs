@@ -341,8 +341,13 @@ impl Session<'_> {
             .map_or("the service", |path| {
                 path.rsplit('/').next().unwrap_or(path)
             });
+        if service.process.is_python() {
+            return format!(
+                "`{name}` did not load it: started with `-I`, `-E` or `-S`, frozen into one file, or older than Python 3.9"
+            );
+        }
         if !service.process.may_carry_probe() {
-            return format!("`{name}` is not Node.js");
+            return format!("`{name}` is no runtime with a probe");
         }
         if let Some(why) = self.no_carrier {
             return why.to_owned();

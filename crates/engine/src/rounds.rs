@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
+    Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
     RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
@@ -440,6 +440,7 @@ impl Journey {
             detail: String::new(),
         });
         let operations = self.plan.operations_per_round;
+        drive.session.mark(&Mark::ExplanationStart);
         // Counts may be missing from the last round, where they were too dear for every round.
         self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
         self.window(drive, explainer, Window::Baseline)?;
@@ -471,6 +472,7 @@ impl Journey {
         {
             self.window(drive, explainer, Window::Final)?;
             drive.session.release();
+            drive.session.mark(&Mark::ExplanationEnd);
         }
         Ok(())
     }

@@ -186,6 +186,11 @@ impl Hub {
         carrier::options("--preload", self.carrier.path(), existing)
     }
 
+    /// `PYTHONPATH` that loads the probe into Python, with what is there kept behind it.
+    pub fn python_path(&self, existing: Option<&OsStr>) -> OsString {
+        crate::python::python_path(&self.carrier.python(), existing)
+    }
+
     /// The file that `NODE_OPTIONS` names.
     pub fn carrier(&self) -> &Path {
         self.carrier.path()

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, node};
+use crate::{Error, node, python};
 
 /// Where the kernel keeps the path of a Unix socket there is room for this many bytes and a terminator.
 const SOCKET_PATH_MAX: usize = 107;
@@ -71,11 +71,17 @@ impl Carrier {
             .mode(0o600)
             .open(&carrier.path)?
             .write_all(source.as_bytes())?;
+        python::write_carrier(&carrier.python(), &carrier.socket, &carrier.token)?;
         Ok((carrier, listener))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder that goes first on `PYTHONPATH`.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.directory.join("python")
     }
 
     /// The socket that probes connect to.
@@ -91,6 +97,7 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         // What cannot be removed lies in a private temporary directory; there is nothing better to do about it.
+        let _ = fs::remove_dir_all(self.python());
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(self.directory.join("hub"));
         let _ = fs::remove_dir(&self.directory);
