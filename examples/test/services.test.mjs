@@ -12,6 +12,8 @@ const session = ['node', 'node/session-map/server.js'];
 const listener = ['node', 'node/request-listener/server.js'];
 const cache = ['node', 'node/bounded-cache/server.js'];
 
+const parcels = ['node', 'node/parcel-desk/server.js'];
+
 const within = { timeout: 120_000 };
 
 async function count(port) {
@@ -98,4 +100,15 @@ test('truth.mjs fails in one line when requests fail', within, async () => {
     ]),
     (error) => error.code === 1 && /^truth: GET \/elsewhere answered 404$/m.test(error.stderr),
   );
+});
+
+test('parcel-desk keeps something at two of its twelve endpoints, with --fixed at none', within, async (t) => {
+  for (const [flags, kept] of [[[], 30], [['--fixed'], 0]]) {
+    const { port } = await start(t, [...parcels, ...flags]);
+    for (const path of ['/labels', '/couriers/where', '/parcels', '/depots/full', '/imprint']) {
+      for (const { status } of await askTimes(30, port, path)) assert.equal(status, 200);
+    }
+    assert.equal((await ask(port, '/elsewhere')).status, 404);
+    assert.equal((await ask(port, '/healthz')).body, `ok, ${kept} labels, ${kept} sightings\n`);
+  }
 });

@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `dist`, `bench` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -12,6 +12,8 @@
 
 mod dist;
 mod figures;
+mod fuzz;
+mod python;
 mod runner;
 mod tally;
 mod test;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 5] = [
+const CHORES: [(&str, &str); 6] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -31,6 +33,10 @@ const CHORES: [(&str, &str); 5] = [
     (
         "tidy",
         "what no other tool checks: dependency arrows, STYLE's rules, names of examples",
+    ),
+    (
+        "fuzz",
+        "the fuzz targets, a minute each; `cargo xtask fuzz TARGET... --seconds N`",
     ),
     (
         "dist",
@@ -65,6 +71,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     match chore {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
+        "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
         "bench" => bench(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
@@ -109,7 +116,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, dist, bench, figures"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures"
         );
     }
 }

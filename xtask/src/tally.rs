@@ -1,10 +1,11 @@
 //! How many tests passed and failed, read from what the runners print.
 //!
-//! Three runners, three last lines:
+//! Four runners, four last lines:
 //!
 //! - nextest: `Summary [ 0.012s] 3 tests run: 2 passed (1 slow), 1 failed, 0 skipped`
 //! - libtest: `test result: ok. 3 passed; 0 failed; 0 ignored; …`, once per test binary
 //! - node: `ℹ pass 3`, `ℹ fail 0`, `ℹ cancelled 0`
+//! - pytest, with `-q`: `1 failed, 2 passed, 1 skipped in 0.12s`
 //!
 //! Ignored and skipped tests count as neither. A line that is none of these counts nothing.
 
@@ -30,6 +31,7 @@ pub(crate) enum Runner {
     Nextest,
     Libtest,
     Node,
+    Pytest,
 }
 
 impl Runner {
@@ -48,6 +50,14 @@ impl Runner {
             Self::Libtest => {
                 let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
                 Some(of_counts(counts, ';'))
+            }
+            Self::Pytest => {
+                // Sessions that a test started, as a failed test shows them, end with a line framed in `=`.
+                let (counts, seconds) = line.rsplit_once(" in ")?;
+                let begins = line.starts_with(|c: char| c.is_ascii_digit());
+                let ends =
+                    seconds.starts_with(|c: char| c.is_ascii_digit()) && !seconds.ends_with('=');
+                (begins && ends).then(|| of_counts(counts, ','))
             }
             Self::Node => {
                 let (word, count) = line.strip_prefix("ℹ ")?.split_once(' ')?;
@@ -80,7 +90,7 @@ fn of_counts(counts: &str, separator: char) -> Tally {
         };
         match what.trim() {
             "passed" => tally.passed += count,
-            "failed" | "timed out" | "exec failed" => tally.failed += count,
+            "failed" | "timed out" | "exec failed" | "error" | "errors" => tally.failed += count,
             _ => {}
         }
     }
@@ -120,7 +130,7 @@ fn without_colour(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Runner::{self, Libtest, Nextest, Node};
+    use super::Runner::{self, Libtest, Nextest, Node, Pytest};
     use super::Tally;
 
     #[track_caller]
@@ -179,6 +189,30 @@ mod tests {
         check(Node, "ℹ cancelled 1", 0, 1);
         check(Node, "ℹ skipped 3", 0, 0);
         check(Node, "ℹ duration_ms 1443", 0, 0);
+    }
+
+    #[test]
+    fn reads_pytest() {
+        check(Pytest, "75 passed in 12.34s", 75, 0);
+        check(
+            Pytest,
+            "1 failed, 3 passed, 2 skipped, 1 error in 312.07s (0:05:12)",
+            3,
+            2,
+        );
+        check(
+            Pytest,
+            "======== 2 failed, 3 passed in 1.72s ========",
+            0,
+            0,
+        );
+        check(
+            Pytest,
+            "2 judged (1 leak, 1 no leak), 0 screened only, 0 skipped",
+            0,
+            0,
+        );
+        check(Pytest, "no tests ran in 0.01s", 0, 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+use crate::python;
 use crate::runner::{self, Ran};
 use crate::tally::{Runner, Tally};
 use crate::tidy;
@@ -18,7 +19,7 @@ use crate::workspace::{Tree, cargo, command, is_installed, root};
 /// A step: its name and what it does.
 type Step = (&'static str, fn(&Tree) -> anyhow::Result<Ran>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", |_| {
         runner::run(cargo().args(["fmt", "--all", "--check"]), None)
     }),
@@ -47,6 +48,7 @@ const STEPS: [Step; 7] = [
         )
     }),
     ("node", node_step),
+    ("python", |_| python::test()),
 ];
 
 /// The names by which steps can be chosen.

@@ -136,6 +136,7 @@ fn is_ignored(name: &str) -> bool {
         || name.starts_with("target-")
         || [".git", ".plimsoll", "node_modules", "dist", "__pycache__"].contains(&name)
         || name.ends_with(".profraw")
+        || name.ends_with(".egg-info")
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) -> anyhow::Result<()> {

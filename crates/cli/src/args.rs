@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plimsoll_engine::{Explain, parse_duration, parse_explain, parse_percentage, parse_size};
+use plimsoll_engine::{
+    Explain, parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size,
+};
 
 macro_rules! exit_codes {
     () => {
@@ -50,6 +52,8 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     /// One verdict on one subject
     Check(Box<CheckArgs>),
+    /// Drive a running service, its memory alongside
+    Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
     /// Watch processes, or a command from in front of it
@@ -105,49 +109,23 @@ impl Output {
     "Examples:\n",
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
-    "  plimsoll check --duration 60s -- ./worker\n\n",
+    "  plimsoll check --duration 60s -- ./worker\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
-    /// Operation: a request to this URL; {{seq}} counts through
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PLIMSOLL_URL",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    url: Option<String>,
-    /// Method of the request [default: GET, POST with --body]
-    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
-    method: Option<String>,
-    /// Header of the request, repeatable: 'Name: value'
-    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
-    headers: Vec<String>,
-    /// Body of the request; {{seq}} counts through
-    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
-    body: Option<String>,
-    /// Right answers, e.g. 200-299,405 [default: 200-399]
-    #[arg(long, value_name = "LIST", help_heading = "Driver")]
-    expect_status: Option<String>,
-    /// Time one request may take [default: 30s]
-    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
-    timeout: Option<Duration>,
-    /// Requests in flight [default: 10]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PLIMSOLL_CONCURRENCY",
-        hide_env = true,
-        help_heading = "Driver"
-    )]
-    concurrency: Option<u32>,
-    /// Share of a round's requests that may fail [default: 1%]
-    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
-    max_errors: Option<f64>,
-    /// Let --url name an address that is not loopback
-    #[arg(hide_short_help = true, long, help_heading = "Driver")]
-    allow_remote: bool,
+    /// Check a process that runs already instead of a command
+    ///
+    /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
+    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
+    pid: Option<u32>,
+    /// Never signal a running process to take the probe in
+    #[arg(hide_short_help = true, long, help_heading = "Subject")]
+    no_attach: bool,
+
+    #[command(flatten)]
+    driver: DriverArgs,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
@@ -244,19 +222,146 @@ pub(crate) struct CheckArgs {
     command: Vec<OsString>,
 }
 
-impl CheckArgs {
-    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
-        plimsoll_engine::Flags {
-            command: std::mem::take(&mut self.command),
-            config: self.config.take(),
-            url: self.url.take(),
+/// What drives a service, the same for every verb that drives.
+#[derive(Debug, Args)]
+pub(crate) struct DriverArgs {
+    /// Operation: a request to this URL; {{seq}} counts; repeatable
+    ///
+    /// {{uuid}} and {{rand 1 100}} are filled in too. Several URLs are several kinds of operation: which of them leaks is
+    /// told. Where plimsoll.toml has steps ([[driver.step]]), their paths belong to this server.
+    #[arg(
+        short = 'u',
+        long = "url",
+        value_name = "URL",
+        env = "PLIMSOLL_URL",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    urls: Vec<String>,
+    /// Method of the request [default: GET, POST with --body]
+    #[arg(long, value_name = "METHOD", help_heading = "Driver")]
+    method: Option<String>,
+    /// Header of the request, repeatable: 'Name: value'
+    ///
+    /// A word env:NAME in the value stands for that environment variable: --header 'Authorization: Bearer env:TOKEN'.
+    /// Headers are in no record.
+    #[arg(long = "header", value_name = "HEADER", help_heading = "Driver")]
+    headers: Vec<String>,
+    /// Body of the request; {{seq}} counts through
+    #[arg(long, value_name = "TEXT", help_heading = "Driver")]
+    body: Option<String>,
+    /// Right answers, e.g. 200-299,405 [default: 200-399]
+    #[arg(long, value_name = "LIST", help_heading = "Driver")]
+    expect_status: Option<String>,
+    /// Time one request may take [default: 30s]
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Driver")]
+    timeout: Option<Duration>,
+    /// Requests in flight [default: 10]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N",
+        env = "PLIMSOLL_CONCURRENCY",
+        hide_env = true,
+        help_heading = "Driver"
+    )]
+    concurrency: Option<u32>,
+    /// Requests a second, due at constant times [default: no pause]
+    ///
+    /// Latency counts from when a request was due, whenever it could be sent: a standstill is seen by all it delayed.
+    #[arg(long, value_name = "RATE", help_heading = "Driver")]
+    rate: Option<f64>,
+    /// Share of a round's requests that may fail [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_percentage, help_heading = "Driver")]
+    max_errors: Option<f64>,
+    /// Keep cookies and send them back, a jar for each connection
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    cookies: bool,
+    /// A new connection for every request
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    churn: bool,
+    /// Let --url name an address that is not loopback
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    allow_remote: bool,
+}
+
+impl DriverArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            urls: std::mem::take(&mut self.urls),
             method: self.method.take(),
             headers: std::mem::take(&mut self.headers),
             body: self.body.take(),
             expect_status: self.expect_status.take(),
             timeout: self.timeout,
             concurrency: self.concurrency,
+            rate: self.rate,
             max_errors: self.max_errors,
+            cookies: self.cookies,
+            churn: self.churn,
+            allow_remote: self.allow_remote,
+            ..plimsoll_engine::DriverFlags::default()
+        }
+    }
+}
+
+/// Drives a service that runs already, and shows its memory alongside if it is on this machine.
+///
+/// Without -n and -d it goes on for 60 s. Nothing is judged: `plimsoll check` does that.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 driven as planned, 2 wrong flag or file, 4 the load failed, 130 interrupted", after_long_help = concat!(
+    "Examples:\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -c 10 -d 60s\n",
+    "  plimsoll load -u http://127.0.0.1:3000/api -n 10000 --json\n",
+    "  plimsoll load --rate 200 -d 10s -r 2s\n\n",
+    exit_codes!(),
+))]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    driver: DriverArgs,
+    /// Exactly so many requests
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Length")]
+    operations: Option<u64>,
+    /// So long; bare = milliseconds [default: 60s without -n]
+    #[arg(short = 'd', long, value_name = "TIME", value_parser = parse_milliseconds, conflicts_with = "operations", help_heading = "Length")]
+    duration: Option<Duration>,
+    /// The load rises so long; bare = ms [default: 5s with -d, else 0]
+    #[arg(short = 'r', long, value_name = "TIME", value_parser = parse_milliseconds, help_heading = "Length")]
+    ramp: Option<Duration>,
+    /// Configuration [default: plimsoll.toml, if there is one]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        env = "PLIMSOLL_CONFIG",
+        hide_env = true
+    )]
+    config: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LoadArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::LoadFlags {
+        plimsoll_engine::LoadFlags {
+            driver: self.driver.flags(),
+            operations: self.operations,
+            duration: self.duration,
+            ramp: self.ramp,
+            config: self.config.take(),
+        }
+    }
+}
+
+impl CheckArgs {
+    pub(crate) fn flags(&mut self) -> plimsoll_engine::Flags {
+        plimsoll_engine::Flags {
+            command: std::mem::take(&mut self.command),
+            pid: self.pid,
+            no_attach: self.no_attach,
+            config: self.config.take(),
+            driver: self.driver.flags(),
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -272,7 +377,6 @@ impl CheckArgs {
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),
-            allow_remote: self.allow_remote,
             directory: None,
         }
     }

@@ -10,14 +10,14 @@ use std::process::ExitCode as ProcessExit;
 
 use anyhow::Context;
 use clap::Parser;
-use plimsoll_engine::{Config, Error, Supervisor};
+use plimsoll_engine::{Config, Error, LoadRun, Supervisor};
 use plimsoll_model::{Cancel, Event, ExitCode, Health, Run};
 use plimsoll_report::Style;
 use plimsoll_store::{ExportFormat, Store};
 
 use crate::args::{
-    CheckArgs, Cli, Color, DoctorArgs, ExportArgs, Format, HistoryArgs, ReportArgs, Table, Verb,
-    Verdictless,
+    CheckArgs, Cli, Color, DoctorArgs, ExportArgs, Format, HistoryArgs, LoadArgs, ReportArgs,
+    Table, Verb, Verdictless,
 };
 use crate::progress::Progress;
 
@@ -39,6 +39,7 @@ fn dispatch(cli: Cli) -> u8 {
     let quiet = cli.quiet;
     let result = match cli.verb {
         Verb::Check(args) => check(*args, color, quiet),
+        Verb::Load(args) => load(*args, color, quiet),
         Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Doctor(args) => doctor(&args, color),
         Verb::Export(args) => export(&args),
@@ -94,6 +95,25 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
     )?;
     progress.clear();
     print(&render(&run, args.output.format(), color))?;
+    Ok(exit_code(run.exit_code))
+}
+
+fn load(mut args: LoadArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let run = LoadRun::resolve(args.flags(), &here)?;
+    let cancel = Cancel::try_new().context("no descriptors left")?;
+    cancel_on_signals(&cancel)?;
+    // Each virtual user is a descriptor.
+    let _ = plimsoll_engine::raise_descriptor_limit();
+    let mut progress = Progress::new(quiet);
+    let run = plimsoll_engine::load(&run, &mut |event| progress.tell(&event), &cancel)?;
+    progress.clear();
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    print(&render(&run, format, color))?;
     Ok(exit_code(run.exit_code))
 }
 

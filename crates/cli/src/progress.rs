@@ -88,6 +88,31 @@ impl Progress {
                 let line = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
                 self.draw(&line, done == planned.as_ref().unwrap_or(&u64::MAX));
             }
+            Event::Driving {
+                done,
+                errors,
+                planned,
+                per_second,
+                rss,
+                seconds,
+            } if self.live => {
+                let of = planned.map(|p| format!("/{}", units::count(p as f64)));
+                let parts = [
+                    Some(format!(
+                        "load  {}{}",
+                        units::count(*done as f64),
+                        of.unwrap_or_default()
+                    )),
+                    Some(format!("{}/s", units::count(*per_second))),
+                    (*errors > 0).then(|| format!("{} errors", units::count(*errors as f64))),
+                    rss.map(units::bytes),
+                    Some(units::duration(*seconds)),
+                ];
+                self.draw(
+                    &parts.into_iter().flatten().collect::<Vec<_>>().join("  "),
+                    false,
+                );
+            }
             Event::PhaseEnded { phase, detail } if !self.live && !detail.is_empty() => {
                 self.line(&format!("{}: {detail}", phase.as_str()));
             }

@@ -55,7 +55,7 @@ fn a_recorded_series_gets_the_verdict_of_the_same_judge() {
         .run(&["analyze", "leak.csv"])
         .expect_code(1)
         .expect_said("read as: `t_s` is the time in seconds")
-        .expect_said("trend");
+        .expect_said("fitted model");
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 6] = ["check", "analyze", "monitor", "export", "report", "history"];
+const VERBS: [&str; 8] = [
+    "check", "load", "analyze", "monitor", "doctor", "export", "report", "history",
+];
 
 /// Flags of other programs that our messages may name.
 const FOREIGN: [&str; 2] = ["--permission", "--experimental-permission"];

@@ -309,7 +309,7 @@ fn judged(name: String, item: Item, question: &Question) -> Recorded {
         ..terms
     };
     let mut verdict = Verdict::from(&judge::judge(&series, &terms));
-    let start = series.t_ns.first().copied().unwrap_or(0);
+    let start = series.t_ns.iter().copied().min().unwrap_or(0);
     // Drawn, and reported, from the first reading on.
     for t in verdict.curve.iter_mut().flat_map(|c| &mut c.t_s) {
         *t -= start as f64 / 1e9;

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
 use plimsoll_model::{
     Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, Role, Run, RunStatus, SCHEMA, SeriesRecord, Severity, Source, SourceId,
+    Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
     SubjectInfo, Unit, Verdict,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
 
-use crate::config::{Config, Load, Ready};
+use crate::config::{Config, Ready};
 use crate::error::Error;
 use crate::explain::{Counts, Explainer};
 use crate::judged::{Judgement, shares};
+use crate::load::Load;
 use crate::passive::Vigil;
 use crate::place::{Place, unix_now};
 use crate::ready::accepts;
@@ -74,7 +74,9 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
-    port_must_be_silent(config)?;
+    if !config.is_attached() {
+        port_must_be_silent(config)?;
+    }
 
     let Place {
         id,
@@ -136,7 +138,6 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();
-    let mut set_cookies = 0;
     if stop.is_none() {
         stop = match &config.load {
             Some(load) => {
@@ -144,9 +145,11 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
-                            driven.travel(&mut session, &mut driver, load, explainer.as_ref());
-                        set_cookies = driver.set_cookie_answers();
-                        plimsoll_load::Driver::close(Box::<HttpDriver>::new(driver));
+                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_ref());
+                        for finding in driver.findings() {
+                            session.found(finding);
+                        }
+                        driver.close();
                         result.err()
                     }
                     Some(Err(error)) => {
@@ -173,15 +176,15 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .map(|r| r.info.name.clone());
     let (judgement, rounds) = if config.load.is_some() {
         driven.conclude(&mut session);
+        if let Some(finding) = driven.combine_alone() {
+            session.found(finding);
+        }
         (driven.judgement.take(), std::mem::take(&mut driven.rounds))
     } else {
         vigil.conclude(&mut session);
         (vigil.judgement.take(), std::mem::take(&mut vigil.rounds))
     };
-    let load = config
-        .load
-        .as_ref()
-        .map(|load| load_info(load, &driven, set_cookies, &mut session));
+    let load = config.load.as_ref().map(|load| load_info(load, &driven));
     driven.facts.verdicts = judgement
         .iter()
         .flat_map(|j| &j.series)
@@ -206,38 +209,25 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
     (finished, subject)
 }
 
-fn load_info(
-    load: &Load,
-    driven: &Journey,
-    set_cookies: u64,
-    session: &mut Session<'_>,
-) -> LoadInfo {
+fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
     let totals = &driven.totals;
-    if totals.operations > 0 && set_cookies > totals.operations / 2 {
-        session.found(Finding {
-            id: "new-session-per-request".to_owned(),
-            severity: Severity::Info,
-            message:
-                "every answer sets a cookie, and none is sent back: each request is a new visitor"
-                    .to_owned(),
-            hint: Some(
-                "if the service keeps a session per visitor, that growth is of the load's making"
-                    .to_owned(),
-            ),
-        });
-    }
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {
-        name: format!("{} {}", load.request.method, load.request.url),
+        name: load.name.clone(),
         operation_word: "request".to_owned(),
-        operations: vec![plimsoll_model::OperationKind {
-            id: plimsoll_model::OpId(0),
-            name: format!("{} {}", load.request.method, load.url.path_and_query),
-        }],
+        operations: (0..)
+            .zip(&load.operations)
+            .map(|(id, name)| plimsoll_model::OperationKind {
+                id: plimsoll_model::OpId(id),
+                name: name.clone(),
+            })
+            .collect(),
         concurrency: load.concurrency,
         total_operations: totals.operations,
         errors_by_kind: totals.errors_by_kind.clone(),
         operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
+        growth: driven.growth.clone(),
+        ..LoadInfo::default()
     }
 }
 
@@ -303,7 +293,8 @@ fn document(
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
     };
-    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), &ended.info);
+    let who = (&ended.info, ended.sources.as_slice());
+    let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
     if leaks && probe_on && culprits.is_empty() {
         findings.push(Finding::info(
@@ -375,12 +366,13 @@ fn qualified(
     verdict: Option<Verdict>,
     reason: String,
     stop: Option<&Stop>,
-    subject: &SubjectInfo,
+    who: (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
 ) -> (Option<Verdict>, String) {
     let unsettled = match stop {
         // What was seen until then is no proof of health.
         Some(_) => Some("it ended before its plan; until then no growth was seen".to_owned()),
-        None => unjudged_workers(subject),
+        None => unjudged_workers(who, series),
     };
     match (verdict, unsettled) {
         (Some(v), Some(why)) if v.outcome == Outcome::NoLeak => (Some(v.reopened(&why)), why),
@@ -388,16 +380,29 @@ fn qualified(
     }
 }
 
-/// Why a level service proves nothing: processes that share its work are not judged yet.
-fn unjudged_workers(subject: &SubjectInfo) -> Option<String> {
-    let workers = subject
+/// Why a level service proves nothing: processes that share its work and could not be judged.
+fn unjudged_workers(
+    (subject, sources): (&SubjectInfo, &[Source]),
+    series: &[SeriesRecord],
+) -> Option<String> {
+    let is_judged = |process: ProcessId| {
+        let own = sources.iter().filter(|source| source.process == process);
+        own.clone().any(|source| {
+            let mut judged = series.iter().filter(|s| s.verdict.is_some());
+            judged.any(|s| s.source == source.id)
+        })
+    };
+    let workers: Vec<String> = subject
         .processes
         .iter()
-        .filter(|p| p.role == Role::Worker)
-        .count();
-    (workers > 0).then(|| {
-        let pid = subject.service.as_ref().map_or(0, |s| s.id.pid);
-        format!("{workers} worker processes do the same work, and only pid {pid} is judged")
+        .filter(|p| p.role == Role::Worker && !is_judged(p.id))
+        .map(|p| p.id.pid.to_string())
+        .collect();
+    (!workers.is_empty()).then(|| {
+        format!(
+            "not everybody who does the work is judged: worker pid {}",
+            workers.join(", ")
+        )
     })
 }
 
@@ -419,10 +424,15 @@ pub(crate) fn attach_bands(
     sources: &[Source],
 ) {
     for (source, metric, band) in bands {
-        if let Some(record) = series
+        let free = |s: &&mut SeriesRecord| s.metric == metric && s.band.is_none();
+        let is_service = sources.first().is_some_and(|first| first.id == source);
+        let own = series
             .iter_mut()
-            .find(|s| s.metric == metric && s.band.is_none())
-        {
+            .filter(free)
+            .position(|s| s.source == source);
+        // What the kernel knows of the service is judged with what its main isolate says.
+        let at = own.or_else(|| is_service.then_some(0));
+        if let Some(record) = at.and_then(|at| series.iter_mut().filter(free).nth(at)) {
             record.band = Some(band);
         } else if metric.unit() == Unit::Bytes && sources.iter().any(|s| s.id == source) {
             series.push(SeriesRecord {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge::Axis;
-use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Source, Verdict, units};
+use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Verdict, units};
 
 use crate::drive::Drive;
 use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
 use crate::pilot::robust_sd;
 use crate::rounds::{Journey, LOOKS};
 use crate::session::Session;
+use crate::shared_work::reading;
 
 /// What our own probe makes an idle server grow from one collection to the next, in bytes: none as a rule, and now and
 /// then a step of 8 kB. Growth that is larger in every idle round is the subject's own.
@@ -79,28 +80,23 @@ impl Journey {
             .collect()
     }
 
-    fn source(session: &Session<'_>) -> Option<Source> {
-        let service = session.service.as_ref()?;
-        let id = service
-            .runtime
-            .as_ref()
-            .map_or(crate::judged::PROCESS_SOURCE, |r| r.source);
-        session.sources.iter().find(|s| s.id == id).cloned()
-    }
-
     /// Judges the rounds against operations, or, where memory grows just as fast without any, against time.
     fn judge(&self, session: &Session<'_>) -> Option<Judgement> {
         let rounds = self.judged_rounds();
         if rounds.is_empty() {
             return None;
         }
-        let source = Self::source(session)?;
-        let judgement = judge_rounds(&rounds, &source, &self.terms(session, Axis::Operations));
+        let source = session.judged_source(&rounds)?;
+        let judge = |axis| {
+            let terms = self.terms(session, axis);
+            judge_rounds(&rounds, &source, &session.sources, &terms)
+        };
+        let judgement = judge(Axis::Operations);
         if !self.grows_while_idle(&judgement) {
             return Some(judgement);
         }
         // The rounds alone: a busy service may do its own work at another pace than an idle one.
-        let mut on_time = judge_rounds(&rounds, &source, &self.terms(session, Axis::Time));
+        let mut on_time = judge(Axis::Time);
         if on_time
             .verdict
             .as_ref()
@@ -155,8 +151,7 @@ impl Journey {
             .windows(2)
             .filter(|pair| pair.iter().all(|r| r.kind == RoundKind::Idle))
             .filter_map(|pair| {
-                let grown =
-                    pair[1].values.get(&record.metric)? - pair[0].values.get(&record.metric)?;
+                let grown = reading(&pair[1], record)? - reading(&pair[0], record)?;
                 let seconds = pair[1].end.since(pair[0].end).as_secs_f64();
                 Some((grown / seconds.max(1e-3), grown))
             })
@@ -188,7 +183,7 @@ impl Journey {
             .rounds
             .iter()
             .rfind(|r| r.kind == RoundKind::Measured)?;
-        let grown = last.values.get(&record.metric)? - baseline.values.get(&record.metric)?;
+        let grown = reading(last, record)? - reading(baseline, record)?;
         let operations = (last.operations_so_far - baseline.operations_so_far) as f64;
         let points = record.points.as_ref()?;
         let residuals: Vec<f64> = points

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_load::{HttpRequest, StatusRanges, Url};
+use plimsoll_load::{StatusRanges, Url};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
 use crate::error::Error;
 use crate::file::File;
+use crate::load::{DriverFlags, Load};
 use crate::rules::RuleRequest;
 
 /// Ceiling of the time after readiness unless `--max-time` says otherwise.
@@ -24,9 +25,9 @@ pub const DEFAULT_MAX_ERRORS: f64 = 0.01;
 /// Measured rounds unless `--rounds` says otherwise.
 pub const DEFAULT_ROUNDS: u32 = 12;
 /// Operations per round at most.
-const MOST_OPERATIONS: u64 = 1_000_000_000;
+pub(crate) const MOST_OPERATIONS: u64 = 1_000_000_000;
 /// Operations in flight at most: each is a connection.
-const MOST_CONCURRENCY: u32 = 10_000;
+pub(crate) const MOST_CONCURRENCY: u32 = 10_000;
 /// Longest of all times; a run that long wants a monitor.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// Measured rounds at least: fewer readings give no rate.
@@ -37,8 +38,10 @@ pub const MAX_ROUNDS: u32 = 48;
 /// Everything a check needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What to start.
-    pub command: Vec<OsString>,
+    /// Where the subject comes from.
+    pub origin: Origin,
+    /// Whether a process that runs without a probe may be signalled to take one in.
+    pub attach: bool,
     /// Environment variables added to the subject's.
     pub env: Vec<(String, String)>,
     /// When the subject counts as ready.
@@ -55,6 +58,18 @@ pub struct Config {
     pub directories: Vec<PathBuf>,
 }
 
+/// Where a subject comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// We start it, and end it.
+    Command(Vec<OsString>),
+    /// It runs already, and goes on when we leave.
+    Running {
+        /// Its process, or the one at the top of its processes.
+        pid: u32,
+    },
+}
+
 /// When a subject is ready.
 #[derive(Debug, Clone)]
 pub enum Ready {
@@ -66,19 +81,6 @@ pub enum Ready {
     Log(Regex),
     /// Its probe says hello, or one second has passed: there is nothing else to wait for.
     Started,
-}
-
-/// HTTP load in rounds.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// The operation.
-    pub request: HttpRequest,
-    /// Its URL, parsed.
-    pub url: Url,
-    /// Operations in flight.
-    pub concurrency: u32,
-    /// Share of a round's operations that may fail, 0 to 1.
-    pub max_errors: f64,
 }
 
 /// How a subject is judged.
@@ -121,24 +123,14 @@ pub enum Explain {
 pub struct Flags {
     /// `-- COMMAND`
     pub command: Vec<OsString>,
+    /// `--pid`
+    pub pid: Option<u32>,
+    /// `--no-attach`
+    pub no_attach: bool,
     /// `--config`
     pub config: Option<PathBuf>,
-    /// `--url`
-    pub url: Option<String>,
-    /// `--method`
-    pub method: Option<String>,
-    /// `--header`
-    pub headers: Vec<String>,
-    /// `--body`
-    pub body: Option<String>,
-    /// `--expect-status`
-    pub expect_status: Option<String>,
-    /// `--timeout`
-    pub timeout: Option<Duration>,
-    /// `--concurrency`
-    pub concurrency: Option<u32>,
-    /// `--max-errors`, 0 to 1
-    pub max_errors: Option<f64>,
+    /// What drives it.
+    pub driver: DriverFlags,
     /// `--ready-url`
     pub ready_url: Option<String>,
     /// `--ready-status`
@@ -169,17 +161,33 @@ pub struct Flags {
     pub on_inconclusive: Option<ExitCode>,
     /// `--rule`
     pub rules: Vec<String>,
-    /// `--allow-remote`
-    pub allow_remote: bool,
     /// `PLIMSOLL_DIR`
     pub directory: Option<PathBuf>,
 }
 
 impl Config {
+    /// The subject's command as given; empty for one that runs already.
+    pub(crate) fn command(&self) -> &[OsString] {
+        match &self.origin {
+            Origin::Command(words) => words,
+            Origin::Running { .. } => &[],
+        }
+    }
+
     /// The subject's command, for people.
     pub(crate) fn command_line(&self) -> String {
-        let words: Vec<_> = self.command.iter().map(|w| w.to_string_lossy()).collect();
-        words.join(" ")
+        match &self.origin {
+            Origin::Command(words) => {
+                let words: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
+                words.join(" ")
+            }
+            Origin::Running { pid } => format!("process {pid}"),
+        }
+    }
+
+    /// Whether the subject ran before us.
+    pub(crate) fn is_attached(&self) -> bool {
+        matches!(self.origin, Origin::Running { .. })
     }
 
     /// Fills up the flags from the configuration file and the defaults.
@@ -197,20 +205,16 @@ impl Config {
         let asked = flags.rules.iter().map(|r| RuleRequest::parse(r));
         let rules = RuleRequest::merge(asked.collect::<Result<_, _>>()?, file.rules.clone());
         let given = flags.or(Flags::from(file));
-        if given.command.is_empty() {
-            return Err(Error::usage(
-                "no subject: nothing to start",
-                "name a command after `--`, for example `plimsoll check --url http://127.0.0.1:3000/ -- node server.js`",
-            ));
-        }
-        if given.duration.is_some() && given.url.is_some() {
+        if given.duration.is_some() && given.driver.is_some() {
             return Err(Error::usage(
                 "--duration and --url exclude each other",
                 "with `--url` the length is set by `--rounds` and `--operations`, and bounded by `--max-time`",
             ));
         }
-        let load = given.load()?;
+        let load = given.driver.load()?;
         Ok(Self {
+            origin: given.origin()?,
+            attach: !given.no_attach,
             ready: given.ready(load.as_ref())?,
             ready_timeout: positive(
                 "--ready-timeout",
@@ -219,7 +223,6 @@ impl Config {
             check: given.check()?,
             rules,
             directories: directories(given.directory, working_directory),
-            command: given.command,
             env,
             load,
         })
@@ -231,20 +234,16 @@ impl Flags {
     fn or(self, lower: Self) -> Self {
         let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
         Self {
-            command: if self.command.is_empty() {
+            // Whoever names a process on the command line does not mean the command in the file.
+            command: if self.command.is_empty() && self.pid.is_none() {
                 lower.command
             } else {
                 self.command
             },
+            pid: self.pid,
+            no_attach: self.no_attach,
             config: self.config.or(lower.config),
-            url: self.url.or(lower.url),
-            method: self.method.or(lower.method),
-            headers: list(self.headers, lower.headers),
-            body: self.body.or(lower.body),
-            expect_status: self.expect_status.or(lower.expect_status),
-            timeout: self.timeout.or(lower.timeout),
-            concurrency: self.concurrency.or(lower.concurrency),
-            max_errors: self.max_errors.or(lower.max_errors),
+            driver: self.driver.or(lower.driver),
             ready_url: self.ready_url.or(lower.ready_url),
             ready_status: self.ready_status.or(lower.ready_status),
             ready_port: self.ready_port.or(lower.ready_port),
@@ -260,53 +259,36 @@ impl Flags {
             expect_rate: self.expect_rate.or(lower.expect_rate),
             on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
-            allow_remote: self.allow_remote || lower.allow_remote,
             directory: self.directory.or(lower.directory),
         }
     }
 
-    fn load(&self) -> Result<Option<Load>, Error> {
-        let Some(url) = &self.url else {
-            return Ok(None);
-        };
-        let method =
-            self.method
-                .as_deref()
-                .unwrap_or(if self.body.is_some() { "POST" } else { "GET" });
-        Ok(Some(Load {
-            url: parse_url(url, self.allow_remote)?,
-            request: HttpRequest {
-                method: method.to_owned(),
-                url: url.clone(),
-                headers: self
-                    .headers
-                    .iter()
-                    .map(|h| parse_header(h))
-                    .collect::<Result<_, _>>()?,
-                body: self.body.clone().map(String::into_bytes),
-                expect_status: parse_statuses(self.expect_status.as_deref())?,
-                timeout: positive(
-                    "--timeout",
-                    self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
-                )?,
-            },
-            concurrency: within(
-                "--concurrency",
-                self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
-                1,
-                MOST_CONCURRENCY,
-            )?,
-            max_errors: share(
-                "--max-errors",
-                self.max_errors.unwrap_or(DEFAULT_MAX_ERRORS),
-            )?,
-        }))
+    fn origin(&self) -> Result<Origin, Error> {
+        match (self.pid, self.command.is_empty()) {
+            (Some(_), false) => Err(Error::usage(
+                "--pid and a command exclude each other",
+                "leave out `--pid` to start the command, or the command to check a process that runs",
+            )),
+            (Some(_), true) if self.ready_log.is_some() => Err(Error::usage(
+                "--ready-log reads the output of a command we start, not that of --pid",
+                "use `--ready-url` or `--ready-port`, or leave it out: the process runs already",
+            )),
+            (Some(pid), true) => Ok(Origin::Running { pid }),
+            (None, true) => Err(Error::usage(
+                "no subject: nothing to start",
+                "name a command after `--`, for example `plimsoll check --url http://127.0.0.1:3000/ -- node server.js`, or a running process with `--pid`",
+            )),
+            (None, false) => Ok(Origin::Command(self.command.clone())),
+        }
     }
 
     fn ready(&self, load: Option<&Load>) -> Result<Ready, Error> {
         let statuses = parse_statuses(self.ready_status.as_deref())?;
         if let Some(url) = &self.ready_url {
-            return Ok(Ready::Url(parse_url(url, self.allow_remote)?, statuses));
+            return Ok(Ready::Url(
+                parse_url(url, self.driver.allow_remote)?,
+                statuses,
+            ));
         }
         if let Some(port) = self.ready_port {
             return Ok(Ready::Port(port));
@@ -358,7 +340,7 @@ pub fn directories(named: Option<PathBuf>, working_directory: &Path) -> Vec<Path
     }
 }
 
-fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
+pub(crate) fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
     let url = Url::parse(text)?;
     if !url.is_loopback() && !allow_remote {
         return Err(Error::usage(
@@ -369,23 +351,11 @@ fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
     Ok(url)
 }
 
-fn parse_header(text: &str) -> Result<(String, String), Error> {
-    match text.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err(Error::usage(
-            format!("--header `{text}` has no name"),
-            "an example: --header 'Accept: application/json'",
-        )),
-    }
-}
-
-fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
+pub(crate) fn parse_statuses(text: Option<&str>) -> Result<StatusRanges, Error> {
     Ok(text.map(str::parse).transpose()?.unwrap_or_default())
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
+pub(crate) fn within<T: PartialOrd + Copy + std::fmt::Display>(
     flag: &str,
     value: T,
     least: T,
@@ -406,7 +376,7 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
     Ok(value)
 }
 
-fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
+pub(crate) fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
     if value.is_zero() {
         return Err(Error::usage(
             format!("{flag} must be longer than nothing"),
@@ -422,7 +392,7 @@ fn positive(flag: &str, value: Duration) -> Result<Duration, Error> {
     Ok(value)
 }
 
-fn share(flag: &str, value: f64) -> Result<f64, Error> {
+pub(crate) fn share(flag: &str, value: f64) -> Result<f64, Error> {
     if (0.0..=1.0).contains(&value) {
         Ok(value)
     } else {

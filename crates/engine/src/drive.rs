@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
-use plimsoll_model::{RoundStats, units};
+use plimsoll_load::Driver;
+use plimsoll_model::{Cx, RoundStats, units};
 
-use crate::config::Load;
+use crate::load::Load;
 use crate::session::{Session, Stop};
 
 /// The three hands on a driven subject.
 pub(crate) struct Drive<'s, 'a> {
     pub(crate) session: &'s mut Session<'a>,
-    pub(crate) driver: &'s mut HttpDriver,
+    pub(crate) driver: &'s mut dyn Driver,
     pub(crate) load: &'s Load,
 }
 
@@ -26,6 +26,16 @@ impl Drive<'_, '_> {
                 return Ok(());
             }
             self.session.nap(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Waits until nothing is in flight, after the round that is called so.
+    pub(crate) fn quiesce(&mut self, round: &str) -> Result<(), Stop> {
+        let cx = Cx::within(self.session.cancel, Duration::from_secs(10));
+        match self.driver.quiesce(&cx) {
+            Ok(_) => Ok(()),
+            Err(_) if self.session.cancel.is_cancelled() => Err(Stop::Interrupted),
+            Err(error) => Err(self.lost(round, &error)),
         }
     }
 

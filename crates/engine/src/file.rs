@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 use crate::config::{Explain, Flags};
 use crate::error::Error;
+use crate::load::DriverFlags;
 use crate::rules::RuleRequest;
+use crate::scenario::{Scenario, StepEntry};
 
 /// The file, as far as it says anything.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +23,9 @@ pub(crate) struct File {
     pub(crate) check: Check,
     #[serde(rename = "rule")]
     pub(crate) rules: Vec<RuleRequest>,
+    /// Where it was read, and what it says, to point into it later.
+    #[serde(skip)]
+    pub(crate) source: (PathBuf, String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +44,8 @@ pub(crate) struct Subject {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Driver {
-    pub(crate) url: Option<String>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) url: Vec<String>,
     pub(crate) method: Option<String>,
     pub(crate) headers: Vec<String>,
     pub(crate) body: Option<String>,
@@ -46,8 +53,15 @@ pub(crate) struct Driver {
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Option<Duration>,
     pub(crate) concurrency: Option<u32>,
+    pub(crate) rate: Option<f64>,
     #[serde(deserialize_with = "percentage")]
     pub(crate) max_errors: Option<f64>,
+    pub(crate) cookies: bool,
+    pub(crate) churn: bool,
+    pub(crate) csv: Option<String>,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) setup: Vec<Spanned<StepEntry>>,
+    pub(crate) step: Vec<Spanned<StepEntry>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,6 +88,7 @@ impl From<File> for Flags {
             driver,
             check,
             rules: _,
+            source,
         } = file;
         Self {
             command: subject.command.into_iter().map(OsString::from).collect(),
@@ -82,14 +97,7 @@ impl From<File> for Flags {
             ready_port: subject.ready_port,
             ready_log: subject.ready_log,
             ready_timeout: subject.ready_timeout,
-            url: driver.url,
-            method: driver.method,
-            headers: driver.headers,
-            body: driver.body,
-            expect_status: driver.expect_status,
-            timeout: driver.timeout,
-            concurrency: driver.concurrency,
-            max_errors: driver.max_errors,
+            driver: driver.flags(source),
             operations: check.operations,
             rounds: check.rounds,
             warm_up: check.warm_up,
@@ -99,6 +107,33 @@ impl From<File> for Flags {
             explain: check.explain,
             expect_rate: check.expect_rate,
             ..Self::default()
+        }
+    }
+}
+
+impl Driver {
+    fn flags(self, (path, text): (PathBuf, String)) -> DriverFlags {
+        let scenario = Scenario {
+            setup: self.setup,
+            steps: self.step,
+            csv: self.csv,
+            variables: self.variables,
+            text,
+        };
+        DriverFlags {
+            urls: self.url,
+            method: self.method,
+            headers: self.headers,
+            body: self.body,
+            expect_status: self.expect_status,
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            rate: self.rate,
+            max_errors: self.max_errors,
+            cookies: self.cookies,
+            churn: self.churn,
+            allow_remote: false,
+            scenario: (!scenario.steps.is_empty()).then_some((path, scenario)),
         }
     }
 }
@@ -125,7 +160,12 @@ impl File {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| {
+        let file: Result<Self, _> = toml::from_str(text);
+        let file = file.map(|file| Self {
+            source: (path.to_owned(), text.to_owned()),
+            ..file
+        });
+        file.map_err(|error| {
             let line = error.span().map(|span| position(text, span.start));
             let message = error.message().to_owned();
             let hint = nearest_key(&message).map(|key| format!("did you mean `{key}`?"));
@@ -145,7 +185,7 @@ impl File {
 }
 
 /// Line and column, counted from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset.min(text.len())];
     let line = before.matches('\n').count() + 1;
     let column = before
@@ -190,6 +230,17 @@ pub(crate) fn nearest<'a>(
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
         .map_err(|_| format!("`{text}` is no length of time; examples: 30s, 4m, 1h 30m"))
+}
+
+/// Parses `10s`, or a bare number of milliseconds.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_milliseconds(text: &str) -> Result<Duration, String> {
+    match text.trim().parse() {
+        Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        Err(_) => parse_duration(text),
+    }
 }
 
 /// Parses `64 B`, `8 KiB`, `5MB` (binary) into bytes.
@@ -251,8 +302,21 @@ fn parsed<'de, D: Deserializer<'de>, T>(
     parse(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
-fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     parsed(d, parse_duration)
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Either::deserialize(d)? {
+        Either::One(one) => vec![one],
+        Either::Many(many) => many,
+    })
 }
 
 fn size<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {

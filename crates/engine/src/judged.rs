@@ -8,6 +8,8 @@ use plimsoll_model::{
     Unit, Verdict,
 };
 
+use crate::shared_work::{Turnover, bounded_by_recycling, parts_of, within_lives};
+
 /// Largest growth the remainder outside the runtime's heap may show before it is called growth: a share of its level.
 const GUARD_LEVEL_SHARE: f64 = 0.004;
 /// The same in bytes; the larger of the two counts.
@@ -86,13 +88,16 @@ fn part(metric: &Metric, headline: &Metric) -> Option<Part> {
     }
 }
 
-/// Judges the rounds of one source. `baseline` is the collected state the rounds start from.
+/// Judges the rounds of one source, or, where several share the work, of their sum and of each. `sources` are all there
+/// are, `source` the one that the rounds' own values are about.
 pub(crate) fn judge_rounds(
     rounds: &[&RoundRecord],
     source: &Source,
+    sources: &[Source],
     terms: &RoundTerms,
 ) -> Judgement {
     let headline = headline_metric(rounds.iter().copied());
+    let turnover = Turnover::of(rounds);
     let metrics: BTreeSet<Metric> = rounds
         .iter()
         .flat_map(|r| r.values.keys().cloned())
@@ -103,7 +108,15 @@ pub(crate) fn judge_rounds(
         let Some(mut part) = part(&metric, &headline) else {
             continue;
         };
-        let series = series_of(rounds, &metric, source, terms.axis);
+        let mut series = series_of(rounds, &metric, source, terms.axis);
+        if turnover.is_any() {
+            if metric.as_counted().is_some() {
+                // Whoever came and went took its things along.
+                part = Part::Context;
+            } else if let Some(continuous) = within_lives(rounds, &metric) {
+                series.value = continuous;
+            }
+        }
         // Counts may be too dear for every round; a handful of them is shown, not judged.
         let known = series.value.iter().filter(|v| v.is_finite()).count();
         if metric.as_counted().is_some() && known < FEWEST_COUNTS {
@@ -124,6 +137,10 @@ pub(crate) fn judge_rounds(
         });
         inputs.push(series);
     }
+    for (record, input) in parts_of(rounds, sources, terms.axis) {
+        records.push(record);
+        inputs.push(input);
+    }
 
     // The family of the Holm correction: what was known when the rounds began. Kinds first seen later form a second
     // family with half of alpha, so that a run cannot buy alarms by inventing kinds.
@@ -134,7 +151,12 @@ pub(crate) fn judge_rounds(
     for known in [true, false] {
         let members: Vec<usize> = (0..records.len())
             .filter(|&i| {
-                records[i].part == Part::Judged && first.contains(&records[i].metric) == known
+                let is_first = first.contains(&records[i].metric)
+                    && inputs[i]
+                        .value
+                        .first()
+                        .is_some_and(|v| v.is_finite() || records[i].source == source.id);
+                records[i].part == Part::Judged && is_first == known
             })
             .collect();
         let mut family: Vec<judge::Verdict> = members
@@ -161,12 +183,15 @@ pub(crate) fn judge_rounds(
     }
     // Nearly the same readings as live bytes: judged to divide the growth, never a second chance for an alarm.
     for (record, input) in records.iter_mut().zip(&inputs) {
-        if record.metric == Metric::HEAP_USED && headline == Metric::LIVE_BYTES {
+        if record.metric == Metric::HEAP_USED
+            && record.source == source.id
+            && headline == Metric::LIVE_BYTES
+        {
             let own = judge_terms(terms, &record.metric, &headline);
             record.verdict = Some(Verdict::from(&judge::judge(input, &own)));
         }
     }
-    combine(records, &headline)
+    bounded_by_recycling(combine(records, source, sources, &headline), turnover)
 }
 
 /// Each metric is judged on terms of its own: `--floor` and limits are meant for bytes, and growth while idle is that of
@@ -193,7 +218,7 @@ fn judge_terms(terms: &RoundTerms, metric: &Metric, headline: &Metric) -> judge:
 
 /// The series of one metric over the rounds. A counted kind that a round does not mention is absent, that is zero;
 /// anything else that is missing is a gap.
-fn series_of(
+pub(crate) fn series_of(
     rounds: &[&RoundRecord],
     metric: &Metric,
     source: &Source,
@@ -288,10 +313,15 @@ fn guard(series: &judge::Series, terms: &RoundTerms) -> Option<judge::Verdict> {
 /// One answer for the run: leak if any judged series leaks, no leak if all are, else inconclusive. External
 /// memory, a part of live bytes, can only raise a leak: where the sum is bounded, one part growing while the other falls
 /// is no leak.
-fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
+fn combine(
+    series: Vec<SeriesRecord>,
+    source: &Source,
+    sources: &[Source],
+    headline: &Metric,
+) -> Judgement {
     let main = series
         .iter()
-        .position(|s| s.metric == *headline && s.verdict.is_some());
+        .position(|s| s.metric == *headline && s.source == source.id && s.verdict.is_some());
     let Some(main) = main else {
         return Judgement {
             series,
@@ -307,7 +337,8 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
     };
     let counts = |outcome| {
         series.iter().position(|s| {
-            s.part == Part::Judged && s.metric.as_counted().is_some() && s.is(outcome)
+            let is_part = s.source != source.id;
+            s.part == Part::Judged && (s.metric.as_counted().is_some() || is_part) && s.is(outcome)
         })
     };
     let own = series[main].verdict.clone();
@@ -361,7 +392,12 @@ fn combine(series: Vec<SeriesRecord>, headline: &Metric) -> Judgement {
             .verdict
             .as_ref()
             .map_or("", |v| v.reason.as_str());
-        let reason = format!("{}: {why}", series[other].metric);
+        let reason = match sources.iter().find(|s| s.id == series[other].source) {
+            Some(part) if part.id != source.id => {
+                format!("{} of {part}: {why}", series[other].metric)
+            }
+            _ => format!("{}: {why}", series[other].metric),
+        };
         let verdict = own.map(|v| v.reopened(&reason));
         return Judgement {
             headline: Some(main),
@@ -467,6 +503,7 @@ mod tests {
             driver_cpu_s: 0.0,
             collected: true,
             counted: true,
+            parts: Vec::new(),
             values: values.iter().cloned().collect::<BTreeMap<_, _>>(),
         }
     }
@@ -500,7 +537,12 @@ mod tests {
 
     fn judged(level: impl Fn(u32) -> Vec<(Metric, f64)>) -> Judgement {
         let rounds: Vec<RoundRecord> = (0..13).map(|i| round(i, &level(i))).collect();
-        judge_rounds(&rounds.iter().collect::<Vec<_>>(), &source(), &terms())
+        judge_rounds(
+            &rounds.iter().collect::<Vec<_>>(),
+            &source(),
+            &[source()],
+            &terms(),
+        )
     }
 
     #[test]
@@ -544,7 +586,9 @@ mod tests {
             record.bytes_in = bytes;
         }
         let all: Vec<&RoundRecord> = rounds.iter().collect();
-        let verdict = judge_rounds(&all, &source(), &terms()).verdict.unwrap();
+        let verdict = judge_rounds(&all, &source(), &[source()], &terms())
+            .verdict
+            .unwrap();
         assert_eq!(verdict.outcome, Outcome::Inconclusive);
         let change = verdict.work_change.expect("the answers grew");
         assert_eq!(change.work, plimsoll_model::Work::ResponseBytes);

@@ -4,6 +4,7 @@
 //! rounds, hands series to the judge, evidence to the explainers, and leaves one [`Run`](plimsoll_model::Run).
 //! Threads and channels only; no async type is used.
 
+mod alone;
 mod analyze;
 mod check;
 mod clock;
@@ -17,27 +18,37 @@ mod explain;
 mod file;
 mod judged;
 mod limits;
+mod load;
 mod measure;
 mod monitor;
 mod pace;
+mod parts;
 mod passive;
 mod pilot;
 mod place;
 mod ready;
 mod rounds;
 mod rules;
+mod scenario;
 mod session;
+mod shared_work;
+mod verb_load;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
-    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, Load, MAX_ROUNDS, Ready, directories,
+    DEFAULT_READY_TIMEOUT, DEFAULT_ROUNDS, Explain, Flags, MAX_ROUNDS, Origin, Ready, directories,
 };
 pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
-pub use file::{parse_duration, parse_explain, parse_percentage, parse_size};
+pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
+pub use load::{DriverFlags, Load};
 pub use monitor::{Monitor, Wrapper, monitor, processes_by_name, processes_by_pid, shell_status};
+/// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
+pub use plimsoll_probe::raise_descriptor_limit;
 pub use rules::RuleRequest;
+pub use scenario::Scenario;
+pub use verb_load::{LoadFlags, LoadRun, load};

@@ -96,6 +96,8 @@ impl Session<'_> {
         let service = self.service.as_ref();
         let heap = service
             .and_then(|s| s.runtime.as_ref())
+            // Each isolate has a heap of its own: what several have together meets no such limit.
+            .filter(|_| self.parts.is_empty())
             .and_then(|r| r.heap_limit);
         Room::of(service.map(|s| &s.process), heap)
     }

@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plimsoll_model::{Census, Collected, Cx, Finding, Gap, Metric, Ns, Sample, Scope, units};
-use plimsoll_probe::Error as ProbeError;
+use plimsoll_model::{
+    Collected, Finding, Gap, Metric, Ns, PartReadings, Role, Sample, SourceId, units,
+};
+use plimsoll_probe::{Error as ProbeError, Process};
 
-use crate::session::{Inside, Session, Stop};
+use crate::judged::PROCESS_SOURCE;
+use crate::parts::State;
+use crate::session::{Session, Stop};
 
 /// How long a forced collection may take before the subject counts as hanging.
 const COLLECT_DEADLINE: Duration = Duration::from_mins(1);
@@ -18,9 +22,23 @@ pub(crate) struct Measurement {
     pub(crate) at: Ns,
     pub(crate) collected: bool,
     pub(crate) values: BTreeMap<Metric, f64>,
+    /// Of each who shares the work, where there are several.
+    pub(crate) parts: Vec<PartReadings>,
     /// What the census cost the subject, if one was taken.
     pub(crate) census_pause: Option<Duration>,
 }
+
+/// What of a part is kept with a round; the rest is only in the sum.
+const KEPT: [Metric; 5] = [
+    Metric::LIVE_BYTES,
+    Metric::HEAP_USED,
+    Metric::EXTERNAL,
+    Metric::RSS_ANON,
+    Metric::OUTSIDE_HEAP,
+];
+
+/// Readings of one moment by their source, the main isolate's first.
+type Readings = Vec<(SourceId, BTreeMap<Metric, f64>)>;
 
 /// What became of a forced collection.
 enum Answer {
@@ -32,13 +50,15 @@ enum Answer {
 }
 
 impl Session<'_> {
-    /// Reads everything there is to read about the service now: after a forced collection if there is a probe, with a
-    /// census if one is wanted.
+    /// Reads everything there is to read about the service and who shares its work: after a forced collection where there
+    /// is a probe, with a census if one is wanted.
     pub(crate) fn measure(&mut self, census: bool) -> Result<Measurement, Stop> {
         self.check_alive()?;
-        match self.collect(COLLECT_DEADLINE)? {
-            Answer::Collected(collected) => self.read(Some(&collected), census),
-            Answer::NoProbe => self.read(None, census),
+        self.find_parts();
+        let (main, parts) = self.collect(COLLECT_DEADLINE)?;
+        match main {
+            Answer::Collected(collected) => self.read(Some(&collected), &parts, census),
+            Answer::NoProbe => self.read(None, &parts, census),
             Answer::Silent => {
                 self.check_alive()?;
                 Err(Stop::failed(format!(
@@ -51,8 +71,10 @@ impl Session<'_> {
 
     /// The same with other patience: a subject that does not answer in time leaves a gap, not a failed run.
     pub(crate) fn try_measure(&mut self, patience: Duration) -> Result<Option<Measurement>, Stop> {
-        match self.collect(patience)? {
-            Answer::Collected(collected) => self.read(Some(&collected), false).map(Some),
+        self.find_parts();
+        let (main, parts) = self.collect(patience)?;
+        match main {
+            Answer::Collected(collected) => self.read(Some(&collected), &parts, false).map(Some),
             Answer::NoProbe => Ok(None),
             Answer::Silent => {
                 let what = "live bytes at times".to_owned();
@@ -63,60 +85,134 @@ impl Session<'_> {
         }
     }
 
-    fn read(&mut self, collected: Option<&Collected>, census: bool) -> Result<Measurement, Stop> {
+    fn read(
+        &mut self,
+        main: Option<&Collected>,
+        parts: &[Option<Collected>],
+        census: bool,
+    ) -> Result<Measurement, Stop> {
         let at = self.now();
-        let mut values: BTreeMap<Metric, f64> = collected
-            .iter()
-            .flat_map(|c| c.values.iter().cloned())
-            .collect();
-        self.read_process(&mut values);
-        let census = if census { self.census()? } else { None };
-        for row in census.iter().flat_map(|c| &c.rows) {
-            values.insert(Metric::counted(&row.family, &row.kind), row.count as f64);
+        let readings = self.readings(main, parts);
+        let mut values: BTreeMap<Metric, f64> = BTreeMap::new();
+        for (_, own) in &readings {
+            for (metric, value) in own {
+                *values.entry(metric.clone()).or_default() += value;
+            }
         }
         self.watch.mark();
-        if let (Some(_), Some(inside)) = (collected, self.inside()) {
+        for (source, own) in &readings {
             for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
-                if let Some(&value) = values.get(&metric) {
+                if let Some(&value) = own.get(&metric) {
+                    let source = *source;
                     self.recorder.sample(Sample {
                         at,
-                        source: inside.source,
+                        source,
                         metric,
                         value,
                     });
                 }
             }
         }
+        let census_pause = if census {
+            self.census(&mut values)?
+        } else {
+            None
+        };
+        let kept = |(source, mut values): (SourceId, BTreeMap<Metric, f64>)| {
+            values.retain(|metric, _| KEPT.contains(metric));
+            PartReadings { source, values }
+        };
+        let parts: Vec<PartReadings> = match readings.len() {
+            0 | 1 => Vec::new(),
+            _ => readings.into_iter().map(kept).collect(),
+        };
+        if !parts.is_empty() && self.sum.is_none() {
+            let process = self.service.as_ref().map(|s| s.process.id());
+            self.sum = process.map(|process| self.add_source(process, None, Role::Sum));
+        }
         Ok(Measurement {
             at,
-            collected: collected.is_some(),
+            collected: main.is_some(),
             values,
-            census_pause: census.map(|c| Duration::from_nanos(c.pause_ns)),
+            parts,
+            census_pause,
         })
     }
 
-    fn inside(&self) -> Option<&Inside> {
-        self.service.as_ref()?.runtime.as_ref()
-    }
-
-    fn inside_mut(&mut self) -> Option<&mut Inside> {
-        self.service.as_mut()?.runtime.as_mut()
-    }
-
-    /// Forces a collection.
-    fn collect(&mut self, patience: Duration) -> Result<Answer, Stop> {
-        let cx = Cx::within(self.cancel, patience);
-        let Some(inside) = self.inside_mut() else {
-            return Ok(Answer::NoProbe);
+    /// Sorts what isolates said and the kernel knows of their processes by who it is about.
+    fn readings(&self, main: Option<&Collected>, parts: &[Option<Collected>]) -> Readings {
+        let Some(service) = &self.service else {
+            return Vec::new();
         };
-        match inside.runtime.collect(&cx) {
-            Ok(answer) => {
-                self.pause += Duration::from_nanos(answer.pause_ns);
-                Ok(Answer::Collected(Box::new(answer)))
+        let values = |collected: Option<&Collected>| -> BTreeMap<Metric, f64> {
+            let all = collected.into_iter().flat_map(|c| &c.values);
+            all.cloned().collect()
+        };
+        let source = service
+            .runtime
+            .as_ref()
+            .map_or(PROCESS_SOURCE, |r| r.source);
+        let mut own = values(main);
+        read_process(
+            &service.process,
+            self.known_to(&service.process, main, parts),
+            &mut own,
+        );
+        let mut readings = vec![(source, own)];
+        for (part, collected) in self.parts.iter().zip(parts) {
+            if part.state == State::Ended {
+                continue;
             }
-            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
-            Err(ProbeError::Deadline { .. }) => Ok(Answer::Silent),
-            Err(error @ ProbeError::Unsupported { .. }) => {
+            let mut own = values(collected.as_ref());
+            if part.leads_its_process(service.process.id()) {
+                let known = self.known_to(&part.process, None, parts);
+                read_process(&part.process, known, &mut own);
+            }
+            if !own.is_empty() {
+                readings.push((part.source, own));
+            }
+        }
+        readings
+    }
+
+    /// What the runtime of a process accounts for of its resident memory, over all isolates that answered.
+    fn known_to(
+        &self,
+        process: &Process,
+        main: Option<&Collected>,
+        parts: &[Option<Collected>],
+    ) -> Option<f64> {
+        let parts = self
+            .parts
+            .iter()
+            .zip(parts)
+            .filter(|(part, _)| part.process.id() == process.id())
+            .filter_map(|(_, collected)| collected.as_ref());
+        let mut known = None;
+        for collected in main.into_iter().chain(parts) {
+            let both = [Metric::HEAP_PHYSICAL, Metric::EXTERNAL].map(|m| collected.get(&m));
+            if let [Some(heap), Some(external)] = both {
+                *known.get_or_insert(0.0) += heap + external;
+            }
+        }
+        known
+    }
+
+    /// Forces a collection everywhere.
+    fn collect(&mut self, patience: Duration) -> Result<(Answer, Vec<Option<Collected>>), Stop> {
+        let answers = self.collect_everywhere(patience)?;
+        for answer in answers.parts.iter().flatten() {
+            self.pause += Duration::from_nanos(answer.pause_ns);
+        }
+        let main = match answers.main {
+            None => Answer::NoProbe,
+            Some(Ok(answer)) => {
+                self.pause += Duration::from_nanos(answer.pause_ns);
+                Answer::Collected(Box::new(answer))
+            }
+            Some(Err(ProbeError::Cancelled)) => return Err(Stop::Interrupted),
+            Some(Err(ProbeError::Deadline { .. })) => Answer::Silent,
+            Some(Err(error @ ProbeError::Unsupported { .. })) => {
                 // Without collections the probe tells nothing that may be judged: process level from here on.
                 if let Some(service) = self.service.as_mut() {
                     service.runtime = None;
@@ -125,33 +221,25 @@ impl Session<'_> {
                     what: "live bytes".to_owned(),
                     why: error.to_string(),
                 });
-                Ok(Answer::NoProbe)
+                Answer::NoProbe
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 // A probe that is lost because its process died is no news of its own.
                 self.check_alive()?;
-                Err(Stop::failed(format!("the probe was lost: {error}")))
+                return Err(Stop::failed(format!("the probe was lost: {error}")));
             }
-        }
+        };
+        Ok((main, answers.parts))
     }
 
-    /// Counts what can be counted; a census that fails is a gap, not the end of the run.
-    fn census(&mut self) -> Result<Option<Census>, Stop> {
-        let cx = Cx::within(self.cancel, COLLECT_DEADLINE);
-        let Some(inside) = self.inside_mut() else {
-            return Ok(None);
-        };
-        match inside.runtime.census(Scope::Resources, &cx) {
-            Ok(answer) => {
-                let gaps = inside.runtime.capabilities().gaps.clone();
-                self.pause += Duration::from_nanos(answer.pause_ns);
-                for gap in gaps {
-                    self.gap(gap);
-                }
-                Ok(Some(answer))
-            }
-            Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
-            Err(error) => {
+    /// Counts what can be counted, everywhere; a census that fails is a gap, not the end of the run. What it cost.
+    fn census(&mut self, values: &mut BTreeMap<Metric, f64>) -> Result<Option<Duration>, Stop> {
+        let answers = self.count_everywhere(COLLECT_DEADLINE)?;
+        let main = match answers.main {
+            None => None,
+            Some(Ok(answer)) => Some(answer),
+            Some(Err(ProbeError::Cancelled)) => return Err(Stop::Interrupted),
+            Some(Err(error)) => {
                 self.check_alive()?;
                 self.gap(Gap {
                     what: "counts of listeners and timers".to_owned(),
@@ -162,33 +250,46 @@ impl Session<'_> {
                     format!("no census: {error}"),
                     None,
                 ));
-                Ok(None)
+                return Ok(None);
+            }
+        };
+        let main_inside = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        let gaps = main_inside.map(|inside| inside.runtime.capabilities().gaps.clone());
+        for gap in gaps.into_iter().flatten() {
+            self.gap(gap);
+        }
+        let mut pause = None;
+        for census in main.into_iter().chain(answers.parts.into_iter().flatten()) {
+            let took = Duration::from_nanos(census.pause_ns);
+            self.pause += took;
+            *pause.get_or_insert(Duration::ZERO) += took;
+            for row in &census.rows {
+                let metric = Metric::counted(&row.family, &row.kind);
+                *values.entry(metric).or_default() += row.count as f64;
+            }
+        }
+        Ok(pause)
+    }
+}
+
+/// Level 0: memory, descriptors by target, and what of resident memory its runtime does not account for.
+fn read_process(process: &Process, known: Option<f64>, values: &mut BTreeMap<Metric, f64>) {
+    if let Some(memory) = process.memory() {
+        values.insert(Metric::RSS, memory.rss as f64);
+        if let Some(anon) = memory.rss_anon {
+            values.insert(Metric::RSS_ANON, anon as f64);
+            if let Some(known) = known {
+                values.insert(Metric::OUTSIDE_HEAP, anon as f64 - known);
             }
         }
     }
-
-    /// Level 0: memory, descriptors by target, and what of resident memory the runtime does not account for.
-    fn read_process(&self, values: &mut BTreeMap<Metric, f64>) {
-        let Some(service) = &self.service else { return };
-        if let Some(memory) = service.process.memory() {
-            values.insert(Metric::RSS, memory.rss as f64);
-            if let Some(anon) = memory.rss_anon {
-                values.insert(Metric::RSS_ANON, anon as f64);
-                let runtime =
-                    [Metric::HEAP_PHYSICAL, Metric::EXTERNAL].map(|m| values.get(&m).copied());
-                if let [Some(heap), Some(external)] = runtime {
-                    values.insert(Metric::OUTSIDE_HEAP, anon as f64 - heap - external);
-                }
-            }
-        }
-        if let Some(threads) = service.process.threads() {
-            values.insert(Metric::THREADS, threads as f64);
-        }
-        if let Some(kinds) = service.process.descriptors_by_target() {
-            values.insert(Metric::DESCRIPTORS, kinds.values().sum::<u64>() as f64);
-            for (kind, count) in kinds {
-                values.insert(Metric::counted("descriptors", &kind), count as f64);
-            }
+    if let Some(threads) = process.threads() {
+        values.insert(Metric::THREADS, threads as f64);
+    }
+    if let Some(kinds) = process.descriptors_by_target() {
+        values.insert(Metric::DESCRIPTORS, kinds.values().sum::<u64>() as f64);
+        for (kind, count) in kinds {
+            values.insert(Metric::counted("descriptors", &kind), count as f64);
         }
     }
 }

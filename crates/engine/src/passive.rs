@@ -89,9 +89,11 @@ impl Vigil {
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
                 self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
-                // A subject whose collections take long is not kept collecting: at most a tenth of its time.
+                // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
+                // twentieth where it has other work to do than being tested.
+                let rest = if session.config.is_attached() { 19 } else { 9 };
                 next_collection =
-                    (next_collection + period).max(Instant::now() + asked.elapsed() * 9);
+                    (next_collection + period).max(Instant::now() + asked.elapsed() * rest);
             } else {
                 session.absorb_hub_events();
             }
@@ -133,6 +135,7 @@ impl Vigil {
             collected: measurement.collected,
             counted: false,
             values: measurement.values,
+            parts: measurement.parts,
         };
         session
             .recorder
@@ -192,15 +195,15 @@ impl Vigil {
             settled: true,
             axis: judge::Axis::Time,
         };
-        let collected = service.runtime.as_ref().and_then(|r| {
-            let source = session.sources.iter().find(|s| s.id == r.source)?;
+        let collected = service.runtime.as_ref().and_then(|_| {
             let warm_up = self.planned.map_or(Ns(0), |p| {
                 let start = self.rounds.first().map_or(Ns(0), |r| r.start);
                 Ns(start.0 + Ns::from_duration(p.mul_f64(WARM_UP_SHARE)).0)
             });
             let rounds: Vec<&RoundRecord> =
                 self.rounds.iter().filter(|r| r.end >= warm_up).collect();
-            (rounds.len() >= 5).then(|| judge_rounds(&rounds, source, &terms))
+            let source = session.judged_source(&rounds)?;
+            (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
         self.judgement =
             collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use plimsoll_model::{Event, Exit, Finding, Phase, ProcessInfo, Role, Source, units};
+use plimsoll_model::{Cx, Event, Exit, Finding, Phase, Role, Source, units};
+use plimsoll_probe::{IsolateInfo, Process};
 use plimsoll_store::Record;
 
 use crate::config::Ready;
@@ -20,6 +21,8 @@ const HELLO_PATIENCE_ELSEWHERE: Duration = Duration::from_millis(200);
 const STARTED_AFTER: Duration = Duration::from_secs(1);
 /// A wrapper that has started nothing for so long is taken for the program.
 const WRAPPER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long attaching to one process may take.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 /// Poll period while waiting.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -45,12 +48,16 @@ impl Session<'_> {
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
                 Ready::Started => {
-                    (!self.isolates.is_empty() || started.elapsed() > STARTED_AFTER)
-                        && !self.still_wraps(started)
+                    self.config.is_attached()
+                        || (!self.isolates.is_empty() || started.elapsed() > STARTED_AFTER)
+                            && !self.still_wraps(started)
                 }
             };
             if ready {
                 break;
+            }
+            if self.config.is_attached() && self.subject.tree().is_empty() {
+                return Err(Stop::failed("the subject ended before it was ready"));
             }
             // A parent that forks its service and leaves is fine as long as something of the tree lives.
             if let Some(exit) = self.subject.exit() {
@@ -139,7 +146,11 @@ impl Session<'_> {
                     holder.id.pid,
                     holder.command.join(" ")
                 ))
-                .hint("give the subject and `--url` a port of their own"));
+                .hint(if self.config.is_attached() {
+                    format!("check it with `--pid {}`", holder.id.pid)
+                } else {
+                    "give the subject and `--url` a port of their own".to_owned()
+                }));
             }
             // A log line or another port can say ready before this one listens.
             if self.cancel.is_cancelled() {
@@ -172,6 +183,7 @@ impl Session<'_> {
             runtime: None,
         });
         self.find_probe();
+        self.find_parts();
         Ok(())
     }
 
@@ -190,33 +202,27 @@ impl Session<'_> {
         let Some(service) = self.service.as_ref() else {
             return;
         };
-        let id = service.process.id();
-        let patience = if may_carry_probe(&service.info) {
+        let process = service.process.clone();
+        let patience = if self.no_carrier.is_some() {
+            Duration::ZERO
+        } else if process.is_node() {
             HELLO_PATIENCE
         } else {
             HELLO_PATIENCE_ELSEWHERE
         };
-        let deadline = Instant::now() + patience;
-        let found = loop {
-            self.absorb_hub_events();
-            if let Some(found) = self
-                .isolates
-                .iter()
-                .find(|i| i.process.pid == id.pid && i.isolate == 0)
-            {
-                break Some(found.clone());
+        let mut not_attached = None;
+        let mut found = None;
+        if !self.config.is_attached() {
+            found = self.hello_of(&process, patience);
+        }
+        if found.is_none() && self.may_attach(&process) {
+            match self.enter(&process) {
+                Ok(()) => found = self.hello_of(&process, HELLO_PATIENCE),
+                Err(why) => not_attached = Some(why),
             }
-            if Instant::now() >= deadline || self.cancel.is_cancelled() {
-                break None;
-            }
-            match self.hub.events().recv_timeout(Duration::from_millis(50)) {
-                Ok(event) => self.absorb(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break None,
-            }
-        };
+        }
         if let Some(isolate) = found {
-            let source = self.add_isolate_source(&isolate);
+            let source = self.add_source(isolate.process, Some(isolate.isolate), Role::Service);
             let runtime = self.hub.runtime(&isolate);
             self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
             let info = isolate.capabilities.runtime.clone();
@@ -231,13 +237,79 @@ impl Session<'_> {
                 });
             }
         } else {
-            let why = self.why_no_probe();
+            let why = not_attached.unwrap_or_else(|| self.why_no_probe());
             self.found(Finding::warning(
                 "probe-not-loaded",
                 format!("probe not loaded: {why}; process level only"),
                 None,
             ));
         }
+    }
+
+    /// Waits for the main isolate of a process to say hello.
+    pub(crate) fn hello_of(
+        &mut self,
+        process: &Process,
+        patience: Duration,
+    ) -> Option<IsolateInfo> {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.absorb_hub_events();
+            let id = process.id();
+            let mut isolates = self.isolates.iter();
+            if let Some(found) = isolates.find(|i| i.process.pid == id.pid && i.isolate == 0) {
+                return Some(found.clone());
+            }
+            if Instant::now() >= deadline || self.cancel.is_cancelled() {
+                return None;
+            }
+            match self.hub.events().recv_timeout(Duration::from_millis(50)) {
+                Ok(event) => self.absorb(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Whether the probe may be put into a process that has none: one that ran before us, or that lost its environment
+    /// between the command and itself.
+    pub(crate) fn may_attach(&self, process: &Process) -> bool {
+        let lost_its_environment =
+            || process.is_node() && process.started_with("NODE_OPTIONS") == Some(false);
+        self.config.attach
+            && (self.config.is_attached() || self.no_carrier.is_none() && lost_its_environment())
+    }
+
+    /// Puts the probe into a running process, and says what was done to it; why not, if not.
+    pub(crate) fn enter(&mut self, process: &Process) -> Result<(), String> {
+        let pid = process.id().pid;
+        let cx = Cx::within(self.cancel, ATTACH_PATIENCE);
+        let done = plimsoll_probe::attach(process, &self.hub, &cx).map_err(|e| e.to_string())?;
+        for gap in done.gaps {
+            self.gap(gap);
+        }
+        let how = if done.was_open {
+            format!(
+                "through its inspector at {}, which stays open",
+                done.address
+            )
+        } else {
+            format!(
+                "through its inspector at {}, opened by SIGUSR1 and closed again",
+                done.address
+            )
+        };
+        let workers = match done.workers {
+            0 => String::new(),
+            1 => " and 1 worker thread".to_owned(),
+            n => format!(" and {n} worker threads"),
+        };
+        let size = units::bytes(done.injected_bytes as f64);
+        self.found(Finding::info(
+            &format!("attached-{pid}"),
+            format!("attached to pid {pid}{workers}: {size} of probe were put in {how}; it goes when plimsoll ends"),
+        ));
+        Ok(())
     }
 
     fn why_no_probe(&self) -> String {
@@ -251,7 +323,7 @@ impl Session<'_> {
             .map_or("the service", |path| {
                 path.rsplit('/').next().unwrap_or(path)
             });
-        if !may_carry_probe(&service.info) {
+        if !service.process.is_node() {
             return format!("`{name}` is not Node.js");
         }
         if let Some(why) = self.no_carrier {
@@ -277,14 +349,4 @@ pub(crate) fn accepts(port: u16) -> bool {
         )
         .is_ok()
     })
-}
-
-/// Whether this executable reads `NODE_OPTIONS`.
-fn may_carry_probe(info: &ProcessInfo) -> bool {
-    let name = info
-        .executable
-        .as_deref()
-        .and_then(|path| path.rsplit('/').next())
-        .unwrap_or_default();
-    name.starts_with("node") || name == "electron"
 }

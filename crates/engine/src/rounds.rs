@@ -6,17 +6,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use plimsoll_load::{Driver, HttpDriver};
+use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Metric, Mode, Outcome, Phase, Plan, RoundKind, RoundRecord,
-    RoundSpec, RoundStats, SubjectHandle, Window, units,
+    Cx, Event, Facts, Finding, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
+    RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
 
-use crate::config::{DEFAULT_ROUNDS, Explain, Load, MAX_ROUNDS};
+use crate::config::{DEFAULT_ROUNDS, Explain, MAX_ROUNDS};
 use crate::drive::Drive;
 use crate::explain::Explainer;
 use crate::judged::{Judgement, headline_metric, idle_growth_per_round};
+use crate::load::Load;
 use crate::pilot::{agree, in_time, middle, noise};
 use crate::session::{Session, Stop};
 
@@ -33,7 +34,7 @@ const FIRST_LENGTH: Duration = Duration::from_secs(5);
 /// A round lasts at least so long.
 const ROUND_LENGTH: Duration = Duration::from_millis(500);
 /// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
-const ROUND_OPERATIONS: u64 = 1_000;
+pub(crate) const ROUND_OPERATIONS: u64 = 1_000;
 /// The rate a run should resolve, in bytes per operation; sizes the rounds.
 const WANTED_FLOOR: f64 = 16.0;
 /// Rounds without operations, before and after.
@@ -41,7 +42,7 @@ const IDLE_ROUNDS: u32 = 3;
 /// A round without operations takes at most this part of the time that is left, however long the others are.
 const IDLE_SHARE: u32 = 40;
 /// Between the last answer and the collection.
-const QUIET: Duration = Duration::from_millis(100);
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
 /// Numbers of rounds after which the judge may look: geometrically spaced, then each extension.
 pub(crate) const LOOKS: [u32; 8] = [6, 8, 12, 18, 24, 30, 36, 48];
 /// An early leak verdict stands only once its interval is this narrow, as a share of the rate.
@@ -65,11 +66,16 @@ pub(crate) struct Journey {
     /// How long a round lasts, and so one without operations.
     round_length: Duration,
     /// What one operation took in the last round that had any.
-    cost: Option<Duration>,
+    pub(crate) cost: Option<Duration>,
     /// What quiet, collection and readings took the last time.
-    measuring: Duration,
+    pub(crate) measuring: Duration,
+    /// What each kind of operation makes grow, if there are several.
+    pub(crate) growth: Vec<OperationGrowth>,
     census: CensusPace,
     deadline: Instant,
+    max_time: Duration,
+    /// Share of the time that is kept for the rounds of each kind alone.
+    kept: f64,
 }
 
 /// Spaces censuses so that they take no more than their share of the time.
@@ -125,8 +131,11 @@ impl Journey {
             round_length: ROUND_LENGTH,
             cost: None,
             measuring: QUIET,
+            growth: Vec::new(),
             census: CensusPace::default(),
             deadline: Instant::now() + max_time,
+            max_time,
+            kept: 0.0,
         }
     }
 
@@ -134,7 +143,7 @@ impl Journey {
     pub(crate) fn travel(
         &mut self,
         session: &mut Session<'_>,
-        driver: &mut HttpDriver,
+        driver: &mut dyn Driver,
         load: &Load,
         explainer: &dyn Explainer,
     ) -> Result<(), Stop> {
@@ -152,16 +161,20 @@ impl Journey {
                 .prepare(&handle)
                 .map_err(|e| Stop::failed(format!("the load cannot start: {e}")))?;
         }
+        if drive.driver.operations().len() > 1 {
+            self.kept = crate::alone::SHARE;
+        }
         self.warm_up(&mut drive)?;
         self.idle(&mut drive)?;
         self.measure(&mut drive)?;
         self.explain(&mut drive, explainer)?;
         self.idle(&mut drive)?;
         self.last_window(&mut drive);
+        self.alone(&mut drive)?;
         Ok(())
     }
 
-    fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
@@ -273,7 +286,7 @@ impl Journey {
             .max(in_time(ROUND_LENGTH, cost))
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
-        let share = self.left().mul_f64(0.9).div_f64(rounds + 8.0);
+        let share = self.left().mul_f64(0.9 - self.kept).div_f64(rounds + 8.0);
         let affordable = in_time(share.saturating_sub(self.measuring * 2), cost);
         wanted.min(affordable).max(1)
     }
@@ -351,8 +364,16 @@ impl Journey {
                 Some(u64::from(planned)),
             );
             // Explanation and idling afterwards need about five rounds' time.
-            let out_of_time = self.left() < slowest * 6;
-            let last = fixed.is_some_and(|n| done >= n) || done >= MAX_ROUNDS || out_of_time;
+            // So do the rounds of each kind alone, if there are several.
+            let kept = self.max_time.mul_f64(self.kept);
+            let out_of_time = self.left() < slowest * 6 + kept;
+            // What the mix leaves open is better asked of each kind alone.
+            let most = if self.kept > 0.0 {
+                self.plan.rounds
+            } else {
+                MAX_ROUNDS
+            };
+            let last = fixed.is_some_and(|n| done >= n) || done >= most || out_of_time;
             // A plan given by hand is carried out whatever a look would say: looking would only spend alpha.
             if !last && (fixed.is_some() || !LOOKS.contains(&done)) {
                 continue;
@@ -483,35 +504,16 @@ impl Journey {
         kind: RoundKind,
     ) -> Result<RoundStats, Stop> {
         drive.session.check_alive()?;
-        let spec = RoundSpec {
-            operations,
-            mode: Mode::Closed {
-                concurrency: drive.load.concurrency,
-            },
-            only: None,
-            // A URL without `{{seq}}` is not changed by it; one with it asks for inputs of its own.
-            distinct: true,
-        };
-        let expected = self.cost.unwrap_or_default().mul_f64(operations as f64);
-        let least = HANG_LEAST.max(drive.load.request.timeout + Duration::from_secs(5));
-        let cx = Cx::within(
-            drive.session.cancel,
-            least.max(expected.mul_f64(HANG_FACTOR)),
-        );
+        // A URL without `{{seq}}` is not changed by distinct inputs; one with it asks for them.
+        let spec = RoundSpec::new(operations, drive.load.mode());
+        let cx = Cx::within(drive.session.cancel, self.patience(drive, operations));
         let number = self.number(kind);
         let result = drive.driver.round(&spec, &cx);
         let (stats, error) = match result {
             Ok(stats) => (stats, None),
             Err(error) => (error.stats().cloned().unwrap_or_default(), Some(error)),
         };
-        self.driver_cpu += stats.cpu;
-        if stats.done > 0 {
-            self.cost = Some(stats.elapsed.div_f64((stats.done + stats.errors()) as f64));
-        }
-        self.totals.operations += stats.done + stats.errors();
-        for (kind, n) in &stats.errors_by_kind {
-            *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
-        }
+        self.count(&stats);
         if let Some(error) = error {
             if drive.session.cancel.is_cancelled() {
                 return Err(Stop::Interrupted);
@@ -524,15 +526,28 @@ impl Journey {
             drive.session.check_alive()?;
             return Err(drive.too_many_errors(&number, operations, &stats));
         }
-        let cx = Cx::within(drive.session.cancel, Duration::from_secs(10));
-        if let Err(error) = drive.driver.quiesce(&cx) {
-            if drive.session.cancel.is_cancelled() {
-                return Err(Stop::Interrupted);
-            }
-            return Err(drive.lost(&number, &error));
-        }
+        drive.quiesce(&number)?;
         drive.rest(QUIET)?;
         Ok(stats)
+    }
+
+    /// How long a round may take before it counts as hanging.
+    pub(crate) fn patience(&self, drive: &Drive<'_, '_>, operations: u64) -> Duration {
+        let expected = self.cost.unwrap_or_default().mul_f64(operations as f64);
+        let least = HANG_LEAST.max(drive.load.timeout() + Duration::from_secs(5));
+        least.max(expected.mul_f64(HANG_FACTOR))
+    }
+
+    /// Adds a round to the sums.
+    pub(crate) fn count(&mut self, stats: &RoundStats) {
+        self.driver_cpu += stats.cpu;
+        if stats.done > 0 {
+            self.cost = Some(stats.elapsed.div_f64((stats.done + stats.errors()) as f64));
+        }
+        self.totals.operations += stats.done + stats.errors();
+        for (kind, n) in &stats.errors_by_kind {
+            *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
+        }
     }
 
     /// What this round is called in a message.
@@ -554,7 +569,7 @@ impl Journey {
     }
 
     /// Measures, keeps and tells a round; returns the headline's reading.
-    fn measured(
+    pub(crate) fn measured(
         &mut self,
         drive: &mut Drive<'_, '_>,
         kind: RoundKind,
@@ -562,7 +577,7 @@ impl Journey {
         stats: Option<&RoundStats>,
     ) -> Result<f64, Stop> {
         let census = match kind {
-            RoundKind::WarmUp => false,
+            RoundKind::WarmUp | RoundKind::Alone => false,
             RoundKind::Explain => true,
             _ => self.census.is_due(),
         };
@@ -598,6 +613,7 @@ impl Journey {
             collected: measurement.collected,
             counted: measurement.census_pause.is_some(),
             values: measurement.values,
+            parts: measurement.parts,
         };
         let headline = if measurement.collected {
             Metric::LIVE_BYTES
@@ -614,7 +630,13 @@ impl Journey {
         Ok(level)
     }
 
-    fn progress(&self, drive: &mut Drive<'_, '_>, phase: Phase, done: u64, planned: Option<u64>) {
+    pub(crate) fn progress(
+        &self,
+        drive: &mut Drive<'_, '_>,
+        phase: Phase,
+        done: u64,
+        planned: Option<u64>,
+    ) {
         let headline = headline_metric(&self.rounds);
         let measured = self.judged_rounds();
         let rate = match (measured.first(), measured.last()) {

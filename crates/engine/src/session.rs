@@ -1,19 +1,22 @@
 //! One subject under observation: started, ready, watched from outside and inside, and ended for certain.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use plimsoll_load::HttpDriver;
+use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, Role, RuntimeInfo, Sample,
-    Source, SourceId, SubjectInfo,
+    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
+    SourceId, SubjectInfo,
 };
 use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
+use crate::load::Load;
+use crate::parts::{Part, State};
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -81,6 +84,12 @@ pub(crate) struct Session<'a> {
     pub(crate) pause: Duration,
     pub(crate) dropped: u64,
     pub(crate) isolates: Vec<IsolateInfo>,
+    /// Isolates whose connection is closed, by key.
+    pub(crate) gone: BTreeSet<u64>,
+    /// Who shares the service's work.
+    pub(crate) parts: Vec<Part>,
+    /// The source of what all of them have together.
+    pub(crate) sum: Option<SourceId>,
     pub(crate) hub: Hub,
 }
 
@@ -118,12 +127,21 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
-        let (env, no_carrier) = environment(&config.command, &config.env, &hub);
-        let subject = Subject::spawn(&Launch {
-            command: config.command.clone(),
-            env,
-            output_dir: None,
-        })?;
+        let (subject, no_carrier) = match &config.origin {
+            Origin::Command(command) => {
+                let (env, no_carrier) = environment(command, &config.env, &hub);
+                let launch = Launch {
+                    command: command.clone(),
+                    env,
+                    output_dir: None,
+                };
+                (Subject::spawn(&launch)?, no_carrier)
+            }
+            Origin::Running { pid } => {
+                let no_attach = (!config.attach).then_some("`--no-attach` was given");
+                (Subject::running(running(*pid)?), no_attach)
+            }
+        };
         let recorder = recorder.handle();
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
@@ -145,6 +163,9 @@ impl<'a> Session<'a> {
             pause: Duration::ZERO,
             dropped: 0,
             isolates: Vec::new(),
+            gone: BTreeSet::new(),
+            parts: Vec::new(),
+            sum: None,
             hub,
         };
         let command = config.command_line();
@@ -181,6 +202,9 @@ impl<'a> Session<'a> {
     /// The command and the subject's last lines, for an error.
     pub(crate) fn command_and_last_lines(&self) -> Vec<String> {
         let command = self.config.command_line();
+        if self.config.is_attached() {
+            return vec![format!("subject: {command}")];
+        }
         let mut details = vec![format!("command: {command}")];
         let lines = self.subject.last_lines(LAST_LINES);
         if lines.is_empty() {
@@ -190,19 +214,6 @@ impl<'a> Session<'a> {
             details.extend(lines.into_iter().map(|line| format!("  {line}")));
         }
         details
-    }
-
-    pub(crate) fn add_isolate_source(&mut self, isolate: &IsolateInfo) -> SourceId {
-        let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
-        let source = Source {
-            id,
-            process: isolate.process,
-            isolate: Some(isolate.isolate),
-            role: Role::Service,
-        };
-        self.recorder.record(Record::Source(source.clone()));
-        self.sources.push(source);
-        id
     }
 
     pub(crate) fn absorb_hub_events(&mut self) {
@@ -215,6 +226,14 @@ impl<'a> Session<'a> {
         match event {
             HubEvent::Up(isolate) => self.isolates.push(isolate),
             HubEvent::Down { key } => {
+                self.gone.insert(key);
+                if let Some(part) = self
+                    .parts
+                    .iter_mut()
+                    .find(|part| part.inside.as_ref().is_some_and(|i| i.key == key))
+                {
+                    part.state = State::Ended;
+                }
                 let at = self.now();
                 self.recorder.record(Record::Gap {
                     at,
@@ -279,8 +298,12 @@ impl<'a> Session<'a> {
     }
 
     fn source_of(&self, key: u64) -> Option<SourceId> {
-        let inside = self.service.as_ref()?.runtime.as_ref()?;
-        (inside.key == key).then_some(inside.source)
+        let main = self.service.as_ref()?.runtime.as_ref();
+        let parts = self.parts.iter().filter_map(|part| part.inside.as_ref());
+        main.into_iter()
+            .chain(parts)
+            .find(|inside| inside.key == key)
+            .map(|inside| inside.source)
     }
 
     /// Lets a moment pass, less if the command ends or the run is cancelled.
@@ -290,11 +313,11 @@ impl<'a> Session<'a> {
             self.reaped = Instant::now();
             self.supervisor.reap();
         }
-        if self.subject.exit().is_some() {
+        if self.subject.process().is_alive() {
+            self.subject.wait_exit(length, self.cancel);
+        } else {
             // Its descriptor stays readable for ever once the command has ended; a daemon it left behind goes on.
             std::thread::sleep(length.min(SHORT_NAP));
-        } else {
-            self.subject.wait_exit(length, self.cancel);
         }
     }
 
@@ -317,6 +340,13 @@ impl<'a> Session<'a> {
     }
 
     fn subject_lost(&self, exit: Option<Exit>) -> Stop {
+        if self.config.is_attached() {
+            return Stop::Failed {
+                what: "the subject ended (how, only its parent knows)".to_owned(),
+                details: self.command_and_last_lines(),
+                hint: None,
+            };
+        }
         let how = exit.map_or_else(|| "its process is gone".to_owned(), |e| e.to_string());
         Stop::Failed {
             what: format!("the subject died ({how})"),
@@ -327,9 +357,8 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<HttpDriver, plimsoll_load::Error>> {
-        let load = self.config.load.as_ref()?;
-        Some(HttpDriver::try_new(load.request.clone(), load.concurrency))
+    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+        self.config.load.as_ref().map(Load::driver)
     }
 
     /// Ends the subject for certain and says what is known about it.
@@ -348,6 +377,10 @@ impl<'a> Session<'a> {
                     .filter(|p| !known.contains(&p.id)),
             );
         }
+        if self.config.is_attached() {
+            // It lives on: nothing of ours may stay in it.
+            self.hub.dismiss(self.isolates.iter().map(|i| i.key), GRACE);
+        }
         let survivors = self.subject.end(GRACE);
         if !survivors.is_empty() {
             let names: Vec<String> = survivors
@@ -361,30 +394,16 @@ impl<'a> Session<'a> {
             ));
         }
         self.absorb_hub_events();
-        let judged = self
-            .service
-            .as_ref()
-            .and_then(|s| s.runtime.as_ref())
-            .map(|r| r.key);
         let context_isolates = self
-            .isolates
+            .parts
             .iter()
-            .filter(|i| Some(i.key) != judged)
-            .filter(|i| {
-                self.service
-                    .as_ref()
-                    .is_some_and(|s| s.process.id().pid == i.process.pid)
-            })
-            .map(|i| {
-                i.name
-                    .clone()
-                    .unwrap_or_else(|| format!("worker thread {}", i.isolate))
-            })
+            .filter(|part| part.state == State::Silent)
+            .map(|part| part.name.clone())
             .collect();
         let info = SubjectInfo {
             command: self
                 .config
-                .command
+                .command()
                 .iter()
                 .map(|w| w.to_string_lossy().into_owned())
                 .collect(),
@@ -426,6 +445,24 @@ impl<'a> Session<'a> {
             subject,
         )
     }
+}
+
+/// Takes hold of a process that runs already.
+fn running(pid: u32) -> Result<Process, Error> {
+    if pid == std::process::id() {
+        return Err(Error::usage(
+            format!("--pid {pid} is plimsoll itself"),
+            "name the process of the service",
+        ));
+    }
+    let process = Process::open(pid)?;
+    if process.memory().is_none() && process.is_alive() {
+        return Err(Error::usage(
+            format!("process {pid} has no memory of its own: it is a thread of the kernel"),
+            "name the process of the service",
+        ));
+    }
+    Ok(process)
 }
 
 /// What is left of a session once its subject has ended.

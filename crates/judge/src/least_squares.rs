@@ -12,87 +12,110 @@ pub(crate) struct Fit {
     pub(crate) residuals: Vec<f64>,
     /// Weighted sum of squared residuals.
     pub(crate) rss: f64,
-    /// Diagonal of the inverse of X'WX: the variance of each coefficient per unit of noise variance.
-    pub(crate) unit_variance: Vec<f64>,
+    /// The upper triangular factor, by rows.
+    r: Vec<f64>,
+}
+
+impl Fit {
+    /// The variance of coefficient `i` per unit of noise variance: the diagonal of the inverse of X'WX.
+    pub(crate) fn unit_variance(&self, i: usize) -> f64 {
+        unit_variance(&self.r, self.beta.len(), i)
+    }
+
     /// Logarithm of the determinant of X'WX.
-    pub(crate) ln_determinant: f64,
+    pub(crate) fn ln_determinant(&self) -> f64 {
+        let k = self.beta.len();
+        (0..k).map(|j| 2.0 * self.r[j * k + j].ln()).sum()
+    }
 }
 
 /// Fits `y` by the columns with the given weights (`None` = all 1). `None` if the columns are not independent or
 /// there are fewer rows than columns.
+///
+/// A verdict on a dozen rounds takes some thousand of these: the columns of Q lie in one vector, and what only a few callers
+/// want of the factor is worked out when asked for.
 pub(crate) fn fit(columns: &[&[f64]], y: &[f64], weights: Option<&[f64]>) -> Option<Fit> {
     let (n, k) = (y.len(), columns.len());
     if n < k || k == 0 {
         return None;
     }
-    let root = |i: usize| weights.map_or(1.0, |w| w[i].max(0.0).sqrt());
-    let mut q: Vec<Vec<f64>> = Vec::with_capacity(k);
-    let mut r = vec![0.0; k * k];
-    let mut z: Vec<f64> = (0..n).map(|i| y[i] * root(i)).collect();
-    let mut ln_determinant = 0.0;
-    let mut gamma = Vec::with_capacity(k);
-    for (j, column) in columns.iter().enumerate() {
-        let mut v: Vec<f64> = (0..n).map(|i| column[i] * root(i)).collect();
-        let size = dot(&v, &v);
-        for (i, basis) in q.iter().enumerate() {
-            let along = dot(basis, &v);
-            r[i * k + j] = along;
-            subtract(&mut v, along, basis);
+    let root: Option<Vec<f64>> =
+        weights.map(|w| w[..n].iter().map(|w| w.max(0.0).sqrt()).collect());
+    let weighted = |column: &[f64], into: &mut [f64]| match &root {
+        Some(root) => {
+            for ((a, c), w) in into.iter_mut().zip(column).zip(root) {
+                *a = c * w;
+            }
         }
-        let left = dot(&v, &v);
+        None => into.copy_from_slice(&column[..n]),
+    };
+    // Row j is the j-th column of Q; the last row is what of y is left.
+    let mut q = vec![0.0; (k + 1) * n];
+    let (basis, z) = q.split_at_mut(k * n);
+    let mut r = vec![0.0; k * k];
+    weighted(y, z);
+    let mut beta = Vec::with_capacity(k);
+    for (j, column) in columns.iter().enumerate() {
+        let (before, rest) = basis.split_at_mut(j * n);
+        let v = &mut rest[..n];
+        weighted(column, v);
+        let size = dot(v, v);
+        for (i, earlier) in before.chunks_exact(n).enumerate() {
+            let along = dot(earlier, v);
+            r[i * k + j] = along;
+            subtract(v, along, earlier);
+        }
+        let left = dot(v, v);
         if !left.is_finite() || left <= 1e-18 * size.max(1e-300) {
             return None;
         }
         let norm = left.sqrt();
         r[j * k + j] = norm;
-        ln_determinant += 2.0 * norm.ln();
-        for a in &mut v {
+        for a in v.iter_mut() {
             *a /= norm;
         }
-        let along = dot(&v, &z);
-        subtract(&mut z, along, &v);
-        gamma.push(along);
-        q.push(v);
+        let along = dot(v, z);
+        subtract(z, along, v);
+        beta.push(along);
     }
-    let mut beta = gamma;
     for j in (0..k).rev() {
         for i in j + 1..k {
             beta[j] -= r[j * k + i] * beta[i];
         }
         beta[j] /= r[j * k + j];
     }
-    let residuals: Vec<f64> = (0..n)
-        .map(|i| {
-            y[i] - columns
-                .iter()
-                .zip(&beta)
-                .map(|(c, b)| c[i] * b)
-                .sum::<f64>()
-        })
-        .collect();
+    let rss = dot(z, z);
+    let mut residuals = vec![0.0; n];
+    for (column, b) in columns.iter().zip(&beta) {
+        for (fitted, c) in residuals.iter_mut().zip(*column) {
+            *fitted += c * b;
+        }
+    }
+    for (residual, v) in residuals.iter_mut().zip(y) {
+        *residual = v - *residual;
+    }
     Some(Fit {
         beta,
         residuals,
-        rss: dot(&z, &z),
-        unit_variance: unit_variance(&r, k),
-        ln_determinant,
+        rss,
+        r,
     })
 }
 
-/// Row norms of the inverse of the upper triangular factor.
-fn unit_variance(r: &[f64], k: usize) -> Vec<f64> {
-    let mut variance = vec![0.0; k];
-    for column in 0..k {
-        // Solve R x = e_column; x adds its square to the variance of every coefficient.
+/// The norm of a row of the inverse of the upper triangular factor, squared.
+fn unit_variance(r: &[f64], k: usize, row: usize) -> f64 {
+    let mut variance = 0.0;
+    for column in row..k {
+        // Solve R x = e_column; x adds its square to the variance of the coefficient.
         let mut x = vec![0.0; k];
-        for i in (0..=column).rev() {
+        for i in (row..=column).rev() {
             let mut value = if i == column { 1.0 } else { 0.0 };
             for j in i + 1..=column {
                 value -= r[i * k + j] * x[j];
             }
             x[i] = value / r[i * k + i];
-            variance[i] += x[i] * x[i];
         }
+        variance += x[row] * x[row];
     }
     variance
 }
@@ -119,8 +142,8 @@ mod tests {
         let f = fit(&[&one, &x], &y, None).unwrap();
         assert!((f.beta[0] - 5.0).abs() < 1e-9 && (f.beta[1] - 2.0).abs() < 1e-9);
         // Var(slope) = 1 / sum (x - mean)^2 = 1 / 82.5
-        assert!((f.unit_variance[1] - 1.0 / 82.5).abs() < 1e-12);
-        assert!((f.ln_determinant - 825.0_f64.ln()).abs() < 1e-9);
+        assert!((f.unit_variance(1) - 1.0 / 82.5).abs() < 1e-12);
+        assert!((f.ln_determinant() - 825.0_f64.ln()).abs() < 1e-9);
         assert!(f.rss < 1e-12);
     }
 

@@ -26,6 +26,7 @@ mod bets;
 mod envelope;
 mod family;
 mod growth;
+mod kinds;
 mod least_squares;
 mod models;
 mod paired;
@@ -44,6 +45,7 @@ mod verdict;
 mod work;
 
 pub use family::{correct_family, judge_family, overall};
+pub use kinds::{KindOutcome, KindRound, KindTerms, KindVerdict, judge_kinds};
 pub use paired::{PairedOutcome, PairedVerdict, judge_paired};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
 pub use sequential::Judge;

@@ -48,6 +48,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) octave: f64,
     pub(crate) undecided: bool,
     pub(crate) cyclic: bool,
+    /// Growth per stretch that the rounds without operations would explain.
+    idle: f64,
 }
 
 /// The increments of the last 70 % of the record in twelve pieces.
@@ -136,7 +138,7 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
     }
     models::rescore(&mut candidates, k, effective);
     let contest = models::weigh(&candidates);
-    let evidence = measure(
+    let mut evidence = measure(
         &r,
         &x,
         u,
@@ -148,6 +150,17 @@ pub(crate) fn judge(series: &Series, all: &Readings, terms: &Terms) -> Verdict {
         effective,
         !load.is_empty(),
     );
+    // As for rounds: never subtracted from the rate, but it may be part of it.
+    evidence.idle = match Units::of(series, &r) {
+        Units {
+            axis: Axis::Operations,
+            of_axis,
+            ..
+        } if terms.idle_growth_per_op.is_finite() => terms.idle_growth_per_op * of_axis,
+        _ => 0.0,
+    };
+    evidence.interval.low -= evidence.idle.max(0.0);
+    evidence.interval.high -= evidence.idle.min(0.0);
     decide(series, &r, terms, &evidence, guarantee)
 }
 
@@ -241,6 +254,7 @@ fn measure<'a>(
         interval,
         signs,
         undecided,
+        idle: 0.0,
     }
 }
 
@@ -461,8 +475,15 @@ fn decide(
     let outcome = if is_leak(e, terms, &scale, to_plan > 1.0, share, probability)
         && e.p_value <= guarantee.alpha
     {
-        Outcome::Leak
-    } else if is_level(e, &scale, share, bound * to_plan) {
+        if e.growth - e.idle.max(0.0) > scale.floor {
+            Outcome::Leak
+        } else {
+            Outcome::Inconclusive {
+                reason: Reason::GrowsWhileIdle,
+                more: more(e, &units, &scale),
+            }
+        }
+    } else if is_level(e, &scale, share, (bound - e.idle.min(0.0)) * to_plan) {
         Outcome::NoLeak(Bound {
             rate: bound / units.of_axis,
         })
@@ -493,7 +514,8 @@ fn decide(
         _ => probability,
     };
     Verdict {
-        leak_probability: leak_probability.clamp(0.0, 1.0),
+        // Never minus zero.
+        leak_probability: leak_probability.clamp(0.0, 1.0) + 0.0,
         p_value: e.p_value,
         pattern: pattern(e, leak),
         detectable: Some(scale.floor.max(visible(e)) / units.of_axis),

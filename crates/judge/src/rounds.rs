@@ -356,7 +356,8 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
     Verdict {
         outcome,
         estimate: Some(estimate),
-        leak_probability: leak_probability.clamp(0.0, 1.0),
+        // Never minus zero.
+        leak_probability: leak_probability.clamp(0.0, 1.0) + 0.0,
         p_value,
         pattern,
         detectable: Some(detectable(e)),

@@ -121,17 +121,18 @@ impl Trend {
     /// The rate that is exceeded with probability `upper`.
     pub(crate) fn quantile_above(&self, upper: f64) -> f64 {
         let tail = upper.min(1.0 - upper).max(1e-9);
-        let reach = |c: &Component| student_quantile(tail, c.degrees) * c.error;
-        let mut low = self
-            .components
-            .iter()
-            .map(|c| c.centre - reach(c))
-            .fold(f64::INFINITY, f64::min);
-        let mut high = self
-            .components
-            .iter()
-            .map(|c| c.centre + reach(c))
-            .fold(f64::NEG_INFINITY, f64::max);
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        // Dozens of components share two or three numbers of degrees, and a quantile costs as much as fifty probabilities.
+        let mut known: Vec<(u32, f64)> = Vec::with_capacity(4);
+        for c in &self.components {
+            let found = known.iter().find(|(degrees, _)| *degrees == c.degrees);
+            let quantile = found.map_or_else(|| student_quantile(tail, c.degrees), |(_, q)| *q);
+            if found.is_none() {
+                known.push((c.degrees, quantile));
+            }
+            low = low.min(c.centre - quantile * c.error);
+            high = high.max(c.centre + quantile * c.error);
+        }
         for _ in 0..30 {
             let middle = 0.5 * (low + high);
             if self.probability_above(middle) > upper {
@@ -183,12 +184,12 @@ fn correlations(columns: &[Vec<f64>], y: &[f64], noise_floor: f64) -> Vec<Compon
         // The floor is white on the readings; whitening by the correlation scales it by 1 + correlation^2.
         let rss = fit.rss + n as f64 * noise_floor * (1.0 + correlation * correlation);
         let ln_weight = prior.ln() + 0.5 * (1.0 - correlation * correlation).ln()
-            - 0.5 * fit.ln_determinant
+            - 0.5 * fit.ln_determinant()
             - 0.5 * degrees as f64 * rss.ln();
         found.push(Component {
             weight: ln_weight,
             centre: fit.beta[1],
-            error: (rss / degrees as f64 * fit.unit_variance[1]).sqrt(),
+            error: (rss / degrees as f64 * fit.unit_variance(1)).sqrt(),
             degrees: degrees as u32,
         });
     }

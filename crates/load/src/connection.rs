@@ -11,7 +11,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::meter::{Failure, Meter};
-use crate::response::{Answer, ResponseParser};
+use crate::response::{Answer, Capture, ResponseParser};
 
 /// Bytes read at once, from whichever connection has some.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -92,7 +92,10 @@ pub(crate) struct Connection {
     /// The request, where every operation has its own.
     pub(crate) request: Vec<u8>,
     written: usize,
-    parser: ResponseParser,
+    /// Bytes of the answer so far, and of the request.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) parser: ResponseParser,
     idle_since: Instant,
     idle_timeout: Option<Duration>,
 }
@@ -106,6 +109,8 @@ impl Connection {
             closing: Closing::Planned,
             request: Vec::new(),
             written: 0,
+            received: 0,
+            sent: 0,
             parser: ResponseParser::new(),
             idle_since: Instant::now(),
             idle_timeout: None,
@@ -154,10 +159,12 @@ impl Connection {
     }
 
     /// Begins an operation at `now`; the request was rendered before. Sent by [`Connection::send`] once connected.
-    pub(crate) fn begin(&mut self, now: Instant, to_head_request: bool) {
+    pub(crate) fn begin(&mut self, now: Instant, to_head_request: bool, capture: Capture) {
         self.started = Some(now);
         self.written = 0;
-        self.parser.begin(to_head_request);
+        self.received = 0;
+        self.sent = 0;
+        self.parser.begin(to_head_request, capture);
     }
 
     /// Whether the server closed it, or said something nobody asked for, while it was idle.
@@ -266,6 +273,7 @@ impl Connection {
             match stream.write(&request[self.written..]) {
                 Ok(sent) => {
                     self.written += sent;
+                    self.sent += sent as u64;
                     meter.bytes_out += sent as u64;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -308,6 +316,7 @@ impl Connection {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Step::Wait,
                 Err(e) => return Step::Failed(failure(&e)),
             };
+            self.received += received as u64;
             meter.bytes_in += received as u64;
             let fed = match self.parser.feed(&buffer[..received]) {
                 Ok(fed) => fed,

@@ -1,6 +1,6 @@
 //! What makes operations happen.
 
-use plimsoll_model::{Cx, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle};
+use plimsoll_model::{Cx, Finding, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle};
 
 use crate::Error;
 
@@ -27,6 +27,11 @@ pub trait Driver: Send {
     /// # Errors
     /// As [`Driver::round`].
     fn quiesce(&mut self, cx: &Cx) -> Result<Quiet, Error>;
+
+    /// What it noticed over all rounds that deserves an advice: logins, rate limits, sessions of its own making.
+    fn findings(&self) -> Vec<Finding> {
+        Vec::new()
+    }
 
     /// Closes all connections.
     fn close(self: Box<Self>);

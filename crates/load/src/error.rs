@@ -47,6 +47,40 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something between double braces that stands for nothing.
+    #[error("{part}: `{text}` is unknown, {reason}")]
+    Template {
+        /// Where it stands: `URL`, `body`, a header.
+        part: String,
+        /// As it stands there.
+        text: String,
+        /// Its place in that part, in bytes.
+        offset: usize,
+        /// What is known.
+        reason: String,
+    },
+    /// A step of a plan that cannot be carried out.
+    #[error("{name}: {error}")]
+    Step {
+        /// Whether it is one of the setup.
+        setup: bool,
+        /// Its index among its like.
+        index: usize,
+        /// What it is called.
+        name: String,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
+    /// A virtual user cannot set itself up, and so there are no operations.
+    #[error("the setup step `{step}` failed: {reason}")]
+    Setup {
+        /// Which step.
+        step: String,
+        /// What its answer was.
+        reason: String,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
     /// A list of statuses that is none.
     #[error("`{text}` is no HTTP status, range or class")]
     Status {
@@ -87,6 +121,7 @@ impl Error {
         match self {
             Self::ServerLost { stats, .. }
             | Self::Deadline { stats }
+            | Self::Setup { stats, .. }
             | Self::Cancelled { stats } => Some(stats),
             _ => None,
         }
@@ -96,6 +131,10 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url { .. } => Some("an example: http://127.0.0.1:3000/api?user={{seq}}"),
+            Self::Setup { .. } => {
+                Some("try the requests of `[[driver.setup]]` by hand, in their order")
+            }
+            Self::Step { error, .. } => error.hint(),
             Self::Status { .. } => Some("an example: 200-299,405 or 2xx,422"),
             Self::Io { source, .. } if is_out_of_descriptors(source) => {
                 Some("lower the concurrency, or raise the limit of open files (`ulimit -n`)")

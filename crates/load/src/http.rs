@@ -1,25 +1,36 @@
-//! The closed-loop HTTP/1.1 driver: so many operations in flight, the next begins when one ends.
+//! The HTTP/1.1 driver: so many operations in flight, the next begins when one ends (closed loop) or when it is due
+//! (open loop).
 //!
-//! One thread, the caller's, waits for all connections and for the cancel request at once. An operation is numbered
-//! when it begins and ends exactly once, so `done + errors` is the number begun; nothing is sent twice.
+//! One thread, the caller's, waits for all connections, for the next operation that is due and for the cancel request
+//! at once. An operation is numbered when it begins and ends exactly once, so `done + errors` is the number begun;
+//! nothing is sent twice.
 
-use std::collections::VecDeque;
+mod ending;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use plimsoll_model::{Cx, Mode, OpId, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle};
+use plimsoll_model::{
+    Cx, Finding, Mode, OpId, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle,
+};
 
+use crate::clock::{Schedule, Timer};
 use crate::connection::{BUFFER, Closing, Connection, Readiness, State, Step, connect_failure};
 use crate::error::is_out_of_descriptors;
-use crate::meter::{Failure, Meter};
+use crate::meter::{Meter, Progress};
+use crate::plan::{Plan, Walk};
 use crate::ready::first_that_accepts;
-use crate::request::Rendering;
-use crate::{Driver, Error, HttpRequest, StatusRange, StatusRanges, Url};
+use crate::script::{Action, Script};
+use crate::user::{Doing, User};
+use crate::{Driver, Error, HttpRequest, Url};
 
 /// So long nobody may listen before the server counts as lost: a process manager restarts one faster than this.
 const LOST_AFTER: Duration = Duration::from_secs(2);
@@ -31,8 +42,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const ENDING: Duration = Duration::from_millis(200);
 
 const CANCEL: Token = Token(usize::MAX);
+const TIMER: Token = Token(usize::MAX - 1);
 
-/// Drives one HTTP request in rounds, over connections that are kept alive.
+/// Drives HTTP requests in rounds, over connections that are kept alive.
 ///
 /// - Before a round there are exactly as many connections as operations in flight, however few operations there are.
 ///   One that the server closed while it was idle is opened again before anything is sent on it.
@@ -40,32 +52,47 @@ const CANCEL: Token = Token(usize::MAX);
 /// - After a round the connections stay open, those that ended with their answer are opened again, and so their number
 ///   is always the same. Where the server closes idle ones, or ends most with their answer, all are closed after every
 ///   round from there on, and the number is 0.
-/// - No cookies are sent, redirects are not followed: an answer is an answer.
+/// - Each connection is that of one virtual user, with variables and cookies of its own if the plan has any.
 #[derive(Debug)]
 pub struct HttpDriver {
-    url: Url,
-    rendering: Rendering,
-    expect: StatusRanges,
-    timeout: Duration,
-    operations: [OperationKind; 1],
+    script: Script,
+    operations: Vec<OperationKind>,
 
     poll: Poll,
     events: Events,
+    timer: Option<Timer>,
     buffer: Box<[u8]>,
+    scratch: Vec<u8>,
     /// Where the server was found, if its name has several addresses.
     address: Option<SocketAddr>,
     connections: Vec<Connection>,
+    /// One per connection.
+    users: Vec<User>,
     /// Connections that the last round had.
     concurrency: u32,
     meter: Meter,
     round: Round,
+    /// Longest time that anything may take.
+    timeout: Duration,
 
     next_number: u64,
+    next_row: usize,
     closes_idle: bool,
     /// Whether most answers of the last round announced the end of their connection.
     churns: bool,
     announced_ends: u64,
     set_cookie_answers: u64,
+    login_redirects: u64,
+    noticed: Noticed,
+}
+
+/// Answers over all rounds that deserve an advice.
+#[derive(Debug, Default, Clone, Copy)]
+struct Noticed {
+    answers: u64,
+    unauthorized: u64,
+    forbidden: u64,
+    too_many: u64,
 }
 
 /// How far a round is.
@@ -74,21 +101,34 @@ struct Round {
     operations: u64,
     begun: u64,
     ended: u64,
+    /// Setup steps under way.
+    setups: usize,
     /// Complete answers, right or wrong, and those of them that announced the end of their connection.
     answers: u64,
     announced_ends: u64,
     distinct: bool,
     address: SocketAddr,
-    /// Slots that can take the next operation, connected or not.
-    free: Vec<usize>,
-    /// Slots that may try to connect again, and when; in order of time.
-    paused: VecDeque<(Instant, usize)>,
+    /// The steps of this round, in order.
+    order: Vec<u32>,
+    walk: Walk,
+    /// Where all users are in it, if they share it.
+    position: usize,
+    /// When operations are due; `None` = as soon as a user is free.
+    schedule: Option<Schedule>,
+    /// From here on none begins.
+    until: Option<Instant>,
+    /// Users that can take the next operation, connected or not; who waited longest first.
+    free: VecDeque<usize>,
+    /// Users that pause, and until when; earliest first.
+    paused: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Slots with more to read than their turn allowed.
     again: Vec<usize>,
     /// No operation times out before this.
     next_timeout: Instant,
     /// Since when every attempt to connect was refused and nothing answered.
     refused_since: Option<Instant>,
+    /// A virtual user that cannot be set up.
+    broken: Option<(usize, String)>,
 }
 
 /// Why a round stops early.
@@ -96,84 +136,101 @@ enum Stop {
     Deadline,
     Cancelled,
     Lost(Duration),
+    /// Index of the setup step, and what came of it.
+    Setup(usize, String),
     Failed(Error),
 }
 
 impl HttpDriver {
-    /// Checks and renders the request; nothing is connected yet. Rounds bring their own concurrency, `concurrency` is
+    /// Checks and renders one request; nothing is connected yet. Rounds bring their own concurrency, `concurrency` is
     /// what to make room for.
     ///
     /// # Errors
     /// If the request cannot be sent as it is.
     pub fn try_new(request: HttpRequest, concurrency: u32) -> Result<Self, Error> {
-        let url = Url::parse(&request.url)?;
-        let rendering = Rendering::try_new(&request, &url)?;
+        Self::with_plan(Plan::of([request]), concurrency)
+    }
+
+    /// The same for several requests, or steps that depend on each other.
+    ///
+    /// # Errors
+    /// If a step cannot be carried out.
+    pub fn with_plan(plan: Plan, concurrency: u32) -> Result<Self, Error> {
+        let timeout = plan.timeout();
+        let mut script = Script::try_new(plan)?;
         if concurrency == 0 {
             return Err(no_concurrency());
         }
-        if request.timeout.is_zero() {
-            return Err(Error::Request {
-                what: "timeout".into(),
-                reason: "it must be longer than nothing".into(),
-            });
-        }
-        let expect = if request.expect_status.is_empty() {
-            StatusRange::new(200, 399)
-                .into_iter()
-                .collect::<Vec<_>>()
-                .into()
-        } else {
-            request.expect_status
-        };
         let io = |source| Error::Io {
             doing: "wait for connections (epoll)",
             source,
         };
         let capacity = (concurrency as usize).min(1_024);
+        let operations: Vec<_> = (0..)
+            .zip(&script.steps)
+            .map(|(id, step)| OperationKind {
+                id: OpId(id),
+                name: step.name.clone(),
+            })
+            .collect();
+        let checks = mem::take(&mut script.checks);
         Ok(Self {
-            operations: [OperationKind {
-                id: OpId(0),
-                name: rendering.name.clone(),
-            }],
+            meter: Meter::new(timeout, operations.len(), checks),
+            operations,
             poll: Poll::new().map_err(io)?,
             events: Events::with_capacity(1_024),
+            timer: None,
             buffer: vec![0; BUFFER].into(),
+            scratch: Vec::new(),
             address: None,
             connections: Vec::with_capacity(capacity),
+            users: Vec::with_capacity(capacity),
             concurrency: 0,
-            meter: Meter::new(request.timeout),
             round: Round {
                 operations: 0,
                 begun: 0,
                 ended: 0,
+                setups: 0,
                 answers: 0,
                 announced_ends: 0,
                 distinct: false,
-                address: SocketAddr::from(([127, 0, 0, 1], url.port)),
-                free: Vec::with_capacity(capacity),
-                paused: VecDeque::new(),
+                address: SocketAddr::from(([127, 0, 0, 1], script.url.port)),
+                order: Vec::new(),
+                walk: script.walk,
+                position: 0,
+                schedule: None,
+                until: None,
+                free: VecDeque::with_capacity(capacity),
+                paused: BinaryHeap::new(),
                 again: Vec::new(),
                 next_timeout: Instant::now(),
                 refused_since: None,
+                broken: None,
             },
+            timeout,
             next_number: 1,
+            next_row: 0,
             closes_idle: false,
-            churns: false,
+            churns: !script.keep_alive,
             announced_ends: 0,
             set_cookie_answers: 0,
-            expect,
-            timeout: request.timeout,
-            rendering,
-            url,
+            login_redirects: 0,
+            noticed: Noticed::default(),
+            script,
         })
     }
 
     /// Where it drives.
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.script.url
     }
 
-    /// Answers so far that set a cookie. As none is sent back, each may have made a new session on the server.
+    /// How far the round is, for another thread.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.meter.progress()
+    }
+
+    /// Answers so far that set a cookie. Where none is sent back, each may have made a new session on the server.
     pub fn set_cookie_answers(&self) -> u64 {
         self.set_cookie_answers
     }
@@ -234,29 +291,68 @@ impl HttpDriver {
                 since,
                 stats,
             },
+            Stop::Setup(step, reason) => Error::Setup {
+                step: self.script.setup[step].name.clone(),
+                reason,
+                stats,
+            },
             Stop::Failed(error) => error,
         }
     }
 
-    fn drive(&mut self, cx: &Cx) -> Result<(), Stop> {
+    fn drive(&mut self, spec: &RoundSpec, cx: &Cx) -> Result<(), Stop> {
         self.connect_all(cx, true)?;
-        self.round.free.extend((0..self.connections.len()).rev());
-        self.round.next_timeout = Instant::now() + self.timeout;
+        let start = Instant::now();
+        self.round.until = spec.duration.and_then(|d| start.checked_add(d));
+        self.round.schedule = match spec.mode {
+            Mode::Open { rate, .. } => Some(Schedule::new(start, rate, spec.ramp)),
+            _ => None,
+        };
+        if self.round.schedule.is_some() && self.timer.is_none() {
+            self.timer = Some(self.start_timer()?);
+        }
+        for slot in 0..self.connections.len() {
+            // In a closed loop the users come one after the other while the load rises.
+            let share = slot as f64 / self.connections.len() as f64;
+            let wait = spec.ramp.mul_f64(share);
+            if self.round.schedule.is_some() || wait.is_zero() {
+                self.round.free.push_back(slot);
+            } else {
+                self.round.paused.push(Reverse((start + wait, slot)));
+            }
+        }
+        self.round.next_timeout = start + self.timeout;
         loop {
             self.begin_operations()?;
-            if self.round.ended == self.round.operations {
+            if let Some((step, reason)) = self.round.broken.take() {
+                return Err(Stop::Setup(step, reason));
+            }
+            let now = Instant::now();
+            if self.round.ended == self.round.begun && self.round.setups == 0 && self.is_over(now) {
                 break;
             }
-            let pause_ends = self.round.paused.front().map(|(at, _)| *at);
-            let wake = self.round.next_timeout;
-            self.wait(cx, pause_ends.map_or(wake, |at| at.min(wake)))?;
+            let mut wake = self.round.next_timeout;
+            if let Some(Reverse((at, _))) = self.round.paused.peek() {
+                wake = wake.min(*at);
+            }
+            if let Some(until) = self.round.until
+                && self.round.begun < self.round.operations
+                && now < until
+            {
+                wake = wake.min(until);
+            }
+            self.set_timer(now)?;
+            self.wait(cx, wake)?;
 
             let now = Instant::now();
             if now >= self.round.next_timeout {
                 self.expire(now);
             }
-            while let Some((_, slot)) = self.round.paused.pop_front_if(|(at, _)| *at <= now) {
-                self.round.free.push(slot);
+            while let Some(Reverse((at, slot))) = self.round.paused.peek().copied()
+                && at <= now
+            {
+                self.round.paused.pop();
+                self.round.free.push_back(slot);
             }
             if let Some(since) = self.round.refused_since
                 && now - since >= LOST_AFTER
@@ -270,6 +366,44 @@ impl HttpDriver {
             Some(since) if self.open_connections() == 0 => Err(Stop::Lost(since.elapsed())),
             _ => Ok(()),
         }
+    }
+
+    /// Whether no further operation begins.
+    fn is_over(&self, now: Instant) -> bool {
+        self.round.begun >= self.round.operations
+            || self.round.until.is_some_and(|until| now >= until)
+    }
+
+    fn start_timer(&self) -> Result<Timer, Stop> {
+        let io = |source| {
+            Stop::Failed(Error::Io {
+                doing: "make a timer",
+                source,
+            })
+        };
+        let timer = Timer::try_new().map_err(io)?;
+        let registry = self.poll.registry();
+        registry
+            .register(&mut SourceFd(&timer.raw()), TIMER, Interest::READABLE)
+            .map_err(io)?;
+        Ok(timer)
+    }
+
+    /// Wakes when the next operation is due, if there is somebody to do it.
+    fn set_timer(&mut self, now: Instant) -> Result<(), Stop> {
+        let Some((schedule, timer)) = self.round.schedule.zip(self.timer.as_mut()) else {
+            return Ok(());
+        };
+        if self.round.free.is_empty() || self.round.begun >= self.round.operations {
+            return Ok(());
+        }
+        let due = schedule.due(self.round.begun);
+        timer.set(due, now).map_err(|source| {
+            Stop::Failed(Error::Io {
+                doing: "set a timer",
+                source,
+            })
+        })
     }
 
     /// Brings the connections to their number. Those that cannot be opened stay closed.
@@ -298,8 +432,15 @@ impl HttpDriver {
                 }
             }
         }
-        self.connections
-            .resize_with(self.concurrency as usize, Connection::new);
+        let concurrency = self.concurrency as usize;
+        self.connections.resize_with(concurrency, Connection::new);
+        self.users.truncate(concurrency);
+        for number in self.users.len()..concurrency {
+            self.users.push(User::new(number as u64 + 1, &self.script));
+        }
+        for user in &mut self.users {
+            user.doing = Doing::Nothing;
+        }
         for slot in 0..self.connections.len() {
             if !self.connections[slot].is_open() {
                 self.connect(slot)?;
@@ -342,33 +483,104 @@ impl HttpDriver {
         Ok(())
     }
 
-    /// Gives operations to free slots while there are both.
+    /// Gives operations to free users while there are both and the time has come.
     fn begin_operations(&mut self) -> Result<(), Stop> {
         while self.round.begun < self.round.operations {
-            let Some(slot) = self.round.free.pop() else {
+            let now = Instant::now();
+            if self.round.until.is_some_and(|until| now >= until) {
+                break;
+            }
+            let due = self.round.schedule.map(|s| s.due(self.round.begun));
+            if due.is_some_and(|due| due > now) {
+                break;
+            }
+            let Some(slot) = self.round.free.pop_front() else {
                 break;
             };
+            if !self.users[slot].is_set_up {
+                self.users[slot].take_row(&self.script, &mut self.next_row);
+                self.users[slot].begin_setup(&self.script);
+                self.round.setups += 1;
+                self.begin(slot, Doing::Setup(0), now)?;
+                continue;
+            }
+            self.users[slot].due = due.unwrap_or(now);
+            if let Some(due) = due {
+                self.meter.late(now - due);
+            }
             self.round.begun += 1;
-            let number = if self.round.distinct {
-                self.next_number
+            let step = self.next_step(slot);
+            let user = &mut self.users[slot];
+            if self.round.distinct {
+                user.seq = self.next_number;
+                self.next_number += 1;
             } else {
-                0
-            };
-            self.next_number += u64::from(self.round.distinct);
-            let connection = &mut self.connections[slot];
-            if self.rendering.fixed().is_none() {
-                self.rendering.render(number, &mut connection.request);
+                user.seq = 0;
+                user.use_same_input();
             }
-            connection.begin(Instant::now(), self.rendering.is_head);
-            if connection.state() == State::Idle {
-                let step =
-                    connection.send(self.rendering.fixed(), &mut self.buffer, &mut self.meter);
-                self.settle(slot, step);
-            } else {
-                self.connect(slot)?;
-            }
+            self.begin(slot, Doing::Step(step), now)?;
         }
         Ok(())
+    }
+
+    /// The step this user does next.
+    fn next_step(&mut self, slot: usize) -> usize {
+        let user = &mut self.users[slot];
+        let position = match self.round.walk {
+            Walk::Shared => &mut self.round.position,
+            Walk::Own => &mut user.position,
+        };
+        if *position >= self.round.order.len() {
+            *position = 0;
+        }
+        let at = *position;
+        *position += 1;
+        if at == 0 || self.round.walk == Walk::Shared {
+            user.take_row(&self.script, &mut self.next_row);
+        }
+        self.round.order[at] as usize
+    }
+
+    /// Sends the request of what the user is to do, or connects first.
+    fn begin(&mut self, slot: usize, doing: Doing, now: Instant) -> Result<(), Stop> {
+        let Some(action) = action(&self.script, doing) else {
+            return Ok(());
+        };
+        let user = &mut self.users[slot];
+        let connection = &mut self.connections[slot];
+        user.doing = doing;
+        user.begun = now;
+        let mut capture = action.capture;
+        capture.head |= self.script.cookies;
+        let is_head = action.rendering.is_head;
+        if action.timeout < self.timeout {
+            self.round.next_timeout = self.round.next_timeout.min(now + action.timeout);
+        }
+        let rendered = user.render(
+            &action.rendering,
+            &self.script,
+            &mut self.scratch,
+            &mut connection.request,
+        );
+        connection.begin(now, is_head, capture);
+        if let Err(failure) = rendered {
+            self.end(slot, None, Err(failure));
+            return Ok(());
+        }
+        self.send(slot)
+    }
+
+    /// Sends the request of this slot, or connects first.
+    fn send(&mut self, slot: usize) -> Result<(), Stop> {
+        let connection = &mut self.connections[slot];
+        if connection.state() == State::Idle {
+            let fixed = fixed(&self.script, &self.users[slot]);
+            let step = connection.send(fixed, &mut self.buffer, &mut self.meter);
+            self.settle(slot, step);
+            Ok(())
+        } else {
+            self.connect(slot)
+        }
     }
 
     fn connect(&mut self, slot: usize) -> Result<(), Stop> {
@@ -423,7 +635,7 @@ impl HttpDriver {
         // Taken out for the time of the loop, which changes all the rest.
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
-            if event.token() != CANCEL {
+            if event.token() != CANCEL && event.token() != TIMER {
                 self.advance(event.token().0, event.into());
             }
         }
@@ -436,7 +648,7 @@ impl HttpDriver {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        let fixed = self.rendering.fixed();
+        let fixed = fixed(&self.script, &self.users[slot]);
         let mut step = connection.advance(ready, fixed, &mut self.buffer, &mut self.meter);
         if let Step::Connected = step {
             self.round.refused_since = None;
@@ -451,83 +663,6 @@ impl HttpDriver {
         self.settle(slot, step);
     }
 
-    fn settle(&mut self, slot: usize, step: Step) {
-        match step {
-            Step::Wait | Step::Connected => {}
-            Step::Again => self.round.again.push(slot),
-            Step::Answered { answer, open } => {
-                let now = Instant::now();
-                let connection = &mut self.connections[slot];
-                let started = connection.started.unwrap_or(now);
-                if open {
-                    connection.rest(now, answer.idle_timeout);
-                } else if answer.closes {
-                    self.announced_ends += 1;
-                    self.round.announced_ends += 1;
-                    connection.close(Closing::Planned);
-                } else {
-                    connection.close(Closing::Lost);
-                }
-                self.round.refused_since = None;
-                self.set_cookie_answers += u64::from(answer.sets_cookie);
-                let failure = (!self.expect.contains(answer.status))
-                    .then_some(Failure::Status(answer.status));
-                self.meter.answered(now - started, failure);
-                self.round.answers += 1;
-                self.round.ended += 1;
-                self.round.free.push(slot);
-            }
-            Step::Failed(failure) => {
-                if self.connections[slot].state() == State::Connecting {
-                    self.connect_failed(slot, failure);
-                } else {
-                    self.fail(slot, failure);
-                    self.round.free.push(slot);
-                }
-            }
-        }
-    }
-
-    /// Counts the operation of this slot, if it has one, and closes the connection.
-    fn fail(&mut self, slot: usize, failure: Failure) {
-        let connection = &mut self.connections[slot];
-        if connection.started.is_some() {
-            self.meter.failed(failure);
-            self.round.ended += 1;
-        }
-        connection.close(Closing::Lost);
-    }
-
-    fn connect_failed(&mut self, slot: usize, failure: Failure) {
-        let now = Instant::now();
-        if matches!(failure, Failure::Refused | Failure::Unreachable) {
-            self.round.refused_since.get_or_insert(now);
-        }
-        if self.connections[slot].started.is_some() {
-            self.round.paused.push_back((now + PAUSE, slot));
-        }
-        self.fail(slot, failure);
-    }
-
-    /// Gives up operations that take too long. As all have the same time, those that begin later end later: until the
-    /// earliest of those left nobody has to look again.
-    fn expire(&mut self, now: Instant) {
-        let mut next = now + self.timeout;
-        for slot in 0..self.connections.len() {
-            let Some(started) = self.connections[slot].started else {
-                continue;
-            };
-            let end = started + self.timeout;
-            if end <= now {
-                self.fail(slot, Failure::Timeout);
-                self.round.free.push(slot);
-            } else {
-                next = next.min(end);
-            }
-        }
-        self.round.next_timeout = next;
-    }
-
     /// Where to connect. A name with several addresses is tried; the first that accepts is kept.
     fn find_address(&mut self, cx: Option<&Cx>) -> Result<SocketAddr, Error> {
         if let Some(address) = self.address {
@@ -537,7 +672,7 @@ impl HttpDriver {
             doing: "look up the host of the URL",
             source,
         };
-        let addresses = self.url.addresses().map_err(io)?;
+        let addresses = self.script.url.addresses().map_err(io)?;
         if let [only] = addresses[..] {
             self.address = Some(only);
             return Ok(only);
@@ -560,36 +695,63 @@ impl Driver for HttpDriver {
     }
 
     fn round(&mut self, spec: &RoundSpec, cx: &Cx) -> Result<RoundStats, Error> {
-        let concurrency = match spec.mode {
-            Mode::Closed { concurrency } if concurrency > 0 => concurrency,
-            Mode::Closed { .. } => return Err(no_concurrency()),
+        let concurrency = spec.mode.concurrency();
+        if concurrency == 0 {
+            return Err(no_concurrency());
+        }
+        let open = match spec.mode {
+            Mode::Closed { .. } => false,
+            Mode::Open { rate, .. } if rate.is_finite() && rate > 0.0 => true,
             other => {
                 return Err(Error::Unsupported {
                     what: format!("{other:?}"),
-                    instead: "only a closed loop is supported".into(),
+                    instead: "a rate is more than 0 operations a second".into(),
                 });
             }
         };
-        if let Some(OpId(id)) = spec.only.filter(|id| *id != OpId(0)) {
-            return Err(Error::Unsupported {
-                what: format!("operation {id}"),
-                instead: "there is only operation 0".into(),
-            });
+        self.round.order.clear();
+        match spec.only {
+            None => self.round.order.extend_from_slice(&self.script.order),
+            Some(OpId(id)) => {
+                let Some(steps) = self.script.only(id as usize) else {
+                    return Err(Error::Unsupported {
+                        what: format!("operation {id}"),
+                        instead: format!("there are {} of them, from 0", self.operations.len()),
+                    });
+                };
+                self.round.order.extend_from_slice(steps);
+            }
+        }
+        // What one step finds is known to the same user only.
+        self.round.walk = if spec.only.is_some() {
+            Walk::Own
+        } else {
+            self.script.walk
+        };
+        self.round.position = 0;
+        for user in &mut self.users {
+            user.position = 0;
         }
         self.round.address = self.find_address(Some(cx))?;
         self.concurrency = concurrency;
         self.round.operations = spec.operations;
         self.round.begun = 0;
         self.round.ended = 0;
+        self.round.setups = 0;
+        self.round.broken = None;
         self.round.answers = 0;
         self.round.announced_ends = 0;
         self.round.distinct = spec.distinct;
-        self.meter.begin();
-        let driven = self.watched(cx, |driver| driver.drive(cx));
+        self.meter.begin(open);
+        let driven = self.watched(cx, |driver| driver.drive(spec, cx));
+        self.noticed.answers += self.round.ended;
+        self.noticed.unauthorized += self.meter.unexpected(401);
+        self.noticed.forbidden += self.meter.unexpected(403);
+        self.noticed.too_many += self.meter.unexpected(429);
         let stats = self.meter.stats(self.open_connections());
         // From here on they belong to the next round.
         self.meter.reconnects = 0;
-        if self.round.answers > 0 {
+        if self.round.answers > 0 && self.script.keep_alive {
             self.churns = self.round.announced_ends * 2 > self.round.answers;
         }
         match driven {
@@ -624,6 +786,27 @@ impl Driver for HttpDriver {
     }
 
     fn close(self: Box<Self>) {}
+
+    fn findings(&self) -> Vec<Finding> {
+        self.advice()
+    }
+}
+
+/// The step that somebody does.
+fn action(script: &Script, doing: Doing) -> Option<&Action> {
+    match doing {
+        Doing::Nothing => None,
+        Doing::Step(step) => script.steps.get(step),
+        Doing::Setup(step) => script.setup.get(step),
+    }
+}
+
+/// The request of what a user does, unless it has one of its own.
+fn fixed<'s>(script: &'s Script, user: &User) -> Option<&'s [u8]> {
+    if user.own_request {
+        return None;
+    }
+    action(script, user.doing)?.rendering.fixed()
 }
 
 fn no_concurrency() -> Error {

@@ -3,7 +3,7 @@
 //! A driver makes operations happen and says truthfully what came of them; it never judges. Nothing is retried, and no
 //! per-operation data is kept: a driver that grows with the operations it makes would be the leak it looks for.
 //!
-//! [`HttpDriver`] is a closed loop over HTTP/1.1 on one thread, the caller's. Every operation it begins ends in exactly
+//! [`HttpDriver`] is a closed or open loop over HTTP/1.1 on one thread, the caller's. Every operation it begins ends in exactly
 //! one of two ways, answered as expected or counted under a kind of error, and while nothing is in flight the number of
 //! its connections is the same after every round, because a server pays bytes for each of them.
 //!
@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut driver = HttpDriver::try_new(HttpRequest::get("http://127.0.0.1:3000/api/items?id={{seq}}"), 10)?;
-//! let round = RoundSpec { operations: 1_000, mode: Mode::Closed { concurrency: 10 }, only: None, distinct: true };
+//! let round = RoundSpec::new(1_000, Mode::Closed { concurrency: 10 });
 //! let cx = Cx::within(&Cancel::try_new()?, Duration::from_secs(60));
 //! let stats = driver.round(&round, &cx)?;
 //! assert_eq!(stats.done + stats.errors(), 1_000);
@@ -23,22 +23,31 @@
 //! # }
 //! ```
 
+mod clock;
 mod connection;
+mod cookies;
 mod driver;
 mod error;
 mod http;
 mod meter;
+mod plan;
 mod ready;
 mod request;
 mod response;
+mod script;
 mod status;
 mod template;
 mod url;
+mod user;
+mod values;
 
 pub use driver::Driver;
 pub use error::Error;
 pub use http::HttpDriver;
+pub use meter::Progress;
+pub use plan::{Expect, Extract, Form, Origin, Plan, Step, Walk};
 pub use ready::{port_is_silent, probe_ready};
 pub use request::HttpRequest;
 pub use status::{StatusRange, StatusRanges};
 pub use url::Url;
+pub use values::Table;

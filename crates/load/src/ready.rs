@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::connection::is_own_end;
 use crate::meter::Failure;
 use crate::request::Rendering;
-use crate::response::{Fed, ResponseParser};
+use crate::response::{Capture, Fed, ResponseParser};
+use crate::values::{Names, Random, Values};
 use crate::{Error, HttpRequest, StatusRange, Url};
 
 /// What is read of a body so that the server need not see us hang up on it.
@@ -32,9 +33,17 @@ pub fn probe_ready(url: &Url, timeout: Duration, accept: &[StatusRange]) -> Resu
         headers: vec![("Connection".into(), "close".into())],
         ..HttpRequest::get(url.to_string())
     };
-    let rendering = Rendering::try_new(&request, url)?;
+    let rendering = Rendering::try_new(&request, url, &Names::default())?;
     let mut bytes = Vec::new();
-    rendering.render(0, &mut bytes);
+    let mut values = Values {
+        seq: 0,
+        random: &mut Random::new(0),
+        row: &[],
+        variables: &[],
+    };
+    rendering
+        .render(&mut values, &mut Vec::new(), &mut bytes, |_| {})
+        .map_err(|_| not_ready(None, "it has variables".to_owned()))?;
 
     let addresses = url
         .addresses()
@@ -116,7 +125,7 @@ fn ask(address: SocketAddr, request: &[u8], deadline: Instant) -> io::Result<u16
     stream.write_all(request)?;
 
     let mut parser = ResponseParser::new();
-    parser.begin(false);
+    parser.begin(false, Capture::NOTHING);
     let mut buffer = vec![0; 16 * 1024];
     let mut until = deadline;
     let mut bytes = 0;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::template::Template;
+use crate::template::{Place, Template, Unknown};
+use crate::values::{Names, Values};
 use crate::{Error, StatusRanges, Url};
 
 /// Who we say we are unless a header says otherwise.
@@ -13,10 +14,10 @@ const METHODS: [&str; 8] = [
 ];
 
 /// One HTTP request, made again and again. `{{seq}}` in path, query, header values and body is the number of the
-/// operation, which no other operation of the driver has.
+/// operation, which no other operation of the driver has; `{{uuid}}` and `{{rand 1 100}}` are random.
 ///
 /// Beyond the headers given here only `Host`, `User-Agent`, `Accept: */*` and, with a body, `Content-Length` are sent;
-/// a header given here replaces ours. No `Accept-Encoding`, so that nothing is compressed for us, and no cookies.
+/// a header given here replaces ours. No `Accept-Encoding`, so that nothing is compressed for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// Method, e.g. `GET`.
@@ -50,9 +51,10 @@ impl HttpRequest {
     }
 }
 
-/// The bytes of a request, up to the number of the operation.
+/// The bytes of a request, up to what changes with each operation.
 #[derive(Debug)]
 pub(crate) struct Rendering {
+    /// Up to the empty line that ends it, which is not in it.
     head: Template,
     body: Template,
     /// All of it, if it never changes.
@@ -65,11 +67,22 @@ pub(crate) struct Rendering {
 
 impl Rendering {
     /// Checks and renders a request.
-    pub(crate) fn try_new(request: &HttpRequest, url: &Url) -> Result<Self, Error> {
+    pub(crate) fn try_new(request: &HttpRequest, url: &Url, names: &Names) -> Result<Self, Error> {
         let method = method(&request.method)?;
+        let unknown = |part: String| {
+            move |unknown: Unknown| Error::Template {
+                part,
+                text: unknown.text,
+                offset: unknown.offset,
+                reason: unknown.reason,
+            }
+        };
         let mut head = Template::default();
         head.literal(format!("{method} ").as_bytes());
-        head.append(Template::parse(url.path_and_query.as_bytes()));
+        head.append(
+            Template::parse(url.path_and_query.as_bytes(), Place::Url, names)
+                .map_err(unknown("URL".to_owned()))?,
+        );
         head.literal(b" HTTP/1.1\r\n");
         for (name, value) in [
             ("Host", url.authority.as_str()),
@@ -87,7 +100,10 @@ impl Rendering {
         for (name, value) in &request.headers {
             check_header(name, value)?;
             head.literal(format!("{name}: ").as_bytes());
-            head.append(Template::parse(value.as_bytes()));
+            head.append(
+                Template::parse(value.as_bytes(), Place::Header, names)
+                    .map_err(unknown(format!("header `{name}`")))?,
+            );
             head.literal(b"\r\n");
         }
         // A method that usually has a body says so when it has none: servers answer 411 otherwise.
@@ -96,19 +112,28 @@ impl Rendering {
             head.body_length();
             head.literal(b"\r\n");
         }
-        head.literal(b"\r\n");
 
+        let body = request.body.as_deref().unwrap_or_default();
         let mut rendering = Self {
             head,
-            body: Template::parse(request.body.as_deref().unwrap_or_default()),
+            body: Template::parse(body, Place::Body, names).map_err(unknown("body".to_owned()))?,
             fixed: None,
             is_head: method == "HEAD",
             name: name(&method, &url.path_and_query),
         };
         if rendering.head.is_fixed() && rendering.body.is_fixed() {
             let mut bytes = Vec::new();
-            rendering.render(0, &mut bytes);
-            rendering.fixed = Some(bytes);
+            let mut random = crate::values::Random::new(0);
+            let mut values = Values {
+                seq: 0,
+                random: &mut random,
+                row: &[],
+                variables: &[],
+            };
+            let rendered = rendering.render(&mut values, &mut Vec::new(), &mut bytes, |_| {});
+            if rendered.is_ok() {
+                rendering.fixed = Some(bytes);
+            }
         }
         Ok(rendering)
     }
@@ -118,11 +143,35 @@ impl Rendering {
         self.fixed.as_deref()
     }
 
-    /// Replaces `out` by the bytes of operation `seq`.
-    pub(crate) fn render(&self, seq: u64, out: &mut Vec<u8>) {
+    /// Whether it takes values from the table.
+    pub(crate) fn has_columns(&self) -> bool {
+        self.head.has_columns() || self.body.has_columns()
+    }
+
+    /// Variables it cannot do without.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = usize> + '_ {
+        self.head.variables().chain(self.body.variables())
+    }
+
+    /// Replaces `out` by the bytes of an operation; `scratch` is overwritten. `more` may add header lines to the head.
+    ///
+    /// # Errors
+    /// The variable that has no value yet.
+    pub(crate) fn render(
+        &self,
+        values: &mut Values<'_>,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        more: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), usize> {
         out.clear();
-        self.head.render(seq, self.body.length(seq), out);
-        self.body.render(seq, 0, out);
+        scratch.clear();
+        self.body.render(values, 0, scratch)?;
+        self.head.render(values, scratch.len(), out)?;
+        more(out);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(scratch);
+        Ok(())
     }
 }
 
@@ -159,11 +208,6 @@ fn check_header(name: &str, value: &str) -> Result<(), Error> {
     if value.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
         return Err(wrong("its value holds a control character"));
     }
-    if let Some(variable) = Template::unknown_variable(value) {
-        return Err(wrong(&format!(
-            "`{variable}` is unknown, only {{{{seq}}}} is filled in"
-        )));
-    }
     for computed in ["Content-Length", "Transfer-Encoding"] {
         if name.eq_ignore_ascii_case(computed) {
             return Err(wrong("the length is computed from the body"));
@@ -192,9 +236,18 @@ mod tests {
 
     fn rendered(request: &HttpRequest, seq: u64) -> Result<String, String> {
         let url = Url::parse(&request.url).map_err(|e| e.to_string())?;
-        let rendering = Rendering::try_new(request, &url).map_err(|e| e.to_string())?;
+        let rendering =
+            Rendering::try_new(request, &url, &Names::default()).map_err(|e| e.to_string())?;
         let mut out = Vec::new();
-        rendering.render(seq, &mut out);
+        let mut values = Values {
+            seq,
+            random: &mut crate::values::Random::new(1),
+            row: &[],
+            variables: &[],
+        };
+        rendering
+            .render(&mut values, &mut Vec::new(), &mut out, |_| {})
+            .unwrap();
         if let Some(fixed) = rendering.fixed() {
             assert_eq!(fixed, out);
         }

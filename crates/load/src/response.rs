@@ -22,7 +22,26 @@ pub(crate) struct Answer {
     pub(crate) sets_cookie: bool,
     /// After how long the server says it closes idle connections.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Whether it sends the client to something that looks like a login.
+    pub(crate) to_login: bool,
 }
+
+/// What of an answer is kept for whoever looks into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capture {
+    pub(crate) head: bool,
+    pub(crate) body: bool,
+}
+
+impl Capture {
+    pub(crate) const NOTHING: Self = Self {
+        head: false,
+        body: false,
+    };
+}
+
+/// Longest part of a body that is kept: what is looked for in it stands near its start, and memory is bounded.
+const BODY_LIMIT: usize = 1024 * 1024;
 
 /// What became of the bytes fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +92,9 @@ pub(crate) struct ResponseParser {
     unkept: usize,
     to_head_request: bool,
     answer: Answer,
+    capture: Capture,
+    kept_head: Vec<u8>,
+    kept_body: Vec<u8>,
 }
 
 impl ResponseParser {
@@ -83,17 +105,48 @@ impl ResponseParser {
             unkept: 0,
             to_head_request: false,
             answer: Answer::default(),
+            capture: Capture::NOTHING,
+            kept_head: Vec::new(),
+            kept_body: Vec::new(),
         }
     }
 
     /// Forgets the last answer and expects the next.
-    pub(crate) fn begin(&mut self, to_head_request: bool) {
+    pub(crate) fn begin(&mut self, to_head_request: bool, capture: Capture) {
         self.phase = Phase::Head;
         self.head.clear();
         self.head.shrink_to(4 * 1024);
         self.unkept = 0;
         self.to_head_request = to_head_request;
         self.answer = Answer::default();
+        self.capture = capture;
+        self.kept_head.clear();
+        self.kept_body.clear();
+        self.kept_body.shrink_to(16 * 1024);
+    }
+
+    /// The head of the answer, if it was to be kept.
+    pub(crate) fn kept_head(&self) -> &[u8] {
+        &self.kept_head
+    }
+
+    /// The start of the body, if it was to be kept.
+    pub(crate) fn kept_body(&self) -> &[u8] {
+        &self.kept_body
+    }
+
+    fn keep_body(&mut self, bytes: &[u8]) {
+        if self.capture.body {
+            let room = BODY_LIMIT - self.kept_body.len();
+            self.kept_body
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    fn keep_head(&mut self, head: &Head, bytes: &[u8]) {
+        if self.capture.head && !head.interim {
+            self.kept_head.extend_from_slice(bytes);
+        }
     }
 
     /// What is known of the answer so far.
@@ -111,10 +164,14 @@ impl ResponseParser {
                 Phase::Length(left) => {
                     let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     self.phase = length(left - taken as u64);
+                    self.keep_body(&rest[..taken]);
                     taken
                 }
                 Phase::Chunked(chunk) => self.feed_chunked(chunk, rest)?,
-                Phase::UntilClose => rest.len(),
+                Phase::UntilClose => {
+                    self.keep_body(rest);
+                    rest.len()
+                }
                 Phase::Complete => 0,
             };
         }
@@ -153,6 +210,7 @@ impl ResponseParser {
                 if length > HEAD_LIMIT {
                     return Err(Failure::HeadTooLong);
                 }
+                self.keep_head(&head, &bytes[..length]);
                 self.accept(&head);
                 return Ok(consumed + length);
             }
@@ -178,6 +236,9 @@ impl ResponseParser {
             return Err(Failure::Malformed);
         };
         debug_assert_eq!(length, end, "a head ends at its first empty line");
+        let known_head = std::mem::take(&mut self.head);
+        self.keep_head(&head, &known_head[..end]);
+        self.head = known_head;
         self.head.clear();
         self.accept(&head);
         Ok(consumed + (end - known))
@@ -194,6 +255,7 @@ impl ResponseParser {
         if let Chunk::Data { left } = chunk {
             let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let left = left - taken as u64;
+            self.keep_body(&bytes[..taken]);
             self.phase = Phase::Chunked(if left == 0 {
                 Chunk::DataCr
             } else {
@@ -331,6 +393,9 @@ fn read_head(
                     says_keep |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
+            8 if is("Location") => {
+                answer.to_login = (300..400).contains(&status) && is_login(header.value);
+            }
             10 if is("Set-Cookie") => answer.sets_cookie = true,
             10 if is("Keep-Alive") => answer.idle_timeout = idle_timeout(header.value),
             14 if is("Content-Length") => {
@@ -386,6 +451,14 @@ fn read_head(
     })
 }
 
+/// Whether a redirect leads to something that looks like a login.
+fn is_login(location: &[u8]) -> bool {
+    let location = String::from_utf8_lossy(location).to_ascii_lowercase();
+    ["login", "log-in", "signin", "sign-in", "/auth", "sso"]
+        .iter()
+        .any(|word| location.contains(word))
+}
+
 /// The `timeout=5` of a `Keep-Alive` header.
 fn idle_timeout(value: &[u8]) -> Option<Duration> {
     value
@@ -415,7 +488,7 @@ mod tests {
     /// took, or the failure.
     fn read(bytes: &[u8], cuts: &[usize], to_head: bool) -> Result<(Answer, usize), Failure> {
         let mut parser = ResponseParser::new();
-        parser.begin(to_head);
+        parser.begin(to_head, Capture::NOTHING);
         let mut at = 0;
         for &cut in cuts.iter().chain([&bytes.len()]) {
             let fed = parser.feed(&bytes[at..cut])?;
@@ -627,6 +700,31 @@ mod tests {
             &"\r\n".repeat(HEAD_LIMIT),
             false,
             "response head over 64 KiB",
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_kept_however_it_was_cut() {
+        let text = b"HTTP/1.1 100 Continue\r\nA: no\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let mut parser = ResponseParser::new();
+        for step in [1, 7, text.len()] {
+            let capture = Capture {
+                head: true,
+                body: true,
+            };
+            parser.begin(false, capture);
+            for piece in text.chunks(step) {
+                parser.feed(piece).unwrap();
+            }
+            assert_eq!(parser.kept_body(), b"abcde");
+            assert!(parser.kept_head().ends_with(b"A: b\r\n\r\n"));
+            assert!(!parser.kept_head().windows(5).any(|w| w == b"A: no"));
+        }
+        parser.begin(false, Capture::NOTHING);
+        parser.feed(text).unwrap();
+        assert_eq!(
+            (parser.kept_head(), parser.kept_body()),
+            (&b""[..], &b""[..])
         );
     }
 

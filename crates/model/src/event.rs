@@ -16,6 +16,8 @@ pub enum Phase {
     Rounds,
     /// Explanation windows.
     Explain,
+    /// Each kind of operation alone.
+    Alone,
     /// Watching without a driver.
     Watch,
     /// Ending the subject, writing the run.
@@ -31,6 +33,7 @@ impl Phase {
             Self::Idle => "idle",
             Self::Rounds => "rounds",
             Self::Explain => "explain",
+            Self::Alone => "alone",
             Self::Watch => "watch",
             Self::Close => "close",
         }
@@ -69,6 +72,21 @@ pub enum Event {
         rate: Option<f64>,
         /// Seconds until the run ends at the latest.
         seconds_left: Option<f64>,
+    },
+    /// A load goes on.
+    Driving {
+        /// Operations that ended.
+        done: u64,
+        /// Those of them that failed.
+        errors: u64,
+        /// Operations planned, if known.
+        planned: Option<u64>,
+        /// Operations per second lately.
+        per_second: f64,
+        /// Resident bytes of the process behind the port, if it is visible.
+        rss: Option<f64>,
+        /// Seconds since the load began.
+        seconds: f64,
     },
     /// A round was measured.
     Round(Box<RoundRecord>),

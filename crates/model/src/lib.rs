@@ -39,8 +39,9 @@ pub use reading::{Reading, ReadingRow};
 pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
-    Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadInfo, Observer, Output, Plan,
-    PointSet, RoundKind, RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
+    Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadFigures, LoadInfo, Observer,
+    OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
+    SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;

@@ -24,6 +24,8 @@ pub enum Role {
     Wrapper,
     /// Any other descendant.
     Other,
+    /// No process of its own: the service and its workers, added up.
+    Sum,
 }
 
 impl Role {
@@ -34,6 +36,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Wrapper => "wrapper",
             Self::Other => "other",
+            Self::Sum => "sum",
         }
     }
 }
@@ -120,6 +123,22 @@ pub struct Source {
     pub isolate: Option<u32>,
     /// What the process does.
     pub role: Role,
+}
+
+impl std::fmt::Display for Source {
+    /// Where a reading is from, in words: `worker pid 4121, thread 2`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.role {
+            Role::Sum => f.write_str("all together"),
+            role => {
+                write!(f, "{} pid {}", role.as_str(), self.process.pid)?;
+                match self.isolate {
+                    None | Some(0) => Ok(()),
+                    Some(thread) => write!(f, ", thread {thread}"),
+                }
+            }
+        }
+    }
 }
 
 /// What a driver is told about the subject.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Culprit, Exit, Finding, Gap, Latency, Metric, Ns, OperationKind, Outcome, Part, ProcessInfo,
-    RuleResult, Share, Source, SourceId, Unit, Verdict,
+    Culprit, Exit, Finding, Gap, Interval, Latency, Metric, Ns, OpId, OpStats, OperationKind,
+    Outcome, Part, ProcessInfo, RuleResult, Share, Source, SourceId, Unit, Verdict,
 };
 
 /// Schema name of the run document.
@@ -187,7 +187,7 @@ pub struct Output {
 }
 
 /// What drove the subject.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadInfo {
     /// What it is, for people: `GET http://127.0.0.1:3000/api/items`.
     pub name: String,
@@ -203,6 +203,68 @@ pub struct LoadInfo {
     pub errors_by_kind: BTreeMap<String, u64>,
     /// Operations per second of the measured rounds.
     pub operations_per_second: Option<f64>,
+    /// What the load itself measured, if it was the purpose of the run.
+    #[serde(default)]
+    pub figures: Option<LoadFigures>,
+    /// Which kinds of operation make it grow, if rounds of each were run.
+    #[serde(default)]
+    pub growth: Vec<OperationGrowth>,
+}
+
+/// How much one kind of operation makes the subject grow, by rounds of that kind alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationGrowth {
+    /// Which kind.
+    pub operation: OpId,
+    /// Its name.
+    pub name: String,
+    /// Whether it leaks: corrected for the number of kinds.
+    pub outcome: Outcome,
+    /// Bytes per operation.
+    pub rate: f64,
+    /// Its 95 % interval.
+    pub interval: Interval,
+    /// p-value of "it does not grow", Holm-adjusted over the kinds.
+    pub p: f64,
+    /// Operations of this kind in its rounds.
+    pub operations: u64,
+    /// Rounds of it.
+    pub rounds: u32,
+}
+
+/// What driving measured: latency, throughput, errors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LoadFigures {
+    /// Operations that were planned; `None` = as many as the time allowed.
+    pub planned: Option<u64>,
+    /// Operations that were begun.
+    pub sent: u64,
+    /// Operations that were answered as expected.
+    pub done: u64,
+    /// Operations per second that were asked for; `None` = a closed loop.
+    pub rate: Option<f64>,
+    /// From the first operation to the last answer, in seconds.
+    pub seconds: f64,
+    /// Seconds over which the load rose.
+    pub ramp_s: f64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Connections that had to be opened again.
+    pub reconnects: u64,
+    /// CPU seconds the client used.
+    pub cpu_s: f64,
+    /// From when an operation was due to the last byte of its answer.
+    pub latency: Latency,
+    /// From when it began.
+    pub service: Latency,
+    /// How late operations of an open loop began.
+    pub lateness: Option<Latency>,
+    /// Virtual users that set themselves up again after an answer 401.
+    pub refreshed: u64,
+    /// The same by kind of operation, if there are several.
+    pub per_operation: Vec<OpStats>,
 }
 
 /// What was planned, and what of it was settled.
@@ -235,6 +297,8 @@ pub enum RoundKind {
     Measured,
     /// After the verdict, for the explanation; judged against the verdict.
     Explain,
+    /// One kind of operation alone, to tell which of several leaks.
+    Alone,
 }
 
 /// One round and what was measured after it.
@@ -270,7 +334,19 @@ pub struct RoundRecord {
     /// Whether listeners, timers and other resources were counted: what is absent then is zero.
     #[serde(default)]
     pub counted: bool,
-    /// Readings by metric.
+    /// Readings by metric: of all processes and isolates that share the work, together.
+    pub values: BTreeMap<Metric, f64>,
+    /// Readings of each of them, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartReadings>,
+}
+
+/// Readings of one of several processes or isolates that share the work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartReadings {
+    /// Which.
+    pub source: SourceId,
+    /// Its readings by metric.
     pub values: BTreeMap<Metric, f64>,
 }
 

@@ -148,6 +148,20 @@ pub fn count(value: f64) -> String {
     significant(value)
 }
 
+/// `85 µs`, `1.84 ms`, `912 ms`, `1.03 s`: how long an answer took, three significant digits.
+pub fn latency(ns: u64) -> String {
+    let micros = ns as f64 / 1e3;
+    if micros < 999.5 {
+        format!("{micros:.0} µs")
+    } else if micros < 999.5e3 {
+        format!("{} ms", significant(micros / 1e3))
+    } else if micros < 99.95e6 {
+        format!("{} s", significant(micros / 1e6))
+    } else {
+        duration(ns as f64 / 1e9)
+    }
+}
+
 /// `0.6 s`, `1 min 20 s`, `6 h 10 min`, `3 d 4 h`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
@@ -262,6 +276,20 @@ pub(crate) mod nullable_column {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_keep_three_digits() {
+        for (ns, expected) in [
+            (85_400, "85 µs"),
+            (999_400, "999 µs"),
+            (1_840_000, "1.84 ms"),
+            (912_300_000, "912 ms"),
+            (1_034_000_000, "1.03 s"),
+            (150_000_000_000, "2 min 30 s"),
+        ] {
+            assert_eq!(latency(ns), expected);
+        }
+    }
 
     #[test]
     fn sizes_have_three_significant_digits_and_a_binary_unit() {

@@ -319,7 +319,8 @@ impl From<&judge::Verdict> for Verdict {
 fn reason_text(reason: &judge::Reason) -> String {
     match reason {
         judge::Reason::TooFewReadings { have, need } => {
-            format!("{have} readings, {need} are needed")
+            let word = if *have == 1 { "reading" } else { "readings" };
+            format!("{have} {word}, {need} are needed")
         }
         judge::Reason::Noise => "the noise is larger than the growth in question".to_owned(),
         judge::Reason::StillFilling => {

@@ -16,10 +16,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use plimsoll_model::{Capabilities, Cx, Metric, Ns, ProcessId};
+use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
 use carrier::Carrier;
@@ -207,10 +207,15 @@ impl Hub {
     }
 
     /// Tells probes to let go, and waits until they have: what was attached to lives on without us.
-    pub fn dismiss(&self, keys: impl IntoIterator<Item = u64>, cx: &Cx) {
+    pub fn dismiss(&self, keys: impl IntoIterator<Item = u64>, patience: Duration) {
+        // Not to be cancelled: an interrupted run leaves as little behind as any other.
+        let Ok(cancel) = Cancel::try_new() else {
+            return;
+        };
+        let cx = Cx::within(&cancel, patience);
         for key in keys {
             // A probe that does not answer lets go when its connection is closed.
-            let _ = self.link.call(key, "bye", serde_json::json!({}), cx);
+            let _ = self.link.call(key, "bye", serde_json::json!({}), &cx);
         }
     }
 

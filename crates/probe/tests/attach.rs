@@ -84,7 +84,7 @@ fn an_idle_node_is_attached_and_its_inspector_is_closed() {
     let mut runtime = hub.runtime(&isolate);
     let collected = runtime.collect(&cx).unwrap();
     assert!(collected.get(&Metric::LIVE_BYTES).unwrap() > 1e6);
-    hub.dismiss([isolate.key], &cx);
+    hub.dismiss([isolate.key], DEADLINE);
     drop(hub);
     assert!(subject.process().is_alive());
 }
@@ -252,7 +252,7 @@ fn attaching_again_and_again_leaves_nothing_behind() {
         attach(subject.process(), &hub, &cx).unwrap();
         let isolate = next_up(&hub);
         hub.runtime(&isolate).collect(&cx).unwrap();
-        hub.dismiss([isolate.key], &cx);
+        hub.dismiss([isolate.key], DEADLINE);
     };
     let settled = || {
         let mut last = state();

@@ -54,7 +54,10 @@ fn overall(series: &[Recorded]) -> Outcome {
 fn one_series(series: &Recorded, page: &mut Page) {
     let known = series.value.iter().filter(|v| v.is_finite()).count();
     let mut extent = words::several(known as u64, "reading");
-    if let (Some(first), Some(last)) = (series.t_s.first(), series.t_s.last()) {
+    // Not last minus first: rows may stand in any order.
+    let times = || series.t_s.iter().copied().filter(|t| t.is_finite());
+    let (first, last) = (times().reduce(f64::min), times().reduce(f64::max));
+    if let (Some(first), Some(last)) = (first, last) {
         extent = format!("{extent} in {}", units::duration(last - first));
     }
     let head = Some(("plimsoll analyze", Tone::Plain, 18));

@@ -16,6 +16,7 @@ mod analysis;
 mod doctor;
 mod history;
 mod junit;
+mod load;
 mod monitor;
 mod page;
 mod plot;

@@ -1,8 +1,8 @@
 //! A run on one screen: the verdict first, then what explains it, then what limits it, then where to find the rest.
 
 use plimsoll_model::{
-    Culprit, Finding, LimitKind, Metric, Outcome, Part, RoundKind, Run, RunStatus, SeriesRecord,
-    Severity, Unit, Verdict, units,
+    Culprit, Finding, LimitKind, Metric, Outcome, Part, Role, RoundKind, Run, RunStatus,
+    SeriesRecord, Severity, Unit, Verdict, units,
 };
 
 use crate::advice;
@@ -13,6 +13,8 @@ use crate::words::{self, Rates, several};
 
 /// Culprits that are shown; the rest is counted.
 const CULPRITS: usize = 3;
+/// Processes and threads that grow, of those who share the work.
+const PARTS: usize = 4;
 /// Findings that are shown; the rest is counted.
 const FINDINGS: usize = 5;
 /// Lines about a failure that are shown.
@@ -22,6 +24,9 @@ const SPARK: usize = 24;
 
 /// Renders a run for a terminal.
 pub fn text(run: &Run, style: Style) -> String {
+    if run.verb == "load" {
+        return crate::load::text(run, style);
+    }
     let mut page = Page::new(style);
     page.flow(
         0,
@@ -36,6 +41,9 @@ pub fn text(run: &Run, style: Style) -> String {
     page.flow(2, None, &conditions(run));
     page.blank();
     verdict(run, &mut page);
+    if let Some(load) = &run.load {
+        crate::load::growth(load, &mut page);
+    }
     let before = explanation(run);
     if !before.is_empty() {
         page.blank();
@@ -446,6 +454,7 @@ fn explanation(run: &Run) -> Vec<Entry> {
             vec![format!("and {more} more, see `--format json`")],
         ));
     }
+    entries.extend(growing_parts(run));
     entries.extend(bytes_beside_a_count(run));
     entries.extend(
         also_growing(run)
@@ -570,10 +579,19 @@ fn also_growing(run: &Run) -> Vec<String> {
             || (series.unit == Unit::Count
                 && run.culprits.iter().any(|c| c.count_per_op == Some(rate)))
     };
+    let shared = run.sources.iter().any(|source| source.role == Role::Sum);
     run.series
         .iter()
         .enumerate()
         .filter(|&(i, s)| Some(i) != run.headline && s.part != Part::Context && s.is(Outcome::Leak))
+        // Those are told by name.
+        .filter(|(_, s)| {
+            !shared
+                || run
+                    .sources
+                    .iter()
+                    .any(|o| o.id == s.source && o.role == Role::Sum)
+        })
         .filter_map(|(_, series)| {
             let verdict = series.verdict.as_ref()?;
             let growth = verdict.growth.as_ref()?;
@@ -588,6 +606,40 @@ fn also_growing(run: &Run) -> Vec<String> {
             ))
         })
         .collect()
+}
+
+/// Where the work is shared: which of its processes and threads grow, the fastest first.
+fn growing_parts(run: &Run) -> Option<Entry> {
+    let shares_work = run.sources.iter().any(|source| source.role == Role::Sum);
+    let mut parts: Vec<(f64, String)> = run
+        .series
+        .iter()
+        .filter(|s| shares_work && s.unit == Unit::Bytes && s.is(Outcome::Leak))
+        .filter_map(|s| {
+            let source = run.sources.iter().find(|source| source.id == s.source)?;
+            let is_one = source.role != Role::Sum && s.part == Part::Judged;
+            let verdict = s.verdict.as_ref().filter(|_| is_one)?;
+            let rate = verdict.growth.as_ref()?.rate;
+            Some((
+                rate,
+                format!("{source} {}", rates(run, verdict).signed(rate)),
+            ))
+        })
+        .collect();
+    if parts.is_empty() {
+        return None;
+    }
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all = parts.len();
+    let mut named: Vec<String> = parts
+        .into_iter()
+        .take(PARTS)
+        .map(|(_, text)| text)
+        .collect();
+    if all > PARTS {
+        named.push(format!("and {} more", all - PARTS));
+    }
+    Some(entry("in", named))
 }
 
 fn limits_of_observation(run: &Run) -> Vec<Entry> {
@@ -612,7 +664,7 @@ fn limits_of_observation(run: &Run) -> Vec<Entry> {
         .subject
         .processes
         .iter()
-        .filter(|p| p.role == plimsoll_model::Role::Wrapper)
+        .filter(|p| p.role == Role::Wrapper)
         .map(|p| format!("{} (pid {})", shorten(&p.command.join(" "), 40), p.id.pid))
         .collect();
     if !wrappers.is_empty() {

@@ -110,6 +110,7 @@ fn other() -> impl Strategy<Value = Record> {
             driver_cpu_s: 0.1,
             collected: true,
             counted: false,
+            parts: Vec::new(),
             values: [(Metric::LIVE_BYTES, value)].into(),
         }))),
     ]

@@ -128,7 +128,7 @@ pub(crate) fn example(path: &str) -> String {
     repository(&format!("examples/{path}"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|l| l.local_addr())
         .expect("a free port")

@@ -308,3 +308,28 @@ fn a_slowly_filling_cache_is_rarely_taken_for_a_leak() {
         }
     }
 }
+
+#[test]
+fn a_bend_is_not_overlooked_however_slow_the_filling() {
+    // Four times the record is its time constant: the last round adds a quarter less than the first.
+    for (noise, most) in [(Noise::None, 0), (Noise::White(3e3), 8)] {
+        for n in [6, 8, 12] {
+            let v = simulate(60, n, 1000.0, noise, &warm(), |x| {
+                2e6 * (1.0 - (-x / 20_000.0).exp())
+            });
+            assert!(
+                leaks(&v) <= most,
+                "{} of 60, {n} rounds, {noise:?}",
+                leaks(&v)
+            );
+            assert_eq!(clears(&v), 0);
+            // And a leak as large is found all the same.
+            let v = simulate(60, n, 1000.0, noise, &warm(), |x| 100.0 * x);
+            assert!(
+                leaks(&v) >= 57,
+                "{} of 60, {n} rounds, {noise:?}",
+                leaks(&v)
+            );
+        }
+    }
+}

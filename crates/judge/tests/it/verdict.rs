@@ -108,6 +108,31 @@ fn too_few_readings_say_how_many_are_needed() {
 }
 
 #[test]
+fn growth_while_idle_is_not_blamed_on_operations_without_collections_either() {
+    let series = Series {
+        axis: Axis::Operations,
+        collected: vec![false; 60],
+        ..exact(60, |x| 400.0 * x)
+    };
+    let idle = |per_op: f64| Terms {
+        idle_growth_per_op: per_op,
+        ..Terms::default()
+    };
+    assert_eq!(judge(&series, &idle(0.0)).outcome, Outcome::Leak);
+    assert_eq!(judge(&series, &idle(40.0)).outcome, Outcome::Leak);
+    let v = judge(&series, &idle(390.0));
+    let Outcome::Inconclusive { reason, .. } = v.outcome else {
+        panic!("{:?}", v.outcome);
+    };
+    assert_eq!(reason, Reason::GrowsWhileIdle);
+    let g = v.estimate.unwrap();
+    assert!(
+        (g.rate - 400.0).abs() < 1.0 && g.interval.low < 12.0,
+        "{g:?}"
+    );
+}
+
+#[test]
 fn growth_while_idle_is_not_blamed_on_operations() {
     let series = exact(12, |x| 40.0 * x);
     let v = judge(

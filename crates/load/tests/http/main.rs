@@ -11,6 +11,7 @@ use plimsoll_load::{HttpDriver, HttpRequest};
 use plimsoll_model::{Cancel, Cx, Mode, RoundSpec};
 
 mod faults;
+mod plans;
 mod ready;
 mod rounds;
 mod server;
@@ -21,12 +22,7 @@ fn cx() -> Cx {
 }
 
 fn spec(operations: u64, concurrency: u32) -> RoundSpec {
-    RoundSpec {
-        operations,
-        mode: Mode::Closed { concurrency },
-        only: None,
-        distinct: true,
-    }
+    RoundSpec::new(operations, Mode::Closed { concurrency })
 }
 
 fn driver(request: HttpRequest) -> HttpDriver {

@@ -93,6 +93,7 @@ fn round(index: u32, live: f64) -> RoundRecord {
         driver_cpu_s: 0.06,
         collected: true,
         counted: true,
+        parts: Vec::new(),
         values: [(Metric::LIVE_BYTES, live)].into(),
     }
 }
@@ -168,6 +169,7 @@ pub(crate) fn leak() -> Run {
             total_operations: 11_000,
             errors_by_kind: [].into(),
             operations_per_second: Some(612.0),
+            ..LoadInfo::default()
         }),
         plan: Plan {
             operations_per_round: 500,

@@ -17,10 +17,12 @@ mod json;
 mod lines;
 mod rows;
 mod tools;
+mod torn;
 
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
@@ -175,7 +177,19 @@ fn unpack(mut input: impl Read, choice: &Choice) -> Result<Found, Fault> {
         .map_err(Fault::Read)?;
     let whole = Cursor::new(magic.clone()).chain(input);
     match magic.as_slice() {
-        [0x1f, 0x8b, ..] => recognise(MultiGzDecoder::new(BufReader::new(whole)), choice),
+        [0x1f, 0x8b, ..] => {
+            let torn = Cell::new(false);
+            let unpacked = MultiGzDecoder::new(BufReader::new(whole));
+            let mut found = recognise(torn::Torn::new(unpacked, &torn), choice)?;
+            if let (Found::Tables(tables), true) = (&mut found, torn.get()) {
+                for table in tables {
+                    table.assumptions.push(
+                        "the compressed file ends early: read up to its last whole line".to_owned(),
+                    );
+                }
+            }
+            Ok(found)
+        }
         [0x28, 0xb5, 0x2f, 0xfd] => Err(packed("zstd", "unpack it first: `zstd -d`")),
         [b'P', b'K', 3, 4] => Err(packed("a zip archive", "unpack it first")),
         [0xfd, b'7', b'z', b'X'] => Err(packed("xz", "unpack it first: `xz -d`")),

@@ -84,13 +84,16 @@ fn round(index: u32) -> RoundRecord {
         latency: Latency {
             p50_ns: 812_000,
             p90_ns: 1_400_000,
+            p95_ns: 2_000_000,
             p99_ns: 3_100_000,
+            p99_9_ns: 6_000_000,
             max_ns: 9_000_000,
         },
         bytes_in: 75_000,
         driver_cpu_s: 0.062,
         collected: true,
         counted: true,
+        parts: Vec::new(),
         values: [
             (
                 Metric::LIVE_BYTES,
@@ -162,6 +165,7 @@ pub(crate) fn run(id: &str, started_unix_ns: u64) -> Run {
             total_operations: 6000,
             errors_by_kind: [("connection reset".to_owned(), 3)].into(),
             operations_per_second: Some(612.5),
+            ..LoadInfo::default()
         }),
         plan: Plan {
             operations_per_round: 500,

@@ -1,0 +1,294 @@
+//! What drives a subject: from flags and file to a driver that can be built again and again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plimsoll_load::{Driver, HttpDriver, HttpRequest, Plan, StatusRanges, Url};
+use plimsoll_model::Mode;
+
+use crate::config::{
+    DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, MOST_CONCURRENCY, parse_statuses, parse_url, positive,
+    share, within,
+};
+use crate::error::Error;
+use crate::scenario::Scenario;
+
+/// Operations per second at most; beyond it a machine drives itself.
+const FASTEST: f64 = 1_000_000.0;
+
+/// What drives a subject, and how hard.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The requests.
+    pub plan: Plan,
+    /// Where the server is: what answers there is ready.
+    pub url: Url,
+    /// What it is, for people.
+    pub name: String,
+    /// Names of the kinds of operation.
+    pub operations: Vec<String>,
+    /// Operations in flight.
+    pub concurrency: u32,
+    /// Operations per second; `None` = the next begins when one ends.
+    pub rate: Option<f64>,
+    /// Share of a round's operations that may fail, 0 to 1.
+    pub max_errors: f64,
+}
+
+impl Load {
+    /// How rounds issue operations.
+    pub(crate) fn mode(&self) -> Mode {
+        let concurrency = self.concurrency;
+        match self.rate {
+            Some(rate) => Mode::Open { rate, concurrency },
+            None => Mode::Closed { concurrency },
+        }
+    }
+
+    /// Longest time an operation may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.plan.timeout()
+    }
+
+    /// A driver for it.
+    pub(crate) fn driver(&self) -> Result<Box<dyn Driver>, plimsoll_load::Error> {
+        Ok(Box::new(self.http()?))
+    }
+
+    /// The same, where HTTP is known to be spoken.
+    pub(crate) fn http(&self) -> Result<HttpDriver, plimsoll_load::Error> {
+        HttpDriver::with_plan(self.plan.clone(), self.concurrency)
+    }
+}
+
+/// What flags and file said about the driver.
+#[derive(Debug, Clone, Default)]
+pub struct DriverFlags {
+    /// `--url`, each an operation of its own
+    pub urls: Vec<String>,
+    /// `--method`
+    pub method: Option<String>,
+    /// `--header`
+    pub headers: Vec<String>,
+    /// `--body`
+    pub body: Option<String>,
+    /// `--expect-status`
+    pub expect_status: Option<String>,
+    /// `--timeout`
+    pub timeout: Option<Duration>,
+    /// `--concurrency`
+    pub concurrency: Option<u32>,
+    /// `--rate`
+    pub rate: Option<f64>,
+    /// `--max-errors`, 0 to 1
+    pub max_errors: Option<f64>,
+    /// `--cookies`
+    pub cookies: bool,
+    /// `--churn`
+    pub churn: bool,
+    /// `--allow-remote`
+    pub allow_remote: bool,
+    /// Steps of the configuration file, and where it is.
+    pub scenario: Option<(PathBuf, Scenario)>,
+}
+
+impl DriverFlags {
+    /// These flags, and where they say nothing, the lower ones.
+    pub(crate) fn or(self, lower: Self) -> Self {
+        let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
+        Self {
+            urls: list(self.urls, lower.urls),
+            method: self.method.or(lower.method),
+            headers: list(self.headers, lower.headers),
+            body: self.body.or(lower.body),
+            expect_status: self.expect_status.or(lower.expect_status),
+            timeout: self.timeout.or(lower.timeout),
+            concurrency: self.concurrency.or(lower.concurrency),
+            rate: self.rate.or(lower.rate),
+            max_errors: self.max_errors.or(lower.max_errors),
+            cookies: self.cookies || lower.cookies,
+            churn: self.churn || lower.churn,
+            allow_remote: self.allow_remote || lower.allow_remote,
+            scenario: self.scenario.or(lower.scenario),
+        }
+    }
+
+    /// Whether anything is driven.
+    pub(crate) fn is_some(&self) -> bool {
+        !self.urls.is_empty() || self.scenario.is_some()
+    }
+
+    /// What drives, if anything does.
+    pub(crate) fn load(&self) -> Result<Option<Load>, Error> {
+        if !self.is_some() {
+            return Ok(None);
+        }
+        let defaults = Defaults {
+            headers: self
+                .headers
+                .iter()
+                .map(|h| parse_header(h))
+                .collect::<Result<_, _>>()?,
+            expect_status: parse_statuses(self.expect_status.as_deref())?,
+            timeout: positive(
+                "--timeout",
+                self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
+            )?,
+        };
+        let mut plan = match &self.scenario {
+            Some((path, scenario)) => scenario.plan(path, self.urls.first(), &defaults)?,
+            None => self.requests(&defaults),
+        };
+        plan.cookies |= self.cookies;
+        plan.keep_alive &= !self.churn;
+        let operations = match (plan.check(), &self.scenario) {
+            (Ok(names), _) => names,
+            (Err(error), Some((path, scenario))) => return Err(scenario.located(path, error)),
+            (Err(error), None) => return Err(error.into()),
+        };
+        let first = &plan.steps[0].request;
+        let name = match &operations[..] {
+            [_] => format!("{} {}", first.method, first.url),
+            [..] => format!("{} operations of {}", operations.len(), origin(&first.url)),
+        };
+        let ready = plan.setup.first().unwrap_or(&plan.steps[0]);
+        let url = parse_url(&ready.request.url, self.allow_remote)?;
+        // What a variable will stand for is not known yet; any path tells whether somebody listens.
+        let url = if url.path_and_query.contains("{{") && !url.path_and_query.contains("{{seq}}") {
+            parse_url(&origin(&ready.request.url), self.allow_remote)?
+        } else {
+            url
+        };
+        Ok(Some(Load {
+            url,
+            name,
+            operations,
+            concurrency: within(
+                "--concurrency",
+                self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+                1,
+                MOST_CONCURRENCY,
+            )?,
+            rate: self.rate.map(rate).transpose()?,
+            max_errors: share(
+                "--max-errors",
+                self.max_errors.unwrap_or(DEFAULT_MAX_ERRORS),
+            )?,
+            plan,
+        }))
+    }
+
+    /// Each URL a request of its own.
+    fn requests(&self, defaults: &Defaults) -> Plan {
+        let usual = if self.body.is_some() { "POST" } else { "GET" };
+        let method = self.method.as_deref().unwrap_or(usual);
+        Plan::of(self.urls.iter().map(|url| HttpRequest {
+            method: method.to_owned(),
+            url: url.clone(),
+            headers: defaults.headers.clone(),
+            body: self.body.clone().map(String::into_bytes),
+            expect_status: defaults.expect_status.clone(),
+            timeout: defaults.timeout,
+        }))
+    }
+}
+
+/// What holds for every request that says nothing else.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) expect_status: StatusRanges,
+    pub(crate) timeout: Duration,
+}
+
+fn rate(rate: f64) -> Result<f64, Error> {
+    if rate > 0.0 && rate <= FASTEST {
+        Ok(rate)
+    } else {
+        Err(Error::usage(
+            "--rate is out of range",
+            "operations per second, more than 0, an example: --rate 200",
+        ))
+    }
+}
+
+/// Scheme, host and port of a URL.
+pub(crate) fn origin(url: &str) -> String {
+    let after = url.find("://").map_or(0, |at| at + 3);
+    let end = url[after..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| after + at);
+    url[..end].to_owned()
+}
+
+/// Reads `Name: value`. A word `env:NAME` in the value is what that environment variable says: a secret that stands
+/// neither in a file nor in a command line, and in no record.
+pub(crate) fn parse_header(text: &str) -> Result<(String, String), Error> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), with_environment(value.trim())?))
+        }
+        _ => Err(Error::usage(
+            format!("--header `{text}` has no name"),
+            "an example: --header 'Accept: application/json'",
+        )),
+    }
+}
+
+/// The text with its words `env:NAME` replaced.
+pub(crate) fn with_environment(text: &str) -> Result<String, Error> {
+    let mut words = Vec::new();
+    for word in text.split(' ') {
+        match word.strip_prefix("env:") {
+            Some(name) if !name.is_empty() => words.push(std::env::var(name).map_err(|_| {
+                Error::usage(
+                    format!("the environment variable {name} is not set"),
+                    format!("`env:{name}` stands for its value; `export {name}=…` first"),
+                )
+            })?),
+            _ => words.push(word.to_owned()),
+        }
+    }
+    Ok(words.join(" "))
+}
+
+/// Reads a file that the configuration names, relative to the configuration.
+pub(crate) fn beside(config: &Path, named: &str) -> PathBuf {
+    config.parent().unwrap_or(Path::new("")).join(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_and_secrets_come_from_the_environment() {
+        assert_eq!(
+            parse_header("Accept:  a:b ").unwrap(),
+            ("Accept".to_owned(), "a:b".to_owned())
+        );
+        assert!(parse_header("no name").is_err());
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(
+            with_environment("Bearer env:PATH").unwrap(),
+            format!("Bearer {path}")
+        );
+        let error = with_environment("env:PLIMSOLL_NO_SUCH_THING").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("PLIMSOLL_NO_SUCH_THING is not set")
+        );
+    }
+
+    #[test]
+    fn the_origin_is_everything_before_the_path() {
+        for (url, expected) in [
+            ("http://a:1/b/c?d", "http://a:1"),
+            ("http://a", "http://a"),
+            ("http://[::1]:2?x", "http://[::1]:2"),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The holder in words: the way from something that has a name in the source down to the container.
+
+use std::fmt;
+
+use crate::columns::Position;
+use crate::growth::{Growth, is_context};
+use crate::heap::{Heap, Step};
+use crate::meta::{EdgeKind, NodeKind};
+use crate::snapshot::{Edge, Node, Place};
+
+use super::place::{Origin, origin};
+
+/// One reference on the way from a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The reference as one writes it: `.cache`, `->sessions`, `[3]`, `{table}`; empty at the start.
+    pub edge: String,
+    /// What it leads to, by its name.
+    pub name: String,
+    /// Its id.
+    pub id: u32,
+}
+
+/// An object that holds what grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// How a program reaches it: `sessions`, `globalThis.cache`, `Registry.all`, `server._events.request`.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Its id.
+    pub id: u32,
+    /// A function of the file that declares the variable, if one is known.
+    pub place: Option<Place>,
+    /// The whole way, from the root.
+    pub path: Vec<Hop>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.name, self.class)?;
+        if let Some(place) = self.place.as_ref().filter(|place| !place.script.is_empty()) {
+            write!(out, " of {}", place.script)?;
+        }
+        Ok(())
+    }
+}
+
+impl Holder {
+    pub(crate) fn of(heap: &Heap, node: Node) -> Self {
+        let steps = heap.retainer_path(node);
+        let (name, place) = name(heap, &steps);
+        Self {
+            name,
+            class: class(heap, node),
+            id: heap.snapshot.id(node),
+            place,
+            path: steps
+                .iter()
+                .map(|step| Hop {
+                    edge: step
+                        .edge
+                        .map_or_else(String::new, |edge| heap.edge_label(edge)),
+                    name: short(&heap.display_name(step.node)),
+                    id: heap.snapshot.id(step.node),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Holder {
+    /// The holder of a chain or of something replaced again and again: no old container gained entries, so the
+    /// reference of the old owner that leads to what is new is named, and of a chain its beginning.
+    pub(crate) fn of_inner(heap: &Heap, growth: &Growth, owner: u32, sample: u32) -> Self {
+        let snapshot = &heap.snapshot;
+        let alike = |node: u32| {
+            snapshot.nodes.kind(node) == snapshot.nodes.kind(sample)
+                && snapshot.nodes.names[node as usize] == snapshot.nodes.names[sample as usize]
+        };
+        if alike(owner) {
+            let path = heap.retainer_path(Node(owner));
+            let start = path.iter().rev().find(|step| !alike(step.node.0));
+            return start.map_or_else(
+                || Self::of(heap, Node(owner)),
+                |start| Self::of(heap, start.node),
+            );
+        }
+        let mut holder = Self::of(heap, Node(owner));
+        let leading = snapshot
+            .edge_range(owner)
+            .filter(|edge| {
+                matches!(
+                    snapshot.edges.kind(*edge),
+                    EdgeKind::Context | EdgeKind::Property | EdgeKind::Element
+                )
+            })
+            .map(|edge| (growth.bytes_below(snapshot.edges.to[edge as usize]), edge))
+            .max_by_key(|(bytes, edge)| (*bytes, std::cmp::Reverse(*edge)))
+            .filter(|(bytes, edge)| {
+                *bytes * 2 > growth.bytes_below(owner)
+                    && !growth.is_old(snapshot.edges.to[*edge as usize])
+            });
+        if let Some((_, edge)) = leading {
+            let label = snapshot.edge_name(Edge(edge));
+            holder.name = if is_context(snapshot.raw_name(owner)) {
+                label.into_owned()
+            } else if snapshot.edges.kind(edge) == EdgeKind::Element {
+                format!("{}[{label}]", holder.name)
+            } else {
+                format!("{}.{label}", holder.name)
+            };
+            holder.class = class(heap, Node(snapshot.edges.to[edge as usize]));
+        }
+        holder
+    }
+}
+
+/// Names of strings and objects can be pages long.
+fn short(name: &str) -> String {
+    const MOST: usize = 80;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+fn class(heap: &Heap, node: Node) -> String {
+    match heap.snapshot.kind(node) {
+        NodeKind::Closure => "function".to_owned(),
+        _ if is_context(heap.snapshot.raw_name(node.0)) => "captured variables".to_owned(),
+        _ => short(&heap.snapshot.name(node)),
+    }
+}
+
+/// The dotted name, from the last anchor on the way: a global, a variable, a function. And a place of the
+/// script that the anchor is in.
+fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
+    let snapshot = &heap.snapshot;
+    let mut parts: Vec<String> = Vec::new();
+    let mut place = None;
+    for (at, step) in steps.iter().enumerate().rev() {
+        let node = step.node;
+        let from = at.checked_sub(1).map(|before| steps[before].node);
+        let Some(edge) = step.edge else { break };
+        let label = snapshot.edge_name(edge);
+        let kind = snapshot.edge_kind(edge);
+        if let Some(context) = from.filter(|from| is_context(snapshot.raw_name(from.0)))
+            && kind == EdgeKind::Context
+        {
+            parts.push(label.into_owned());
+            place = place_of_context(heap, context);
+            return (dotted(parts), place);
+        }
+        if is_context(snapshot.raw_name(node.0)) && parts.is_empty() {
+            // The variables themselves hold it: say whose they are.
+            place = place_of_context(heap, node);
+            let function = from.map(|from| snapshot.name(from).into_owned());
+            let function =
+                function.filter(|name| !name.is_empty() && !name.starts_with("system / "));
+            return (
+                function.map_or_else(
+                    || "variables of a function".to_owned(),
+                    |name| format!("variables of {name}()"),
+                ),
+                place,
+            );
+        }
+        if snapshot.kind(node) == NodeKind::Closure
+            && (kind != EdgeKind::Internal || parts.is_empty())
+        {
+            let own = snapshot.name(node);
+            place = snapshot.place(node);
+            if !own.is_empty() && at + 1 != steps.len() {
+                parts.push(own.into_owned());
+                return (dotted(parts), place);
+            }
+        }
+        if from.is_none_or(|from| snapshot.kind(from) == NodeKind::Synthetic) {
+            let own = snapshot.name(node);
+            parts.push(if is_global(&own) {
+                "globalThis".to_owned()
+            } else {
+                short(&own)
+            });
+            break;
+        }
+        if kind == EdgeKind::Property || kind == EdgeKind::Element {
+            parts.push(match kind {
+                EdgeKind::Element => format!("[{label}]"),
+                _ => label.into_owned(),
+            });
+            let parent = from.map(|from| snapshot.name(from));
+            if parent.as_deref().is_some_and(is_global) {
+                parts.push("globalThis".to_owned());
+                break;
+            }
+        } else if snapshot.kind(node) == NodeKind::Object
+            && parts.is_empty()
+            && at + 1 == steps.len()
+        {
+            parts.push(short(&snapshot.name(node)));
+        }
+    }
+    (dotted(parts), place)
+}
+
+fn is_global(name: &str) -> bool {
+    matches!(name, "global" | "globalThis" | "Window" | "global / ")
+        || name.starts_with("Window ")
+        || name.starts_with("Window / ")
+}
+
+/// Parts come from the container upwards.
+fn dotted(parts: Vec<String>) -> String {
+    const MOST_PARTS: usize = 6;
+    let mut text = String::new();
+    let count = parts.len();
+    for (index, part) in parts.into_iter().rev().enumerate() {
+        // The middle of a long way says little.
+        if count > MOST_PARTS && index > 1 && index + MOST_PARTS - 2 < count {
+            if index == 2 {
+                text.push_str(".…");
+            }
+            continue;
+        }
+        if index > 0 && !part.starts_with('[') {
+            text.push('.');
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
+/// The first function, by position, that shares the variables.
+fn place_of_context(heap: &Heap, context: Node) -> Option<Place> {
+    let snapshot = &heap.snapshot;
+    let retainers = heap.retainers(&[context]).pop()?;
+    let mut positions: Vec<Position> = retainers
+        .iter()
+        .filter(|edge| snapshot.edge_kind(**edge) == EdgeKind::Internal)
+        .map(|edge| snapshot.edge_from(*edge))
+        .filter(|from| snapshot.kind(*from) == NodeKind::Closure)
+        .filter_map(|from| snapshot.locations.position(from.0))
+        .map(|position| snapshot.locations.positions[position as usize])
+        .collect();
+    positions.sort_unstable();
+    positions
+        .first()
+        .map(|position| snapshot.place_of(*position))
+}
+
+/// Which of several containers of one leak to name first: one of the user's that is a collection, in code
+/// that can be named.
+pub(super) fn rank(heap: &Heap, node: u32) -> (bool, Origin, u32) {
+    let snapshot = &heap.snapshot;
+    let name = snapshot.raw_name(node);
+    let is_collection = [&b"Map"[..], b"Set", b"Array", b"Object"].contains(&name);
+    let whose = steps_origin(heap, node);
+    let kind = match name {
+        b"Map" => 0,
+        b"Set" => 1,
+        b"Object" => 2,
+        _ => 3,
+    };
+    (!is_collection, whose, kind)
+}
+
+/// Whose variables the container is reached through.
+fn steps_origin(heap: &Heap, node: u32) -> Origin {
+    let steps = heap.retainer_path(Node(node));
+    let (_, place) = name(heap, &steps);
+    place.map_or(Origin::Unknown, |place| origin(&place.script))
+}

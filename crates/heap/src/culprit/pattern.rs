@@ -1,0 +1,320 @@
+//! The shape of the mistake, told by what piles up and where.
+
+use crate::growth::{Growth, is_context};
+use crate::heap::Heap;
+use crate::meta::{EdgeKind, NodeKind};
+use crate::snapshot::Node;
+
+/// A known way to leak. [`Pattern::name`] is what people read, [`Pattern::id`] what advice is filed under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Pattern {
+    /// Handlers added again and again and never removed.
+    EventListeners,
+    /// Intervals and timeouts that are never cleared.
+    Timers,
+    /// A Map, Set or object that only grows.
+    UnboundedMap,
+    /// An array that only grows.
+    UnboundedArray,
+    /// Objects that hold one another in a row.
+    LinkedList,
+    /// Functions kept, and with them the variables they captured.
+    ClosureCapture,
+    /// Something reached from a global.
+    GlobalReference,
+    /// Promises that never settle, or whose reactions pile up.
+    PendingPromises,
+    /// Sockets, requests and responses that are never closed.
+    OpenConnections,
+    /// Streams that are never ended or destroyed.
+    OpenStreams,
+    /// Modules loaded again and again.
+    ModuleReload,
+    /// WebAssembly memories and instances.
+    WebAssembly,
+    /// Workers and their ports.
+    Workers,
+    /// State attached to asynchronous resources.
+    AsyncResources,
+    /// DOM nodes that are in no document.
+    DetachedDom,
+    /// Entries of a weak map whose keys somebody keeps alive.
+    WeakMapKeys,
+}
+
+impl Pattern {
+    /// Words for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EventListeners => "event listeners",
+            Self::Timers => "timers",
+            Self::UnboundedMap => "unbounded map/cache",
+            Self::UnboundedArray => "unbounded array",
+            Self::LinkedList => "linked list",
+            Self::ClosureCapture => "closure capture",
+            Self::GlobalReference => "global reference",
+            Self::PendingPromises => "pending promises",
+            Self::OpenConnections => "connections left open",
+            Self::OpenStreams => "streams left open",
+            Self::ModuleReload => "module reload",
+            Self::WebAssembly => "WebAssembly memory",
+            Self::Workers => "workers left running",
+            Self::AsyncResources => "async resources",
+            Self::DetachedDom => "detached DOM",
+            Self::WeakMapKeys => "weak map with kept keys",
+        }
+    }
+
+    /// A stable word for machines.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::EventListeners => "event-listeners",
+            Self::Timers => "timers",
+            Self::UnboundedMap => "unbounded-map",
+            Self::UnboundedArray => "unbounded-array",
+            Self::LinkedList => "linked-list",
+            Self::ClosureCapture => "closure-capture",
+            Self::GlobalReference => "global-reference",
+            Self::PendingPromises => "pending-promises",
+            Self::OpenConnections => "open-connections",
+            Self::OpenStreams => "open-streams",
+            Self::ModuleReload => "module-reload",
+            Self::WebAssembly => "webassembly-memory",
+            Self::Workers => "workers",
+            Self::AsyncResources => "async-resources",
+            Self::DetachedDom => "detached-dom",
+            Self::WeakMapKeys => "weak-map-keys",
+        }
+    }
+
+    /// Whether the function that was registered says more than the constructor of what holds it.
+    pub(super) fn is_about_functions(self) -> bool {
+        matches!(
+            self,
+            Self::EventListeners | Self::Timers | Self::ClosureCapture | Self::PendingPromises
+        )
+    }
+}
+
+/// Classes of the runtimes that are patterns by themselves.
+const BY_CLASS: [(&[&str], Pattern); 8] = [
+    (
+        &[
+            "Timeout",
+            "Immediate",
+            "TimersList",
+            "DOMTimer",
+            "ScheduledAction",
+        ],
+        Pattern::Timers,
+    ),
+    (
+        &[
+            "Promise",
+            "PromiseReaction",
+            "system / PromiseReaction",
+            "AsyncFunction",
+            "AsyncGenerator",
+            "PromiseCapability",
+        ],
+        Pattern::PendingPromises,
+    ),
+    (
+        &[
+            "Socket",
+            "TLSSocket",
+            "TCP",
+            "Pipe",
+            "Server",
+            "ClientRequest",
+            "IncomingMessage",
+            "ServerResponse",
+            "HTTPParser",
+            "Http2Session",
+            "ClientHttp2Session",
+            "ServerHttp2Session",
+            "Http2Stream",
+            "WebSocket",
+            "UDP",
+        ],
+        Pattern::OpenConnections,
+    ),
+    (
+        &[
+            "Readable",
+            "Writable",
+            "Duplex",
+            "Transform",
+            "PassThrough",
+            "ReadStream",
+            "WriteStream",
+            "ReadableStream",
+            "WritableStream",
+            "Gzip",
+            "Gunzip",
+            "Deflate",
+            "Inflate",
+            "FSReqCallback",
+            "FileHandle",
+        ],
+        Pattern::OpenStreams,
+    ),
+    (
+        &[
+            "Module",
+            "ModuleWrap",
+            "ModuleJob",
+            "SourceTextModule",
+            "ContextifyScript",
+        ],
+        Pattern::ModuleReload,
+    ),
+    (
+        &[
+            "Memory",
+            "Instance",
+            "WebAssembly.Memory",
+            "WebAssembly.Instance",
+            "WebAssembly.Module",
+            "WebAssembly.Table",
+            "Table",
+        ],
+        Pattern::WebAssembly,
+    ),
+    (
+        &[
+            "Worker",
+            "MessagePort",
+            "MessageChannel",
+            "BroadcastChannel",
+        ],
+        Pattern::Workers,
+    ),
+    (
+        &["AsyncResource", "AsyncLocalStorage", "AsyncContextFrame"],
+        Pattern::AsyncResources,
+    ),
+];
+
+/// Names on the way to a container of listeners: of Node's emitters, of event targets, of the DOM.
+const LISTENERS: [&str; 5] = [
+    "_events",
+    "<symbol kEvents>",
+    "<symbol events>",
+    "eventListeners",
+    "<symbol nodejs.event_handlers>",
+];
+
+/// How far up the way to a container its listeners' names may stand.
+const NEAR: usize = 6;
+
+pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> Pattern {
+    let snapshot = &heap.snapshot;
+    let name = snapshot.name(Node(sample));
+    if snapshot.is_detached(Node(sample)) {
+        return Pattern::DetachedDom;
+    }
+    if is_listener(heap, container, &name) {
+        return Pattern::EventListeners;
+    }
+    let kind = snapshot.nodes.kind(sample);
+    let is_object = matches!(
+        kind,
+        NodeKind::Object | NodeKind::Native | NodeKind::WasmObject
+    );
+    let by_class = BY_CLASS
+        .iter()
+        .find(|(names, _)| is_object && names.contains(&&*name))
+        .map(|(_, pattern)| *pattern);
+    if let Some(pattern) = by_class {
+        return pattern;
+    }
+    let container_name = snapshot.name(Node(container));
+    if container_name == "TimersList" {
+        return Pattern::Timers;
+    }
+    if container_name == "Promise" {
+        return Pattern::PendingPromises;
+    }
+    if kind == NodeKind::Closure {
+        return Pattern::ClosureCapture;
+    }
+    if holds_its_like(heap, growth, sample) {
+        return Pattern::LinkedList;
+    }
+    if is_key(heap, sample) {
+        return Pattern::WeakMapKeys;
+    }
+    match &*container_name {
+        "Map" | "Set" => Pattern::UnboundedMap,
+        "WeakMap" | "WeakSet" => Pattern::WeakMapKeys,
+        "Array" => Pattern::UnboundedArray,
+        _ if is_context(snapshot.raw_name(container)) => Pattern::ClosureCapture,
+        "Window" | "global" => Pattern::GlobalReference,
+        _ => Pattern::UnboundedMap,
+    }
+}
+
+fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
+    if [
+        "V8EventListener",
+        "EventListener",
+        "RegisteredEventListener",
+        "Listener",
+    ]
+    .contains(&name)
+    {
+        return true;
+    }
+    heap.retainer_path(Node(container))
+        .iter()
+        .rev()
+        .take(NEAR)
+        .filter_map(|step| step.edge)
+        .any(|edge| {
+            heap.snapshot.edge_kind(edge) == EdgeKind::Property
+                && LISTENERS.contains(&&*heap.snapshot.edge_name(edge))
+        })
+}
+
+/// Whether a weak map has an entry for the object.
+fn is_key(heap: &Heap, sample: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    snapshot.edge_range(sample).any(|edge| {
+        snapshot.edges.kind(edge) == EdgeKind::Internal
+            && memchr::memmem::find(
+                snapshot.strings.raw(snapshot.edges.name(edge)),
+                b" pair in WeakMap (table @",
+            )
+            .is_some()
+    })
+}
+
+/// Whether a new object is held by a new object of its own class, which is held by another.
+fn holds_its_like(heap: &Heap, growth: &Growth, sample: u32) -> bool {
+    const ROW: usize = 3;
+    let snapshot = &heap.snapshot;
+    let name = snapshot.nodes.names[sample as usize];
+    let mut current = sample;
+    for _ in 0..ROW {
+        let next = snapshot.edge_range(current).find_map(|edge| {
+            let to = snapshot.edges.to[edge as usize];
+            let alike = to != current
+                && snapshot.nodes.names[to as usize] == name
+                && snapshot.nodes.kind(to) == snapshot.nodes.kind(sample)
+                && growth.window(to).is_some()
+                && matches!(
+                    snapshot.edges.kind(edge),
+                    EdgeKind::Property | EdgeKind::Element | EdgeKind::Internal
+                )
+                && heap.dominators.immediate[to as usize] == current;
+            alike.then_some(to)
+        });
+        match next {
+            Some(next) => current = next,
+            None => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,115 @@
+// Programs that leak in one known way each, and their fixed twins. Each returns its operation.
+const { EventEmitter } = require('node:events');
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { PassThrough } = require('node:stream');
+
+exports.listeners = () => {
+  const bus = new EventEmitter().setMaxListeners(0);
+  return (i) => { bus.on('tick', () => i); };
+};
+exports.listenersFixed = () => {
+  const bus = new EventEmitter().setMaxListeners(0);
+  return (i) => { const f = () => i; bus.on('tick', f); bus.off('tick', f); };
+};
+exports.map = () => {
+  class Session { constructor(i) { this.id = i; this.name = 'session ' + i; } }
+  const sessions = new Map();
+  return (i) => { sessions.set(i, new Session(i)); };
+};
+exports.mapBounded = () => {
+  class Session { constructor(i) { this.id = i; this.name = 'session ' + i; } }
+  const sessions = new Map();
+  return (i) => { sessions.set(i, new Session(i)); if (sessions.size > 300) sessions.delete(sessions.keys().next().value); };
+};
+exports.mapFills = () => {
+  // 600 keys of 1,000 operations: a cache that is full in the second window.
+  const cache = new Map();
+  return (i) => { const key = i % 600; if (!cache.has(key)) cache.set(key, { key, text: 'v'.repeat(10) + key }); };
+};
+exports.array = () => {
+  const log = [];
+  return (i) => { log.push({ at: i, message: 'm' + i }); };
+};
+exports.global = () => {
+  globalThis.history = [];
+  return (i) => { globalThis.history.push({ visited: i }); };
+};
+exports.timers = () => (i) => { setInterval(() => i, 1e8).unref(); };
+exports.timersFixed = () => (i) => { clearInterval(setInterval(() => i, 1e8)); };
+exports.closures = () => {
+  const handlers = [];
+  return (i) => { const big = new Array(50).fill(i); handlers.push(() => big.length); };
+};
+exports.promises = () => {
+  const waiting = new Set();
+  return (i) => { const p = new Promise(() => {}); p.tag = i; waiting.add(p); };
+};
+exports.linkedList = () => {
+  class Entry { constructor(i, next) { this.i = i; this.next = next; } }
+  let head = null;
+  return (i) => { head = new Entry(i, head); };
+};
+exports.queue = () => {
+  class Job { constructor(i) { this.i = i; this.next = null; } }
+  const queue = { first: new Job(-1), last: null };
+  queue.last = queue.first;
+  return (i) => { queue.last.next = new Job(i); queue.last = queue.last.next; };
+};
+exports.cacheAndIndex = () => {
+  class Order { constructor(i) { this.i = i; this.lines = [i, 'line ' + i]; } }
+  const byId = new Map();
+  const recent = [];
+  return (i) => { const order = new Order(i); byId.set(i, order); recent.push(order); };
+};
+exports.classStatic = () => {
+  class Registry { static all = []; constructor(i) { this.i = i; Registry.all.push(this); } }
+  return (i) => { new Registry(i); };
+};
+exports.buffers = () => {
+  const chunks = [];
+  return (i) => { chunks.push(Buffer.alloc(20_000, i)); };
+};
+exports.weakMapKeys = () => {
+  const meta = new WeakMap();
+  const keys = new Set();
+  return (i) => { const key = { i }; keys.add(key); meta.set(key, { text: 'about ' + i, list: [i] }); };
+};
+exports.streams = () => {
+  const open = new Set();
+  return () => { open.add(new PassThrough()); };
+};
+exports.streamsFixed = () => (i) => new Promise((resolve) => { const s = new PassThrough(); s.resume(); s.on('close', resolve); s.end('x' + i); });
+exports.abort = () => {
+  const { signal } = new AbortController();
+  require('node:events').setMaxListeners(0, signal);
+  return (i) => { signal.addEventListener('abort', () => i); };
+};
+exports.storage = () => {
+  const storage = new AsyncLocalStorage();
+  const kept = [];
+  return (i) => { storage.run({ request: i, text: 'r' + i }, () => { kept.push(storage.getStore()); }); };
+};
+exports.dictionary = () => {
+  const seen = Object.create(null);
+  return (i) => { seen['key' + i] = { i }; };
+};
+exports.strings = () => {
+  const ids = new Set();
+  return (i) => { ids.add('request ' + i); };
+};
+exports.replaced = () => {
+  let all = [];
+  return (i) => { all = [...all, { i }]; };
+};
+exports.third = () => {
+  const some = [];
+  return (i) => { if (i % 3 === 0) some.push({ i, list: [i] }); };
+};
+exports.wasm = () => {
+  const memories = [];
+  return () => { memories.push(new WebAssembly.Memory({ initial: 1 })); };
+};
+exports.quiet = () => {
+  const text = (i) => JSON.stringify({ i, list: [i, 'x' + i] });
+  return (i) => text(i).length;
+};

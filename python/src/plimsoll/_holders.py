@@ -1,0 +1,409 @@
+"""Names what grows: the container that gains entries with every operation, by its path from a module.
+
+Lengths of all containers by identity, before and after some operations: the one that gained k entries per operation
+holds the growth, also where what it holds is invisible to the collector (strings, numbers, untracked dicts). Then its
+referrers up to a module, class, function, generator or thread. Weak containers hold nothing and are left out.
+
+Shared by the plugin and, in bounded slices, by the probe's explanation of a service.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import io
+import os
+import sys
+import sysconfig
+import types
+import weakref
+from collections import deque
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+
+_CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
+#: Containers of bytes and characters.
+_BUFFERS: Tuple[type, ...] = (bytearray, io.StringIO, io.BytesIO)
+_LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
+_OWN = ("plimsoll", "_plimsoll_carrier")
+_DEPTH = 12
+_WIDTH = 24
+#: Levels to go on looking for the user's own root once another was found.
+_PATIENCE = 3
+_FOLDERS = tuple(
+    os.path.join(folder, "")
+    for folder in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    if folder
+)
+
+
+def is_user_file(path: str) -> bool:
+    """Whether a source file is neither the standard library's nor an installed package's nor ours."""
+    if not path or path.startswith("<"):
+        return False
+    path = os.path.abspath(path)
+    if path.startswith(os.path.join(os.path.dirname(os.path.abspath(__file__)), "")):
+        return False
+    return not path.startswith(_FOLDERS) and "site-packages" not in path and "dist-packages" not in path
+
+
+def _is_user_module(name: str) -> bool:
+    module = sys.modules.get(name)
+    path = getattr(module, "__file__", None)
+    return isinstance(path, str) and is_user_file(path)
+
+
+def entries(thing: Any) -> int:
+    """How much a container holds: entries, bytes of a buffer."""
+    if type(thing) is _LRU:
+        return int(thing.cache_info().currsize)
+    if isinstance(thing, (io.StringIO, io.BytesIO)):
+        return thing.tell()
+    return len(thing)
+
+
+def is_cache(thing: Any) -> bool:
+    """Whether it is what `functools.lru_cache` makes."""
+    return type(thing) is _LRU
+
+
+def containers() -> Iterator[Any]:
+    """Every container there is: tracked ones, their untracked dicts and byte arrays, caches of functions."""
+    tracked = gc.get_objects()
+    seen: Set[int] = set()
+    for start in range(0, len(tracked), 512):
+        for thing in gc.get_referents(*tracked[start : start + 512]):
+            kind = type(thing)
+            if (kind is dict or kind is bytearray) and not gc.is_tracked(thing) and id(thing) not in seen:
+                seen.add(id(thing))
+                yield thing
+    for thing in tracked:
+        kind = type(thing)
+        if kind is _LRU or kind in _CONTAINERS or (isinstance(thing, _CONTAINERS) and id(thing) not in seen):
+            yield thing
+
+
+def lengths() -> Dict[int, int]:
+    """Entries of every container by identity."""
+    found: Dict[int, int] = {}
+    for thing in containers():
+        try:
+            found[id(thing)] = entries(thing)
+        except Exception:
+            # A subclass may do anything in `__len__`.
+            continue
+    return found
+
+
+def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
+    """Containers that gained entries in step with operations: `(entries gained, container)`, the largest first."""
+    found: List[Tuple[int, Any]] = []
+    for thing in containers():
+        try:
+            was = before.get(id(thing))
+            gained = entries(thing) - was if was is not None else 0
+        except Exception:
+            continue
+        if gained >= max(operations // 2, 1) and not _is_weak(thing):
+            found.append((gained, thing))
+    # A buffer gains bytes, not entries.
+    found.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
+    return found
+
+
+def _sample(thing: Any) -> Any:
+    """An entry that came late."""
+    if isinstance(thing, dict):
+        return next(reversed(thing.values())) if thing else None
+    if isinstance(thing, (list, deque)):
+        return thing[-1] if thing else None
+    if isinstance(thing, set):
+        return next(iter(thing), None)
+    return None
+
+
+def _is_weak(thing: Any) -> bool:
+    try:
+        entry = _sample(thing)
+        if isinstance(entry, weakref.ref):
+            return True
+        return isinstance(thing, dict) and bool(thing) and isinstance(next(iter(thing)), weakref.ref)
+    except Exception:
+        return False
+
+
+def kind_name(kind: type) -> str:
+    """A type as its users write it."""
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+
+
+def kind_of_entries(thing: Any) -> Optional[str]:
+    """The type of what a container gained last."""
+    if isinstance(thing, _BUFFERS):
+        return "characters" if isinstance(thing, io.StringIO) else "bytes"
+    if type(thing) is _LRU:
+        return None
+    entry = _sample(thing)
+    if entry is None:
+        return None
+    kind = kind_name(type(entry))
+    if isinstance(entry, (list, tuple)) and entry:
+        kind += f" of {kind_name(type(entry[0]))}"
+    return kind
+
+
+def limit_of(thing: Any) -> Optional[Tuple[int, int]]:
+    """Entries and limit of a container that has one and has not reached it."""
+    limit: Optional[int] = None
+    if type(thing) is _LRU:
+        limit = thing.cache_info().maxsize
+    elif isinstance(thing, deque):
+        limit = thing.maxlen
+    if limit is None:
+        return None
+    held = entries(thing)
+    return (held, limit) if held < limit else None
+
+
+# -- paths
+
+
+def _key_of(mapping: Dict[Any, Any], child: Any) -> Optional[Any]:
+    for key, value in list(mapping.items()):
+        if value is child:
+            return key
+    return None
+
+
+def _key_text(key: Any) -> str:
+    text = repr(key) if isinstance(key, (str, int, bytes, float, bool, type(None))) else f"<{type(key).__name__}>"
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+class Path:
+    """How something is reached: the root's name, the steps from it, and whether the root is the user's."""
+
+    def __init__(self, root: str, steps: Sequence[str], is_user: bool, pattern: Optional[str], inside: int = 0) -> None:
+        #: Steps that are inside what the root's name already says.
+        self.inside = inside
+        self.root = root
+        self.steps = list(steps)
+        self.is_user = is_user
+        self.pattern = pattern
+
+    @property
+    def worth(self) -> int:
+        """A root of the user's says most; a frame of somebody else's says next to nothing."""
+        if self.is_user:
+            return 2
+        return 0 if self.pattern == "suspended frame" else 1
+
+    def __str__(self) -> str:
+        return self.root + "".join(self.steps)
+
+
+def _module_root(holder: Dict[Any, Any], child: Any) -> Optional[Path]:
+    name = holder.get("__name__")
+    if not isinstance(name, str):
+        return None
+    module = sys.modules.get(name)
+    if module is None or getattr(module, "__dict__", None) is not holder:
+        return None
+    key = _key_of(holder, child)
+    if key is None:
+        return None
+    return Path(f"{name}.{key}", [], _is_user_module(name), "global reference")
+
+
+def _function_root(function: types.FunctionType, child: Any, below: Any) -> Optional[Path]:
+    """A function holds by its defaults (a tuple, or a dict) and by its closure (cells, each with one value)."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    is_user = _is_user_module(function.__module__ or "")
+    defaults = function.__defaults__
+    if defaults is child and defaults is not None:
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        for argument, value in zip(names[len(names) - len(defaults) :], defaults):
+            if value is below:
+                return Path(f"default argument `{argument}` of {name}", [], is_user, "default argument", inside=1)
+    if function.__kwdefaults__ is child and child is not None:
+        key = _key_of(child, below)
+        return Path(f"default argument `{key}` of {name}", [], is_user, "default argument", inside=1)
+    # The closure itself is a tuple of cells; either may be the step before.
+    cell = below if child is function.__closure__ else child
+    for free, own in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        if own is cell:
+            inside = 2 if child is function.__closure__ else 1
+            return Path(f"closure cell `{free}` of {name}", [], is_user, "closure capture", inside=inside)
+    return None
+
+
+def _cache_root(cache: Any) -> Path:
+    module = getattr(cache, "__module__", None) or "?"
+    name = f"{module}.{getattr(cache, '__qualname__', '?')}"
+    return Path(f"lru_cache of {name}", [], _is_user_module(module), "unbounded map/cache")
+
+
+def _frame_root(word: str, frame: types.FrameType, child: Any) -> Path:
+    name = _local_name(frame, child)
+    where = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}"
+    local = f" (local `{name}`)" if name else ""
+    return Path(f"{word} of {where}{local}", [], is_user_file(frame.f_code.co_filename), "suspended frame")
+
+
+def _suspended_frame(holder: Any) -> Optional[types.FrameType]:
+    for attribute in ("gi_frame", "cr_frame", "ag_frame"):
+        frame = getattr(holder, attribute, None)
+        if isinstance(frame, types.FrameType):
+            return frame
+    return None
+
+
+def _local_name(frame: types.FrameType, child: Any) -> Optional[str]:
+    for name, value in list(frame.f_locals.items()):
+        if value is child:
+            return name
+    return None
+
+
+def _step(holder: Any, child: Any) -> Optional[str]:
+    """How `child` hangs on `holder`, as written in Python; None if it does not."""
+    if isinstance(holder, dict):
+        key = _key_of(holder, child)
+        if isinstance(key, weakref.ref):
+            # How a thread-local keeps the attributes of each thread.
+            return ""
+        return f"[{_key_text(key)}]" if key is not None or None in holder else None
+    if isinstance(holder, (list, tuple, deque)):
+        return "[…]"
+    if isinstance(holder, (set, frozenset)):
+        return " ∋ …"
+    attributes = getattr(holder, "__dict__", None)
+    if isinstance(attributes, dict):
+        if attributes is child:
+            return ""
+        key = _key_of(attributes, child)
+        if key is not None:
+            return f".{key}"
+    for name in getattr(type(holder), "__slots__", ()) or ():
+        if isinstance(name, str) and getattr(holder, name, None) is child:
+            return f".{name}"
+    return ""
+
+
+class Searcher:
+    """Finds how things are reached. Ignores what the search itself holds."""
+
+    def __init__(self, ignored: Iterable[Any] = ()) -> None:
+        self._ignored: Set[int] = {id(thing) for thing in ignored}
+        frame: Optional[types.FrameType] = sys._getframe()
+        self._stack: Set[int] = set()
+        while frame is not None:
+            self._stack.add(id(frame))
+            frame = frame.f_back
+
+    def _is_ours(self, holder: Any) -> bool:
+        if id(holder) in self._ignored or holder is self.__dict__:
+            return True
+        if isinstance(holder, types.FrameType):
+            return id(holder) in self._stack or holder.f_globals.get("__name__", "").startswith(_OWN)
+        return False
+
+    def root(self, holder: Any, child: Any, below: Any = None) -> Optional[Path]:
+        """The path if `holder` is where reachability starts."""
+        if isinstance(holder, dict):
+            return _module_root(holder, child)
+        if isinstance(holder, types.FunctionType):
+            return _function_root(holder, child, below)
+        if type(holder) is _LRU:
+            wrapped = getattr(holder, "__wrapped__", None)
+            if wrapped is child:
+                return None
+            return _cache_root(holder)
+        if type(holder).__name__ == "FixtureDef" and hasattr(holder, "cached_result"):
+            where = f"fixture `{holder.argname}` ({holder.scope} scope)"
+            return Path(where, [], is_user_file(holder.func.__code__.co_filename), "fixture", inside=1)
+        if isinstance(holder, type):
+            for key, value in list(vars(holder).items()):
+                if value is child:
+                    is_user = _is_user_module(holder.__module__)
+                    return Path(f"{kind_name(holder)}.{key}", [], is_user, "global reference")
+            return None
+        frame = _suspended_frame(holder)
+        if frame is not None:
+            word = "generator frame" if isinstance(holder, types.GeneratorType) else "coroutine frame"
+            return _frame_root(word, frame, child)
+        if isinstance(holder, types.FrameType) and id(holder) not in self._stack:
+            return _frame_root("frame", holder, child)
+        return None
+
+    def path(self, target: Any) -> Optional[Path]:
+        """The shortest way from a root to `target`, a user's root before others of the same length."""
+        direct = self._self_root(target)
+        if direct is not None:
+            return direct
+        # Level by level: `parents` says for each thing found by which child it was.
+        parents: Dict[int, Tuple[Any, Optional[int]]] = {id(target): (target, None)}
+        frontier: List[Any] = [target]
+        best: Optional[Path] = None
+        patience = _PATIENCE
+        for _ in range(_DEPTH):
+            if not frontier or patience == 0:
+                break
+            holders = gc.get_referrers(*frontier)
+            ours = {id(holders), id(frontier), id(parents)}
+            following: List[Any] = []
+            for holder in holders:
+                if id(holder) in ours or id(holder) in parents or self._is_ours(holder):
+                    continue
+                for child in frontier:
+                    below_id = parents[id(child)][1]
+                    below = parents[below_id][0] if below_id is not None else None
+                    found = self.root(holder, child, below)
+                    if found is not None:
+                        found.steps = self._steps(parents, child)[found.inside :]
+                        if best is None or found.worth > best.worth:
+                            best = found
+                        break
+                else:
+                    child = self._child(holder, frontier)
+                    if child is None:
+                        continue
+                    parents[id(holder)] = (holder, id(child))
+                    if len(following) < _WIDTH:
+                        following.append(holder)
+            if best is not None:
+                if best.worth == 2:
+                    return best
+                patience -= 1
+            self._ignored.add(id(frontier))
+            frontier = following
+        return best
+
+    def _self_root(self, target: Any) -> Optional[Path]:
+        return _cache_root(target) if type(target) is _LRU else None
+
+    def _child(self, holder: Any, frontier: List[Any]) -> Optional[Any]:
+        if len(frontier) == 1:
+            return frontier[0]
+        referents = {id(thing) for thing in gc.get_referents(holder)}
+        for child in frontier:
+            if id(child) in referents:
+                return child
+        return None
+
+    def _steps(self, parents: Dict[int, Tuple[Any, Optional[int]]], start: Any) -> List[str]:
+        """Steps from `start` (the root's own entry) down to the target."""
+        steps: List[str] = []
+        holder, child_id = parents[id(start)]
+        while child_id is not None:
+            child, following = parents[child_id]
+            step = _step(holder, child)
+            # A dictionary of attributes is written as the attribute, not as an entry.
+            owner_step = steps[-1] if steps else None
+            if owner_step == "" and isinstance(holder, dict) and step and step.startswith("['"):
+                steps.pop()
+                step = "." + step[2:-2]
+            if step is not None:
+                steps.append(step)
+            holder, child_id = child, following
+        return steps

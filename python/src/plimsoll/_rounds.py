@@ -1,0 +1,411 @@
+"""Repeats an operation in growing rounds and counts after each: flat, or a record for the judge.
+
+The first rounds are as many as fit in 40 ms (or 12 calls): if no counter grew over the last four, the operation is
+flat, and the least growth that would have been seen is said. Anything else goes on in rounds that double, so that
+caches, pools and free lists have time to fill, until the judge is sure or the CPU budget is spent. Nothing here says
+leak by itself.
+
+What existed before the first round is frozen for the collector (`gc.freeze`), so that collections and counts cost what
+is new and not what the program weighs.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+from ._counters import (
+    DESCRIPTORS,
+    LIVE_BYTES,
+    NAMES,
+    TASKS,
+    THREADS,
+    Counters,
+    descriptor_limit,
+    resident_bytes,
+)
+from ._judge import Answer, Judge, JudgeMissing
+
+#: Growth over the last four rounds below which a counter is level: in all, and per operation. The first covers what
+#: allocators and the interpreter keep by their own clock (glibc's thread cache, free lists); the second is the floor.
+#: A small first figure costs time and not truth: what is not level is judged.
+_LEVEL: Dict[int, Tuple[float, float]] = {
+    LIVE_BYTES: (256.0, 4.0),
+    DESCRIPTORS: (0.0, 0.005),
+    THREADS: (0.0, 0.005),
+    TASKS: (0.0, 0.005),
+}
+_LAST = 4
+_FIRST_ROUNDS = 8
+_ROUNDS_A_STAGE = 4
+_WARM_UP = 3
+_FEW = 10
+#: CPython 3.12 starts with a few hundred frozen objects; a program that freezes has many more.
+_FROZEN_AT_START = 1000
+_MOST = 250
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far repetition may go. CPU seconds, not wall: a loaded machine must not change a verdict."""
+
+    flat_cpu_s: float = 0.040
+    flat_operations: int = 12
+    #: A leak verdict waits for so many operations, or for so much CPU: what fills looks like a leak until it is full.
+    patient_operations: int = 16_000
+    patient_cpu_s: float = 0.30
+    cpu_s: float = 1.20
+    wall_s: float = 60.0
+    memory_bytes: int = 256 * 1024 * 1024
+    threads: int = 128
+
+
+@dataclass
+class Record:
+    """What repetition found. `outcome` is `flat`, `leak`, `no leak`, `inconclusive` or `not repeatable`."""
+
+    outcome: str
+    reason: str = ""
+    operations: int = 0
+    cpu_s: float = 0.0
+    #: Growth per operation that would have been noticed.
+    would_have_seen: float = 0.0
+    answers: Dict[str, Answer] = field(default_factory=dict)
+    #: Growth from the first reading to the last, by counter.
+    grown: Dict[str, float] = field(default_factory=dict)
+    readings: Dict[str, List[float]] = field(default_factory=dict)
+    at: List[int] = field(default_factory=list)
+    #: The outcome is out because a guard (memory, descriptors) stopped repetition.
+    guarded: Optional[str] = None
+    gaps: List[str] = field(default_factory=list)
+
+
+class NotRepeatable(Exception):
+    """A repetition did not do what the first call did."""
+
+
+class Freezer:
+    """Takes what exists out of the collector's sight, so that collecting costs what is new.
+
+    A program that froze something itself is left alone. Within `hold()` (a whole test session) the frozen set is only
+    added to, which saves a full collection per measurement; `thaw` gives everything back for as long as it lasts.
+    """
+
+    def __init__(self) -> None:
+        self._ours = False
+        self._held = False
+
+    def _freeze(self) -> None:
+        if not self._ours and gc.get_freeze_count() > _FROZEN_AT_START:
+            return
+        gc.collect()
+        gc.freeze()
+        self._ours = True
+
+    def _unfreeze(self) -> None:
+        if self._ours:
+            gc.unfreeze()
+            self._ours = False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Everything that exists now is frozen inside."""
+        self._freeze()
+        try:
+            yield
+        finally:
+            if not self._held:
+                self._unfreeze()
+
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Nothing is frozen by us inside: frozen objects are neither listed nor found as referrers.
+
+        Both ways cost nothing, so that only the look itself is paid for and no collection of everything.
+        """
+        was = self._ours
+        self._unfreeze()
+        try:
+            yield
+        finally:
+            if was:
+                gc.freeze()
+                self._ours = True
+
+    def hold(self) -> None:
+        """Stays frozen between measurements until `release`."""
+        self._held = True
+        self._freeze()
+
+    def refresh(self) -> None:
+        """Collects what became garbage while it was frozen."""
+        if self._ours:
+            self._unfreeze()
+            self._freeze()
+
+    def release(self) -> None:
+        """Ends `hold`."""
+        self._held = False
+        self._unfreeze()
+
+
+freezer = Freezer()
+
+
+class _Stop(Exception):
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Rounds:
+    """One measurement of one operation."""
+
+    def __init__(
+        self,
+        operation: Callable[[], None],
+        counters: Counters,
+        judge: Judge,
+        limits: Limits,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._operation = operation
+        self._counters = counters
+        self._judge = judge
+        self._limits = limits
+        self._between = between
+        self._done = 0
+        #: CPU of the operations alone: how much a reading costs is no reason to be less patient.
+        self._operations_cpu = 0.0
+        self._looks = 0
+        self._cpu_begin = time.process_time()
+        self._wall_begin = time.monotonic()
+        self._rss = resident_bytes()
+        descriptors = descriptor_limit()
+        self._descriptor_room = 1024 if descriptors is None else min(max(descriptors // 4, 16), 1024)
+        self._threads = threading.active_count()
+
+    # -- pieces
+
+    def _cpu(self) -> float:
+        return time.process_time() - self._cpu_begin
+
+    def _run(self, count: int) -> None:
+        operation = self._operation
+        begun = time.process_time()
+        for _ in range(count):
+            operation()
+        self._operations_cpu += time.process_time() - begun
+        self._done += count
+
+    def _read(self) -> None:
+        self._between()
+        # Twice: what the first collection finalises may let go of more.
+        gc.collect()
+        if gc.collect():
+            gc.collect()
+        self._counters.read(self._done)
+
+    def _round(self, size: int) -> None:
+        """A round, in pieces small enough for the guards to see in time."""
+        left = size
+        while left:
+            piece = min(left, max(size // 8, 1))
+            self._run(piece)
+            left -= piece
+            self._guard()
+        self._read()
+
+    def _guard(self) -> None:
+        now = resident_bytes()
+        if self._rss is not None and now is not None and now - self._rss > self._limits.memory_bytes:
+            raise _Stop(f"repetition stopped: it had added {self._limits.memory_bytes >> 20} MiB")
+        if threading.active_count() - self._threads > self._limits.threads:
+            raise _Stop(f"repetition stopped: it had started {self._limits.threads} threads")
+        if self._counters.rows:
+            opened = self._descriptors() - self._counters.value(0, DESCRIPTORS)
+            if opened > self._descriptor_room:
+                raise _Stop(f"repetition stopped: it had opened {int(opened)} descriptors")
+
+    def _things(self) -> float:
+        return self._descriptors() + threading.active_count()
+
+    def _descriptors(self) -> float:
+        reader = self._counters._descriptors
+        return float(reader()) if reader is not None else 0.0
+
+    def _grows(self) -> List[int]:
+        """Counters that are not level over the last rounds."""
+        growing = []
+        for counter, (absolute, per_op) in _LEVEL.items():
+            growth, operations = self._counters.growth(counter, _LAST)
+            if growth > max(absolute, per_op * operations):
+                growing.append(counter)
+        return growing
+
+    def _would_have_seen(self) -> float:
+        """Bytes per operation that the last rounds would have shown."""
+        _, operations = self._counters.growth(LIVE_BYTES, _LAST)
+        absolute, per_op = _LEVEL[LIVE_BYTES]
+        return max(absolute / max(operations, 1), per_op)
+
+    # -- the measurement
+
+    def measure(self) -> Record:
+        """Runs it to its end. Exceptions of the operation pass through."""
+        record = self._measure()
+        counters = self._counters
+        record.operations = self._done
+        record.cpu_s = self._cpu()
+        record.gaps = list(counters.gaps)
+        record.at = counters.all_operations()
+        for counter, name in enumerate(NAMES):
+            column = counters.column(counter)
+            record.readings[name] = column
+            if column:
+                record.grown[name] = column[-1] - column[0]
+        return record
+
+    def _measure(self) -> Record:
+        limits, counters = self._limits, self._counters
+        counters.restart()
+        things = self._things()
+        begun = time.process_time()
+        self._run(1)
+        cost = time.process_time() - begun
+        for _ in range(_WARM_UP - 1):
+            begun = time.process_time()
+            self._run(1)
+            cost = min(cost, time.process_time() - begun)
+        size = min(max(int(limits.flat_cpu_s / (cost + 1e-6) / _FIRST_ROUNDS), 1), _MOST)
+        if self._things() - things >= _WARM_UP - 1:
+            # Threads and descriptors are few and dear: short rounds, so that there are readings before a guard speaks.
+            size = min(size, _FEW)
+        rounds = _FIRST_ROUNDS if size > 1 else max(limits.flat_operations - self._done, _LAST + 1)
+        modules = len(sys.modules)
+        try:
+            with freezer.frozen():
+                self._read()
+                for _ in range(rounds):
+                    self._round(size)
+                if len(sys.modules) != modules:
+                    # Rounds that import do not count.
+                    counters.restart()
+                    self._read()
+                    for _ in range(_LAST + 1):
+                        self._round(size)
+                if not self._grows():
+                    return Record("flat", would_have_seen=self._would_have_seen())
+                return self._go_on(size)
+        except _Stop as stop:
+            return self._stopped(stop.why)
+
+    def _go_on(self, size: int) -> Record:
+        """Doubles the rounds until the judge is sure."""
+        limits, counters = self._limits, self._counters
+        if self._judge.missing is not None:
+            # Something grows and nobody can say what that means: more repetitions would not either.
+            return Record("inconclusive", reason=self._judge.missing)
+        idle = self._idle()
+        while True:
+            spent = self._cpu()
+            patient = self._done >= limits.patient_operations or self._operations_cpu >= limits.patient_cpu_s
+            out = (
+                spent >= limits.cpu_s
+                or counters.rows + _ROUNDS_A_STAGE >= counters.capacity
+                or time.monotonic() - self._wall_begin > limits.wall_s
+            )
+            if patient or out:
+                record = self._judged(idle)
+                if record.outcome != "inconclusive" or out:
+                    return record
+            # The next stage doubles what was done, and ends where the budget does.
+            per_op = max(self._operations_cpu / max(self._done, 1), 1e-7)
+            left = limits.cpu_s - spent
+            if not patient:
+                left = min(left, limits.patient_cpu_s - self._operations_cpu)
+            affordable = int(left / per_op / _ROUNDS_A_STAGE) + 1
+            size = max(min(size * 2, affordable), 1)
+            for _ in range(_ROUNDS_A_STAGE):
+                self._round(size)
+                if time.monotonic() - self._wall_begin > limits.wall_s:
+                    break
+            if not self._grows():
+                return Record("flat", would_have_seen=self._would_have_seen(), reason="it grew at first, then stopped")
+
+    def _idle(self) -> float:
+        """Bytes per operation that other threads add by themselves, where there are any."""
+        counters = self._counters
+        if threading.active_count() <= 1 or counters.rows < 2:
+            return 0.0
+        _, operations = counters.growth(LIVE_BYTES, _LAST)
+        # As long as the rounds took: other threads live by the clock.
+        wall = min((time.monotonic() - self._wall_begin) / 2, 0.25)
+        before = counters.value(counters.rows - 1, LIVE_BYTES)
+        wake = threading.Event()
+        wake.wait(wall)
+        gc.collect()
+        after = counters.live_bytes()
+        if after is None or operations == 0:
+            return 0.0
+        grown = after - before
+        absolute, _ = _LEVEL[LIVE_BYTES]
+        return max(grown - absolute, 0.0) / operations if grown > absolute else 0.0
+
+    def _judged(self, idle: float, guarded: Optional[str] = None) -> Record:
+        counters = self._counters
+        operations = counters.all_operations()
+        growing = self._grows() or [LIVE_BYTES]
+        self._looks += 1
+        answers: Dict[str, Answer] = {}
+        try:
+            for counter in growing:
+                name = NAMES[counter]
+                answers[name] = self._judge.ask(
+                    name,
+                    operations,
+                    counters.column(counter),
+                    alpha=0.01 / len(growing),
+                    look=self._looks,
+                    idle_growth_per_op=idle if counter == LIVE_BYTES else 0.0,
+                    warm_up=_WARM_UP,
+                )
+        except JudgeMissing as missing:
+            return Record("inconclusive", reason=str(missing), guarded=guarded)
+        outcomes = [a.verdict for a in answers.values()]
+        if "leak" in outcomes:
+            return Record("leak", answers=answers, guarded=guarded)
+        seen = self._would_have_seen()
+        if all(outcome == "no_leak" for outcome in outcomes):
+            return Record("no leak", answers=answers, would_have_seen=seen, guarded=guarded)
+        reason = next(a.reason for a in answers.values() if a.verdict != "no_leak")
+        return Record("inconclusive", reason=reason, answers=answers, would_have_seen=seen, guarded=guarded)
+
+    def _stopped(self, why: str) -> Record:
+        """A guard ended it: the finding is judged by what there is."""
+        self._read()
+        record = self._judged(0.0, guarded=why)
+        if record.outcome == "inconclusive":
+            record.reason = f"{why}; {record.reason}"
+        return record
+
+
+def measure(
+    operation: Callable[[], None],
+    *,
+    judge: Judge,
+    limits: Optional[Limits] = None,
+    counters: Optional[Counters] = None,
+    between: Callable[[], None] = lambda: None,
+) -> Record:
+    """Repeats `operation` and says what became of this process's counters. `between` runs before each reading."""
+    counters = counters if counters is not None else Counters()
+    return Rounds(operation, counters, judge, limits or Limits(), between).measure()
+
+
+__all__ = ["Limits", "NotRepeatable", "Record", "freezer", "measure"]
