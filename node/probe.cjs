@@ -180,6 +180,9 @@ function kindOf(name) {
   return kind;
 }
 
+/** Whether reading its prototype would run code of the subject. */
+const isProxy = attempt(() => require('util').types.isProxy, () => false);
+
 /** An own data property; never runs a getter of the subject. */
 function own(object, key) {
   const descriptor = Object.getOwnPropertyDescriptor(object, key);
@@ -247,6 +250,20 @@ function countListeners(emitters, ours, rows) {
   });
 }
 
+/** Live objects by class: the answer where a snapshot would take too much memory. */
+function countClasses(objects, rows) {
+  const names = new Map();
+  for (let i = 0; i < objects.length; i++) {
+    // A proxy of the subject may throw, or run its code: it is passed over.
+    if (isProxy(objects[i])) continue;
+    const prototype = Object.getPrototypeOf(objects[i]);
+    let entry = names.get(prototype);
+    if (entry === undefined) names.set(prototype, (entry = { name: className(prototype), count: 0 }));
+    entry.count++;
+  }
+  names.forEach(({ name, count }) => rows.add('objects', name, count));
+}
+
 function countTimers(timers, ours, rows) {
   for (let i = 0; i < timers.length; i++) {
     const timer = timers[i];
@@ -275,11 +292,13 @@ function countResources(rows) {
  * what exists without patching what makes it. The heap is collected by it, so only reachable objects are seen.
  */
 class Inspection {
-  constructor(bridge) {
+  constructor(bridge, door) {
     const inspector = require('inspector');
-    if (inspector.url()) throw new Error('the inspector is in use');
-    this.session = new inspector.Session();
-    this.session.connect();
+    // Any session that disconnects takes the ids of all objects with it: while snapshots are compared, ours stays.
+    this.lent = door !== null && door.opened;
+    if (!this.lent && inspector.url()) throw new Error('the inspector is in use');
+    this.session = this.lent ? door.lend() : new inspector.Session();
+    if (!this.lent) this.session.connect();
     bridge.ours.add(this.session);
     this.bridge = this.reach(bridge);
   }
@@ -326,6 +345,42 @@ class Inspection {
 
   close() {
     attempt(() => this.post('Runtime.releaseObjectGroup', { objectGroup: 'plimsoll' }));
+    if (!this.lent) attempt(() => this.session.disconnect());
+  }
+}
+
+/**
+ * Bytes alive by the function of the subject that allocated them, sampled: its own session, open until the probe goes.
+ */
+class Sampling {
+  constructor() {
+    const inspector = require('inspector');
+    this.session = new inspector.Session();
+    this.session.connect();
+    this.session.post('HeapProfiler.startSampling', { samplingInterval: 16384 });
+  }
+
+  /** Rows by function; what the runtime allocates counts for the function of the subject that called it. */
+  read() {
+    let profile = null;
+    this.session.post('HeapProfiler.getSamplingProfile', (error, result) => {
+      if (!error) profile = result.profile;
+    });
+    const found = new Map();
+    const open = profile === null ? [] : [{ node: profile.head, at: null }];
+    while (open.length > 0) {
+      const { node, at } = open.pop();
+      const { functionName, url, lineNumber } = node.callFrame;
+      const own = url !== '' && url.indexOf('node:') !== 0 && url.indexOf('/node_modules/') < 0;
+      const here = own ? (functionName || 'anonymous') + ' ' + url + ':' + (lineNumber + 1) : at;
+      if (here !== null && node.selfSize > 0) found.set(here, (found.get(here) || 0) + node.selfSize);
+      for (const child of node.children) open.push({ node: child, at: here });
+    }
+    const rows = Array.from(found, ([kind, bytes]) => ({ family: 'allocations', kind, count: 0, bytes }));
+    return rows.sort((a, b) => b.bytes - a.bytes).slice(0, 20);
+  }
+
+  close() {
     attempt(() => this.session.disconnect());
   }
 }
@@ -334,7 +389,7 @@ class Inspection {
  * Listeners by emitter class, and timers by callback. `ours` are the emitters and timers of the probe. Each of the two
  * visits the whole heap, so timers are left out where another visit would outlast the deadline; false if so.
  */
-function countLive(rows, ours, timers, deadline) {
+function countLive(rows, ours, timers, deadline, door) {
   const EventEmitter = require('events');
   const sentinel = setTimeout(() => {}, 1e9);
   clearTimeout(sentinel);
@@ -345,7 +400,7 @@ function countLive(rows, ours, timers, deadline) {
     countListeners: (found) => countListeners(found, ours, rows),
     countTimers: (found) => countTimers(found, ours, rows),
   };
-  const inspection = new Inspection(bridge);
+  const inspection = new Inspection(bridge, door);
   try {
     const begun = now();
     inspection.query('emitter', 'countListeners');
@@ -356,6 +411,48 @@ function countLive(rows, ours, timers, deadline) {
     return true;
   } finally {
     inspection.close();
+  }
+}
+
+/* ---------------------------------------------------------------- the inspector, opened for a moment */
+
+/**
+ * The inspector on a private loopback port, for evidence that would be buffered inside the subject otherwise: the hub's
+ * side reads it over that port. One that is open already is the user's: it is lent, and not closed.
+ *
+ * Closing it blocks the isolate while a client is connected, so nothing here closes it by itself but the end of the hub,
+ * whose connection to it has ended by then too.
+ */
+class Door {
+  constructor() {
+    this.inspector = require('inspector');
+    this.opened = false;
+    this.session = null;
+  }
+
+  /** A session of the isolate itself that lives as long as the door is open. */
+  lend() {
+    if (this.session === null) {
+      this.session = new this.inspector.Session();
+      this.session.connect();
+    }
+    return this.session;
+  }
+
+  /** Its address, and whether it is the user's. */
+  open() {
+    const url = this.inspector.url();
+    if (url) return { url, shared: !this.opened };
+    this.inspector.open(0, '127.0.0.1', false);
+    this.opened = true;
+    return { url: this.inspector.url(), shared: false };
+  }
+
+  close() {
+    if (this.session !== null) attempt(() => this.session.disconnect());
+    this.session = null;
+    if (this.opened) this.inspector.close();
+    this.opened = false;
   }
 }
 
@@ -428,6 +525,8 @@ class Probe {
     this.dropped = 0;
     this.arrayBuffersAt = 0;
     this.gcWatch = null;
+    this.door = null;
+    this.sampling = null;
     this.queue = [];
     this.current = null;
     this.turn = () => guard(this, () => this.advance());
@@ -443,6 +542,7 @@ class Probe {
       gauges: (command) => {
         this.reply(command, { at_us: now(), values: this.gauges(this.v8.getHeapStatistics()) });
       },
+      snapshot: (command) => this.snapshot(command),
       mark: (command) => this.reply(command, {}),
       bye: (command) => {
         this.reply(command, {});
@@ -504,6 +604,9 @@ class Probe {
     this.timer = null;
     if (this.gcWatch !== null) attempt(() => this.gcWatch.profiler && this.gcWatch.profiler.stop());
     this.gcWatch = null;
+    if (this.door !== null) attempt(() => this.door.close());
+    if (this.sampling !== null) this.sampling.close();
+    this.sampling = null;
     if (!socket.writableEnded) socket.destroy();
   }
 
@@ -532,6 +635,7 @@ class Probe {
     const features = process.features || {};
     if (features.inspector) caps.push('listeners');
     else gaps.push({ what: 'listeners', why: 'this runtime was built without an inspector' });
+    if (features.inspector && threads.isMainThread) caps.push('snapshot');
     if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
     else gaps.push({ what: 'gc', why: 'v8.GCProfiler came with Node 18.15' });
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
@@ -727,8 +831,44 @@ class Probe {
     if (this.gcWatch !== null) this.gcWatch.start();
   }
 
+  /** Opens the inspector for whoever reads a snapshot, or closes it behind him. */
+  snapshot(command) {
+    if (this.door === null) this.door = new Door();
+    if (command.args.end === true) {
+      this.door.close();
+      this.reply(command, {});
+      return;
+    }
+    const heap = this.v8.getHeapStatistics();
+    const { url, shared } = this.door.open();
+    this.reply(command, { at_us: now(), url, shared, heap_used: heap.used_heap_size });
+  }
+
+  /** Counts without a snapshot: objects by class now, and from the second time on who allocated what is alive. */
+  classes(command) {
+    const rows = new Rows();
+    const inspection = new Inspection(
+      { ours: new Set(), object: Object.prototype, countClasses: (found) => countClasses(found, rows) },
+      this.door,
+    );
+    try {
+      inspection.query('object', 'countClasses');
+    } finally {
+      inspection.close();
+    }
+    let all = rows.top();
+    if (this.sampling === null) this.sampling = new Sampling();
+    else all = all.concat(this.sampling.read());
+    const at = now();
+    this.reply(command, { at_us: at, method: 'exact', rows: all, gaps: [], pause_us: at - command.begun });
+  }
+
   census(command) {
     const scope = command.args.scope;
+    if (command.op === 'census' && scope === 'classes') {
+      this.classes(command);
+      return;
+    }
     if (command.op === 'census' && scope !== 'resources') {
       this.fail(command, 'unsupported', 'unknown scope ' + String(scope).slice(0, 40));
       return;
@@ -737,7 +877,7 @@ class Probe {
     const gaps = [];
     try {
       const ours = new Set([this.socket, this.timer]);
-      if (!countLive(rows, ours, command.op === 'census', command.deadline)) {
+      if (!countLive(rows, ours, command.op === 'census', command.deadline, this.door)) {
         gaps.push({ what: 'timers', why: 'counting them would have outlasted the deadline' });
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 // Collects the snapshots that parity is checked on: several versions of Node, Deno, Chromium.
-// Usage: node collect.mjs DIR. Needs `chromium` in PATH and this folder's npm packages.
+// Usage: node collect.mjs DIR [PART OF A NAME]. Needs `chromium` in PATH and this folder's npm packages.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -9,6 +9,7 @@ import readline from 'node:readline';
 import WebSocket from 'ws';
 
 const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
+const only = process.argv[3] ?? '';
 const out = path.resolve(process.argv[2] ?? '');
 if (!process.argv[2]) throw new Error('usage: node collect.mjs DIR');
 fs.mkdirSync(out, { recursive: true });
@@ -79,6 +80,7 @@ const nodes = { 20: process.execPath };
 for (const version of [22, 24, 26]) nodes[version] = path.join(here, `node_modules/node${version}/bin/node`);
 for (const [version, binary] of Object.entries(nodes)) {
   for (const [name, code] of [['idle', ''], ['kept', program]]) {
+    if (!`node${version}-${name}`.includes(only)) continue;
     const file = path.join(out, `node${version}-${name}.heapsnapshot`);
     const script = `${code}\nrequire('node:v8').writeHeapSnapshot(${JSON.stringify(file)}); process.exit(0);`;
     const { status, stderr } = spawnSync(binary, ['-e', script], { encoding: 'utf8', ...place });
@@ -88,7 +90,7 @@ for (const [version, binary] of Object.entries(nodes)) {
 }
 
 // With V8's internals exposed there are no user roots.
-{
+if ('node24-internals'.includes(only)) {
   const file = path.join(out, 'node24-internals.heapsnapshot');
   const script = `${program}\nrequire('node:v8').writeHeapSnapshot(${JSON.stringify(file)}, { exposeInternals: true, exposeNumericValues: true }); process.exit(0);`;
   spawnSync(nodes[24], ['-e', script], place);
@@ -96,7 +98,7 @@ for (const [version, binary] of Object.entries(nodes)) {
 }
 
 // Deno: by its inspector.
-{
+if ('deno-kept'.includes(only)) {
   const deno = spawn(path.join(here, 'node_modules/.bin/deno'), ['run', '--inspect=127.0.0.1:0', '-'], { stdio: ['pipe', 'ignore', 'pipe'], ...place, env: { ...place.env, HOME: out } });
   deno.stdin.end(`${program}\nsetInterval(() => {}, 1000);`);
   const [, url] = await line(deno.stderr, /(ws:\/\/\S+)/);
@@ -112,12 +114,16 @@ const pages = {
   detached: `<div id=a><p class=x>text<b>bold</b></div><script>${program}
     const holder = []; for (let i = 0; i < 50; i++) { const e = document.createElement('div'); e.innerHTML = '<span id=s' + i + '>x</span>'; holder.push(e.firstChild); }
     const old = document.getElementById('a'); old.remove(); window.holder = holder; window.old = old;
-    document.body.addEventListener('click', () => holder.length);</script>`,
+    document.body.addEventListener('click', () => holder.length);
+    // What only a dead function reads stays captured, because a living one shares its variables.
+    const make = (i) => { const unread = new Array(2000).fill({ i }), read = i + 0.5; const dead = () => unread.length; return () => read; };
+    window.readers = [1, 2, 3].map(make);</script>`,
   frames: `<iframe srcdoc="<p>in a frame<script>window.top.inner = () => document.body</script>"></iframe><canvas></canvas><input><script>${program}
     const list = new DocumentFragment(); for (let i = 0; i < 30; i++) list.append(document.createElement('li')); window.list = list;
     console.log(list); customElements.define('x-a', class extends HTMLElement {}); document.body.append(document.createElement('x-a'));</script>`,
 };
 for (const [name, html] of Object.entries(pages)) {
+  if (!`chromium-${name}`.includes(only)) continue;
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'plimsoll-chromium-'));
   const page = path.join(profile, 'page.html');
   fs.writeFileSync(page, `<!doctype html>${html}`);

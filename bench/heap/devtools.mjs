@@ -104,6 +104,11 @@ if (mode === 'classes') {
     hash.detached.word(node.detachedness() === 2 ? 1 : 0);
   }
   const out = [`nodes ${snapshot.nodeCount}`, `total ${snapshot.totalSize}`];
+  const { native, v8heap } = snapshot.getStatistics();
+  out.push(`statistics ${native.total} ${native.typedArrays} ${v8heap.code} ${v8heap.strings} ${v8heap.jsArrays} ${v8heap.system}`);
+  const texts = snapshot.getDuplicateStrings();
+  const sum = (key) => texts.reduce((sum, text) => sum + text[key], 0);
+  out.push(`duplicates ${texts.length} ${sum('count')} ${sum('totalSelfSize')}`);
   for (const name of names) out.push(`${name} ${hash[name]}`);
   const lines = rows().map((row) => `${row.count}\t${row.self}\t${row.maxRet}\t${row.distance}\t${JSON.stringify(row.key.toWellFormed())}`);
   // In the order of bytes, as Rust sorts.

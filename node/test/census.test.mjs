@@ -118,6 +118,37 @@ test('many kinds: the largest by name, the rest as one', { timeout: 60000 }, () 
   }),
 );
 
+test('objects by class, and who allocated them since', { timeout: 60000 }, () =>
+  withHub(async (hub) => {
+    const child = hub.spawn(
+      [
+        '-e',
+        `class Parcel { constructor(i) { this.text = 'x'.repeat(200) + i; } }
+         globalThis.kept = [];
+         function pack(n) { for (let i = 0; i < n; i++) kept.push(new Parcel(i)); }
+         kept.push(new Proxy(new Parcel(-1), { getPrototypeOf() { throw Error('a trap ran'); } }));
+         pack(500);
+         process.on('message', (n) => { pack(n); process.send('packed'); });
+         process.send('up');`,
+      ],
+      { stdio: STDIO },
+    );
+    await new Promise((resolve) => child.once('message', resolve));
+    const peer = await hub.greeted();
+    const count = async () => (await peer.call('census', { scope: 'classes' })).ok.rows;
+    const parcels = (rows) => rows.find((r) => r.family === 'objects' && r.kind === 'Parcel').count;
+    // The one behind the proxy is counted too: it lives.
+    assert.equal(parcels(await count()), 501);
+    child.send(20000);
+    await new Promise((resolve) => child.once('message', resolve));
+    const rows = await count();
+    assert.equal(parcels(rows), 20501);
+    const made = rows.filter((r) => r.family === 'allocations');
+    assert.match(made[0].kind, /^(pack|Parcel) /);
+    assert.ok(made[0].bytes > 1e5, JSON.stringify(made));
+  }),
+);
+
 test('an inspector in use is left alone, and the gap is said', { timeout: 60000 }, () =>
   withHub(async (hub) => {
     hub.spawn(['--inspect=127.0.0.1:0', '-e', 'setInterval(() => {}, 1000)']);

@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits` and `figures`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -10,6 +10,7 @@
     reason = "a chore talks to whoever started it"
 )]
 
+mod culprits;
 mod dist;
 mod figures;
 mod fuzz;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 6] = [
+const CHORES: [(&str, &str); 7] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -49,6 +50,10 @@ const CHORES: [(&str, &str); 6] = [
     (
         "figures",
         "what the changelog quotes, measured here; takes most of an hour",
+    ),
+    (
+        "culprits",
+        "whether the culprit of every known leak is named; takes half an hour",
     ),
 ];
 
@@ -74,6 +79,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "fuzz" => fuzz::run(rest),
         "dist" => dist::run(),
         "bench" => bench(rest),
+        "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -116,7 +122,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, culprits"
         );
     }
 }

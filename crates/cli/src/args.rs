@@ -56,6 +56,10 @@ pub(crate) enum Verb {
     Load(Box<LoadArgs>),
     /// Judge what was recorded: CSV, JSON, logs of other tools, runs
     Analyze(Box<AnalyzeArgs>),
+    /// Heap snapshots: taken, compared, explored; no browser needed
+    Snapshot(crate::snapshot::SnapshotArgs),
+    /// What a pattern of a culprit means, with code before and after
+    Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
     /// What this machine and a process allow to be seen
@@ -126,6 +130,8 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     driver: DriverArgs,
+    #[command(flatten)]
+    programs: ProgramArgs,
 
     /// Ready once this URL answers [default: --url]
     #[arg(long, value_name = "URL", help_heading = "Readiness")]
@@ -188,6 +194,20 @@ pub(crate) struct CheckArgs {
     /// When to explain: leak, always, never [default: leak]
     #[arg(hide_short_help = true, long, value_name = "WHEN", value_parser = parse_explain, help_heading = "Verdict")]
     explain: Option<Explain>,
+    /// Keep the heap snapshots of the explanation with the run
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    keep_snapshots: bool,
+    /// Take heap snapshots also where memory may not suffice
+    #[arg(hide_short_help = true, long, help_heading = "Verdict")]
+    force_snapshot: bool,
+    /// Directory of source maps that the scripts do not name
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "DIR",
+        help_heading = "Verdict"
+    )]
+    source_maps: Option<PathBuf>,
     /// Requests a second for the time to limit [default: measured]
     #[arg(
         hide_short_help = true,
@@ -280,6 +300,36 @@ pub(crate) struct DriverArgs {
     /// A new connection for every request
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     churn: bool,
+    /// Every safe GET of an OpenAPI description in JSON
+    ///
+    /// Parameters get their example values; operations without, and those that change something, are listed and not driven.
+    /// --url names the server.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    openapi: Option<PathBuf>,
+    /// Further operations of --openapi: 'POST /path'; repeatable
+    #[arg(
+        hide_short_help = true,
+        long = "openapi-operation",
+        value_name = "NAME",
+        requires = "openapi",
+        help_heading = "Driver"
+    )]
+    openapi_operations: Vec<String>,
+    /// The requests of a browser's recording (HAR) to one server
+    ///
+    /// Without static files and secrets. --url names the server they are sent to.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    har: Option<PathBuf>,
     /// Let --url name an address that is not loopback
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     allow_remote: bool,
@@ -297,10 +347,97 @@ impl DriverArgs {
             concurrency: self.concurrency,
             rate: self.rate,
             max_errors: self.max_errors,
+            openapi: self.openapi.take(),
+            openapi_operations: std::mem::take(&mut self.openapi_operations),
+            har: self.har.take(),
             cookies: self.cookies,
             churn: self.churn,
             allow_remote: self.allow_remote,
             ..plimsoll_engine::DriverFlags::default()
+        }
+    }
+}
+
+/// Programs that drive a subject in place of our client, and commands around the load.
+#[derive(Debug, Args)]
+pub(crate) struct ProgramArgs {
+    /// Worker that makes operations: reads run N, answers done N errors E
+    ///
+    /// For any protocol, queue or function. It is started once, with PLIMSOLL_SUBJECT_PID and PLIMSOLL_CONCURRENCY in its
+    /// environment, and told how many operations to do, round after round. E of the N failed.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    op_cmd: Option<String>,
+    /// Load test that is run anew each round, e.g. 'k6 run -i {n} s.js'
+    ///
+    /// {n} becomes the number of operations; else --ops-log counts them. A status other than 0 fails the round.
+    #[arg(
+        hide_short_help = true,
+        long = "driver",
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    driver_cmd: Option<String>,
+    /// Operations of --driver: its last output that matches
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "REGEX",
+        requires = "driver_cmd",
+        help_heading = "Programs"
+    )]
+    ops_log: Option<String>,
+    /// What must accept connections before, e.g. tcp:127.0.0.1:5432
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "ADDRESS",
+        help_heading = "Programs"
+    )]
+    needs: Vec<String>,
+    /// Shell command before the subject starts
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    prepare: Option<String>,
+    /// Shell command between rounds, e.g. to empty a table
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    between_rounds: Option<String>,
+    /// Shell command at the end, however it went
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "CMD",
+        help_heading = "Programs"
+    )]
+    cleanup: Option<String>,
+}
+
+impl ProgramArgs {
+    fn add(&mut self, flags: plimsoll_engine::DriverFlags) -> plimsoll_engine::DriverFlags {
+        plimsoll_engine::DriverFlags {
+            op_cmd: self.op_cmd.take(),
+            driver: self.driver_cmd.take(),
+            ops_log: self.ops_log.take(),
+            around: plimsoll_engine::Around {
+                needs: std::mem::take(&mut self.needs),
+                prepare: self.prepare.take(),
+                between_rounds: self.between_rounds.take(),
+                cleanup: self.cleanup.take(),
+            },
+            ..flags
         }
     }
 }
@@ -361,7 +498,7 @@ impl CheckArgs {
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.take(),
-            driver: self.driver.flags(),
+            driver: self.programs.add(self.driver.flags()),
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -374,6 +511,9 @@ impl CheckArgs {
             duration: self.duration,
             floor: self.floor,
             explain: self.explain,
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.take(),
             expect_rate: self.expect_rate,
             on_inconclusive: None,
             rules: std::mem::take(&mut self.rules),

@@ -4,6 +4,7 @@ mod analyze;
 mod args;
 mod monitor;
 mod progress;
+mod snapshot;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode as ProcessExit;
@@ -43,6 +44,8 @@ fn dispatch(cli: Cli) -> u8 {
         Verb::Analyze(args) => analyze::analyze(&args, color),
         Verb::Doctor(args) => doctor(&args, color),
         Verb::Export(args) => export(&args),
+        Verb::Snapshot(args) => snapshot::snapshot(&args, color),
+        Verb::Explain(args) => snapshot::explain(&args),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
         // Alone repeats the status of another program.

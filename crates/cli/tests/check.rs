@@ -14,7 +14,9 @@ fn a_service_that_keeps_every_session_leaks() {
         .expect_said("LEAK")
         .expect_said("per request")
         .expect_said("95 % CI")
-        .expect_said("what holds the growth is not known");
+        .expect_said("held by")
+        .expect_said("AuthenticatedSession in Map `sessionsByToken` (server.js)")
+        .expect_said("plimsoll explain unbounded-map");
 
     let document = place.last_run();
     assert_eq!(document["schema"], "plimsoll.run/1");
@@ -35,12 +37,21 @@ fn a_service_that_keeps_every_session_leaks() {
         "{low} … {high}"
     );
     assert_eq!(document["subject"]["service"]["runtime"]["name"], "node");
+    let culprit = &document["culprits"][0];
+    assert_eq!(culprit["pattern"], "unbounded map");
+    assert!(
+        culprit["share"].as_f64().expect("a share") > 0.8,
+        "{culprit}"
+    );
+    let made = culprit["place"].as_str().expect("a place");
+    assert!(made.contains("session-map/server.js:"), "{made}");
 
     place.run(&["history"]).expect_code(0).expect_said("leak");
     place
         .run(&["report", "last", "--format", "junit"])
         .expect_code(0)
-        .expect_said("<failure");
+        .expect_said("<failure")
+        .expect_said("sessionsByToken");
 }
 
 #[test]

@@ -6,8 +6,25 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 8] = [
-    "check", "load", "analyze", "monitor", "doctor", "export", "report", "history",
+const VERBS: [&str; 10] = [
+    "check", "load", "analyze", "snapshot", "explain", "monitor", "doctor", "export", "report",
+    "history",
+];
+
+/// Questions of `snapshot` have flags of their own.
+const QUESTIONS: [&str; 12] = [
+    "take",
+    "summary",
+    "diff",
+    "leaks",
+    "retainers",
+    "dominators",
+    "strings",
+    "contexts",
+    "query",
+    "anonymize",
+    "browse",
+    "help",
 ];
 
 /// Flags of other programs that our messages may name.
@@ -46,9 +63,11 @@ fn every_exit_code_is_documented() {
 #[test]
 fn messages_name_only_flags_and_verbs_that_exist() {
     let place = Place::new();
-    let help: String = VERBS
-        .iter()
-        .map(|verb| place.run(&[verb, "--help"]).stdout)
+    let verbs = VERBS.iter().map(|verb| vec![*verb]);
+    let questions = QUESTIONS.iter().map(|q| vec!["snapshot", *q]);
+    let help: String = verbs
+        .chain(questions)
+        .map(|words| place.run(&[words.as_slice(), &["--help"]].concat()).stdout)
         .collect();
     let known = |flag: &str| {
         FOREIGN.contains(&flag) || help.split(|c: char| !is_flag(c)).any(|word| word == flag)

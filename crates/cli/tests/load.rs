@@ -268,3 +268,46 @@ json = {{ id = "{{{{seq}}}}", who = "{{{{uuid}}}}" }}
             .expect_said(said);
     }
 }
+
+#[test]
+fn descriptions_and_recordings_are_driven() {
+    let place = Place::new();
+    let _server = Server::start(&place);
+    let write = |name: &str, text: &str| {
+        std::fs::write(place.directory.path().join(name), text).expect("written");
+    };
+    write(
+        "api.json",
+        r#"{"openapi":"3.1.0","paths":{"/a/{id}":{"get":{"parameters":[{"name":"id","in":"path","example":7}]},"put":{}},"/b":{"get":{}}}}"#,
+    );
+    let url = place.url("");
+    let run = json(
+        &place,
+        &["--openapi", "api.json", "-u", &url, "-n", "100"],
+        0,
+    );
+    let names: Vec<&str> = run["load"]["operations"]
+        .as_array()
+        .expect("operations")
+        .iter()
+        .filter_map(|o| o["name"].as_str())
+        .collect();
+    assert_eq!(names, ["GET /a/{id}", "GET /b"]);
+    assert!(run["findings"].to_string().contains("PUT /a/{id}"));
+
+    write(
+        "session.har",
+        r#"{"log":{"entries":[{"request":{"method":"GET","url":"https://shop.example/items?token=s3cret-value","headers":[]}},
+            {"request":{"method":"GET","url":"https://shop.example/style.css","headers":[]}}]}}"#,
+    );
+    let finished = place.run(&["load", "--har", "session.har", "-u", &url, "-n", "50"]);
+    finished
+        .expect_code(0)
+        .expect_said("1 secrets")
+        .expect_unsaid("s3cret");
+    assert_eq!(counted(&place), 150);
+    place
+        .run(&["load", "--openapi", "nowhere.json", "-n", "1"])
+        .expect_code(2)
+        .expect_said("nowhere.json");
+}

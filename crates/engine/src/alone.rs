@@ -135,6 +135,7 @@ impl Journey {
         operations: u64,
     ) -> Result<Result<KindRound, String>, Stop> {
         drive.session.check_alive()?;
+        drive.between_rounds()?;
         let metric = headline_metric(&self.rounds);
         let before = self
             .rounds

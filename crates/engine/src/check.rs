@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Artefact, Cancel, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer, Outcome,
-    Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
-    SubjectInfo, Unit, Verdict,
+    Artefact, Cancel, Culprit, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer,
+    Outcome, Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
+    SubjectInfo, Unit, Verdict, units,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
 
 use crate::config::{Config, Ready};
 use crate::error::Error;
-use crate::explain::{Counts, Explainer};
+use crate::explain::{All, Explainer};
+use crate::holders::Holders;
 use crate::judged::{Judgement, shares};
 use crate::load::Load;
 use crate::passive::Vigil;
@@ -20,6 +21,9 @@ use crate::place::{Place, unix_now};
 use crate::ready::accepts;
 use crate::rounds::Journey;
 use crate::session::{Ended, Session, Stop};
+
+/// Below this, what nobody explains is said.
+const EXPLAINED: f64 = 0.7;
 
 /// Who looks after processes that are not our children.
 ///
@@ -74,6 +78,7 @@ pub fn check(
 ) -> Result<Run, Error> {
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
+    config.around.before()?;
     if !config.is_attached() {
         port_must_be_silent(config)?;
     }
@@ -82,7 +87,7 @@ pub fn check(
         id,
         kept,
         recorder,
-        findings,
+        mut findings,
     } = Place::open(&config.directories, started_unix_ns)?;
     for finding in &findings {
         events(Event::Found(finding.clone()));
@@ -99,9 +104,18 @@ pub fn check(
             return Err(error);
         }
     };
-    let (finished, subject) = journey(session, config);
+    let (finished, subject) = journey(session, config, kept.as_ref());
     let recorded = recorder.close();
     supervisor.reap();
+    if let Some(command) = &config.around.cleanup
+        && let Err(why) = crate::around::run(command)
+    {
+        findings.push(Finding::warning(
+            "cleanup",
+            format!("--cleanup `{command}` {why}"),
+            None,
+        ));
+    }
     let log_bytes = recorded.log_bytes;
     let on_inconclusive = config.check.on_inconclusive;
     let mut run = document(
@@ -125,7 +139,7 @@ struct Finished {
     rounds: Vec<plimsoll_model::RoundRecord>,
     plan: Plan,
     load: Option<LoadInfo>,
-    culprits: Vec<plimsoll_model::Culprit>,
+    culprits: Vec<Culprit>,
     driver_cpu: Duration,
     probe_on: bool,
     runtime: Option<String>,
@@ -133,8 +147,17 @@ struct Finished {
 }
 
 /// Drives or watches the subject, judges, explains, ends it.
-fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
-    let explainer: Box<dyn Explainer> = Box::new(Counts);
+fn journey(
+    mut session: Session<'_>,
+    config: &Config,
+    kept: Option<&RunDir>,
+) -> (Finished, Subject) {
+    let copies = kept.filter(|_| config.check.keep_snapshots);
+    let mut explainer = Box::new(All::default());
+    explainer.holders = Holders::new(
+        config.check.source_maps.as_deref(),
+        copies.map(RunDir::path),
+    );
     let mut driven = Journey::new(config.check.max_time);
     let mut vigil = Vigil::default();
     let mut stop = session.get_ready().err();
@@ -142,10 +165,13 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         stop = match &config.load {
             Some(load) => {
                 driven = Journey::new(config.check.max_time);
+                for finding in &load.findings {
+                    session.found(finding.clone());
+                }
                 match session.driver() {
                     Some(Ok(mut driver)) => {
                         let result =
-                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_ref());
+                            driven.travel(&mut session, driver.as_mut(), load, explainer.as_mut());
                         for finding in driver.findings() {
                             session.found(finding);
                         }
@@ -190,7 +216,10 @@ fn journey(mut session: Session<'_>, config: &Config) -> (Finished, Subject) {
         .flat_map(|j| &j.series)
         .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
         .collect();
-    let culprits = explainer.culprits(&driven.facts);
+    let mut culprits = explainer.culprits(&driven.facts);
+    for finding in crate::warnings::join(&session.warnings(), &mut culprits) {
+        session.found(finding);
+    }
     let limits = session.room().told_for(judgement.as_ref());
     let (mut ended, subject) = session.end();
     ended.info.limits = limits;
@@ -214,7 +243,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
     let seconds = totals.measured_time.as_secs_f64();
     LoadInfo {
         name: load.name.clone(),
-        operation_word: "request".to_owned(),
+        operation_word: load.word().to_owned(),
         operations: (0..)
             .zip(&load.operations)
             .map(|(id, name)| plimsoll_model::OperationKind {
@@ -236,7 +265,7 @@ fn port_must_be_silent(config: &Config) -> Result<(), Error> {
     let urls = config
         .load
         .iter()
-        .map(|l| &l.url)
+        .filter_map(|l| l.url.as_ref())
         .chain(match &config.ready {
             Ready::Url(url, _) => Some(url),
             _ => None,
@@ -296,12 +325,7 @@ fn document(
     let who = (&ended.info, ended.sources.as_slice());
     let (verdict, verdict_reason) = qualified(verdict, verdict_reason, stop.as_ref(), who, &series);
     let leaks = verdict.as_ref().is_some_and(|v| v.outcome == Outcome::Leak);
-    if leaks && probe_on && culprits.is_empty() {
-        findings.push(Finding::info(
-            "unexplained",
-            "what holds the growth is not known: no listener, timer, handle or descriptor grows with it",
-        ));
-    }
+    findings.extend(unexplained(&culprits, probe_on).filter(|_| leaks));
     let shares = shares(&series, runtime.as_deref());
     attach_bands(&mut series, recorded.bands, &ended.sources);
     let status = match stop {
@@ -359,6 +383,22 @@ fn document(
     };
     run.exit_code = exit_code(&run, on_inconclusive).code();
     run
+}
+
+/// What nobody explains is said.
+fn unexplained(culprits: &[Culprit], probe_on: bool) -> Option<Finding> {
+    let explained: f64 = culprits.iter().filter_map(|c| c.share).sum();
+    let what = if culprits.is_empty() && probe_on {
+        "what holds the growth is not known: no holder, listener, timer, handle or descriptor grows with it".to_owned()
+    } else if explained > 0.0 && explained < EXPLAINED {
+        format!(
+            "{} of the growth is held by nobody who grows alike in both windows",
+            units::percent(1.0 - explained)
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::info("unexplained", what))
 }
 
 /// The verdict of the run: no leak only where the whole plan was carried out on everything that does the work.

@@ -9,6 +9,7 @@ use plimsoll_load::{StatusRanges, Url};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
+use crate::around::Around;
 use crate::error::Error;
 use crate::file::File;
 use crate::load::{DriverFlags, Load};
@@ -52,6 +53,8 @@ pub struct Config {
     pub load: Option<Load>,
     /// How it is judged.
     pub check: Check,
+    /// What happens around the load.
+    pub around: Around,
     /// The user's criteria, reported beside the verdict.
     pub rules: Vec<RuleRequest>,
     /// Directories for runs, the first usable one is taken.
@@ -100,6 +103,12 @@ pub struct Check {
     pub floor: Option<f64>,
     /// When the explanation windows are run.
     pub explain: Explain,
+    /// Whether copies of the snapshots taken for it stay with the run.
+    pub keep_snapshots: bool,
+    /// Take them also where memory may not suffice.
+    pub force_snapshot: bool,
+    /// Where source maps lie that neither the runtime nor the scripts name.
+    pub source_maps: Option<PathBuf>,
     /// Operations per second at which the time to limit is told; `None` = the measured rate.
     pub expect_rate: Option<f64>,
     /// What an inconclusive run exits with: 3, or what CI chose instead.
@@ -155,6 +164,12 @@ pub struct Flags {
     pub floor: Option<f64>,
     /// `--explain`
     pub explain: Option<Explain>,
+    /// `--keep-snapshots`
+    pub keep_snapshots: bool,
+    /// `--force-snapshot`
+    pub force_snapshot: bool,
+    /// `--source-maps`
+    pub source_maps: Option<PathBuf>,
     /// `--expect-rate`
     pub expect_rate: Option<f64>,
     /// `--inconclusive`
@@ -221,6 +236,7 @@ impl Config {
                 given.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
             )?,
             check: given.check()?,
+            around: given.driver.around.clone(),
             rules,
             directories: directories(given.directory, working_directory),
             env,
@@ -256,6 +272,9 @@ impl Flags {
             duration: self.duration.or(lower.duration),
             floor: self.floor.or(lower.floor),
             explain: self.explain.or(lower.explain),
+            keep_snapshots: self.keep_snapshots || lower.keep_snapshots,
+            force_snapshot: self.force_snapshot || lower.force_snapshot,
+            source_maps: self.source_maps.or(lower.source_maps),
             expect_rate: self.expect_rate.or(lower.expect_rate),
             on_inconclusive: self.on_inconclusive.or(lower.on_inconclusive),
             rules: list(self.rules, lower.rules),
@@ -302,7 +321,9 @@ impl Flags {
             })?;
             return Ok(Ready::Log(regex));
         }
-        Ok(load.map_or(Ready::Started, |l| Ready::Url(l.url.clone(), statuses)))
+        Ok(load
+            .and_then(|l| l.url.clone())
+            .map_or(Ready::Started, |url| Ready::Url(url, statuses)))
     }
 
     fn check(&self) -> Result<Check, Error> {
@@ -323,6 +344,9 @@ impl Flags {
                 .transpose()?,
             floor: self.floor,
             explain: self.explain.unwrap_or_default(),
+            keep_snapshots: self.keep_snapshots,
+            force_snapshot: self.force_snapshot,
+            source_maps: self.source_maps.clone(),
             expect_rate: self.expect_rate,
             on_inconclusive: self.on_inconclusive.unwrap_or(ExitCode::Inconclusive),
         })

@@ -29,6 +29,15 @@ impl Drive<'_, '_> {
         }
     }
 
+    /// Runs the command that comes between rounds, if there is one.
+    pub(crate) fn between_rounds(&mut self) -> Result<(), Stop> {
+        let Some(command) = &self.session.config.around.between_rounds else {
+            return Ok(());
+        };
+        crate::around::run(command)
+            .map_err(|why| Stop::failed(format!("--between-rounds `{command}` {why}")))
+    }
+
     /// Waits until nothing is in flight, after the round that is called so.
     pub(crate) fn quiesce(&mut self, round: &str) -> Result<(), Stop> {
         let cx = Cx::within(self.session.cancel, Duration::from_secs(10));

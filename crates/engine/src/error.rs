@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use plimsoll_model::ExitCode;
 
+use crate::snapshot::SnapshotError;
+
 /// Why there is no run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +47,9 @@ pub enum Error {
     /// A file to analyse or a stored run cannot be read.
     #[error(transparent)]
     Store(#[from] plimsoll_store::Error),
+    /// A heap snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A promise of the code was broken.
     #[error("{0}")]
     Internal(String),
@@ -56,6 +61,19 @@ impl Error {
             message: message.into(),
             hint: Some(hint.into()),
         }
+    }
+
+    /// Nothing is called so.
+    pub fn unknown_pattern(name: &str) -> Self {
+        let alike = crate::patterns::PATTERNS
+            .iter()
+            .map(|p| (strsim::jaro_winkler(&p.slug(), name), p.slug()))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match alike {
+            Some((alike, slug)) if alike > 0.75 => format!("the nearest is `{slug}`"),
+            _ => "`plimsoll explain` lists them".to_owned(),
+        };
+        Self::usage(format!("no pattern is called `{name}`"), hint)
     }
 
     /// What to do about it.
@@ -81,6 +99,7 @@ impl Error {
             ),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::Load(error) => error.hint().map(str::to_owned),
+            Self::Snapshot(error) => error.hint().map(str::to_owned),
             Self::Launch(_) => None,
         }
     }

@@ -7,16 +7,62 @@ use plimsoll_model::{
     Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Window, units,
 };
 
+use crate::holders::Holders;
+
 /// Explains growth. Pure: it is given facts and evidence, and answers with culprits.
 pub trait Explainer {
     /// What it wants captured at this window.
     fn wants(&self, at: Window, facts: &Facts) -> Vec<EvidenceRequest>;
 
-    /// Where the bytes of that evidence go.
-    fn sink(&mut self, request: &EvidenceRequest) -> Box<dyn Sink>;
+    /// Where the bytes of that evidence go, captured at this window.
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink>;
 
     /// Who holds the growth, the largest first.
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit>;
+}
+
+/// Explains growth by all there is: what can be counted, and who holds what in the heap.
+#[derive(Debug, Default)]
+pub(crate) struct All {
+    counts: Counts,
+    pub(crate) holders: Holders,
+}
+
+impl Explainer for All {
+    fn wants(&self, at: Window, facts: &Facts) -> Vec<EvidenceRequest> {
+        let mut wanted = self.counts.wants(at, facts);
+        wanted.extend(self.holders.wants(at, facts));
+        wanted
+    }
+
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
+        match request {
+            EvidenceRequest::Snapshot | EvidenceRequest::Scripts => self.holders.sink(at, request),
+            _ => self.counts.sink(at, request),
+        }
+    }
+
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
+        let counted = Box::new(self.counts).culprits(facts);
+        let held = Box::new(self.holders).culprits(facts);
+        merge(held, counted)
+    }
+}
+
+/// One culprit for each thing: where a holder is known for what was counted, the count becomes its evidence.
+fn merge(mut held: Vec<Culprit>, counted: Vec<Culprit>) -> Vec<Culprit> {
+    for count in counted {
+        let same = held.iter_mut().find(|h| h.pattern == count.pattern);
+        match same {
+            Some(holder) => {
+                holder
+                    .evidence
+                    .push(format!("{}: {}", count.kind, count.evidence.join(", ")));
+            }
+            None => held.push(count),
+        }
+    }
+    held
 }
 
 /// Explains growth by what can be counted: listeners, timers, active resources, descriptors.
@@ -47,7 +93,7 @@ impl Explainer for Counts {
         vec![EvidenceRequest::Census(Scope::Resources)]
     }
 
-    fn sink(&mut self, _: &EvidenceRequest) -> Box<dyn Sink> {
+    fn sink(&mut self, _: Window, _: &EvidenceRequest) -> Box<dyn Sink> {
         Box::new(Nowhere)
     }
 
@@ -58,7 +104,10 @@ impl Explainer for Counts {
             .flat_map(|(_, census)| &census.rows)
             .map(|r| Metric::counted(&r.family, &r.kind));
         let judged = facts.verdicts.iter().map(|(metric, _)| metric.clone());
-        let kinds: BTreeSet<Metric> = counted.chain(judged).collect();
+        let kinds: BTreeSet<Metric> = counted
+            .chain(judged)
+            .filter(|m| m.as_counted().is_some_and(|(family, _)| family != MADE))
+            .collect();
         let mut found: Vec<Culprit> = kinds
             .iter()
             .filter_map(|kind| culprit(kind, facts))
@@ -68,12 +117,43 @@ impl Explainer for Counts {
                 .unwrap_or(0.0)
                 .total_cmp(&a.count_per_op.unwrap_or(0.0))
         });
+        told_apart(&mut found, facts);
         found
     }
 }
 
+/// Sampled allocations: they tell where, not how many.
+const MADE: &str = "allocations";
+/// Objects by class, counted where no snapshot could be taken.
+const OBJECTS: &str = "objects kept";
+/// Classes that everything consists of.
+const GENERAL: [&str; 4] = ["Object", "Array", "Function", "Promise"];
+
+/// Of classes that grow, those that say something; and where the growth is allocated.
+fn told_apart(found: &mut Vec<Culprit>, facts: &Facts) {
+    let is_general = |c: &Culprit| GENERAL.iter().any(|g| c.kind == format!("{g} objects"));
+    let is_class = |c: &Culprit| c.pattern == OBJECTS;
+    if found.iter().any(|c| is_class(c) && !is_general(c)) {
+        found.retain(|c| !is_class(c) || !is_general(c));
+    }
+    let made = facts.censuses.iter().rev().find_map(|(_, census)| {
+        let rows = census.rows.iter().filter(|r| r.family == MADE);
+        rows.max_by_key(|r| r.bytes)
+    });
+    let (Some(first), Some(made)) = (found.iter_mut().find(|c| is_class(c)), made) else {
+        return;
+    };
+    if let Some((function, place)) = made.kind.split_once(' ') {
+        let place = crate::snapshot::object::relative(crate::snapshot::object::file(place));
+        first.place = Some(place.to_owned());
+        first.evidence.push(format!(
+            "most of it is allocated by {function} ({place}), sampled"
+        ));
+    }
+}
+
 /// How growth of a family reads: noun, pattern, advice.
-fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
+pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
     match family {
         "listeners" => {
             let (emitter, event) = kind.split_once(':').unwrap_or((kind, "any event"));
@@ -87,6 +167,11 @@ fn wording(family: &str, kind: &str) -> (String, &'static str, &'static str) {
             format!("{kind} timers"),
             "timers",
             "a timer is started per operation and never cleared: keep its handle and clear it when the operation ends",
+        ),
+        "objects" => (
+            format!("{kind} objects"),
+            OBJECTS,
+            "see what keeps them where they are made; with memory for a heap snapshot their holder is named",
         ),
         "descriptors" if kind == "socket" => (
             "open sockets".to_owned(),

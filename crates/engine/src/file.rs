@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::around::Around;
 use crate::config::{Explain, Flags};
 use crate::error::Error;
 use crate::load::DriverFlags;
@@ -58,6 +59,16 @@ pub(crate) struct Driver {
     pub(crate) max_errors: Option<f64>,
     pub(crate) cookies: bool,
     pub(crate) churn: bool,
+    pub(crate) openapi: Option<PathBuf>,
+    pub(crate) openapi_operations: Vec<String>,
+    pub(crate) har: Option<PathBuf>,
+    pub(crate) op_cmd: Option<String>,
+    pub(crate) command: Option<String>,
+    pub(crate) ops_log: Option<String>,
+    pub(crate) needs: Vec<String>,
+    pub(crate) prepare: Option<String>,
+    pub(crate) between_rounds: Option<String>,
+    pub(crate) cleanup: Option<String>,
     pub(crate) csv: Option<String>,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) setup: Vec<Spanned<StepEntry>>,
@@ -133,6 +144,18 @@ impl Driver {
             cookies: self.cookies,
             churn: self.churn,
             allow_remote: false,
+            openapi: self.openapi,
+            openapi_operations: self.openapi_operations,
+            har: self.har,
+            op_cmd: self.op_cmd,
+            driver: self.command,
+            ops_log: self.ops_log,
+            around: Around {
+                needs: self.needs,
+                prepare: self.prepare,
+                between_rounds: self.between_rounds,
+                cleanup: self.cleanup,
+            },
             scenario: (!scenario.steps.is_empty()).then_some((path, scenario)),
         }
     }

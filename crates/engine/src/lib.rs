@@ -6,6 +6,7 @@
 
 mod alone;
 mod analyze;
+mod around;
 mod check;
 mod clock;
 mod conclude;
@@ -14,8 +15,11 @@ mod doctor;
 mod drive;
 mod environment;
 mod error;
+mod evidence;
 mod explain;
 mod file;
+mod holders;
+mod import;
 mod judged;
 mod limits;
 mod load;
@@ -24,6 +28,7 @@ mod monitor;
 mod pace;
 mod parts;
 mod passive;
+mod patterns;
 mod pilot;
 mod place;
 mod ready;
@@ -32,10 +37,13 @@ mod rules;
 mod scenario;
 mod session;
 mod shared_work;
+pub mod snapshot;
 mod verb_load;
+mod warnings;
 mod watch;
 
 pub use analyze::{Answer, Question, analyze, answer};
+pub use around::Around;
 pub use check::{Supervisor, check};
 pub use config::{
     Check, Config, DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, DEFAULT_MAX_TIME,
@@ -45,8 +53,9 @@ pub use doctor::doctor;
 pub use error::Error;
 pub use explain::{Counts, Explainer};
 pub use file::{parse_duration, parse_explain, parse_milliseconds, parse_percentage, parse_size};
-pub use load::{DriverFlags, Load};
+pub use load::{DriverFlags, Load, Means};
 pub use monitor::{Monitor, Wrapper, monitor, processes_by_name, processes_by_pid, shell_status};
+pub use patterns::{PATTERNS, Pattern, pattern};
 /// Raises our soft limit of descriptors to the hard one: each connection is a descriptor.
 pub use plimsoll_probe::raise_descriptor_limit;
 pub use rules::RuleRequest;

@@ -40,6 +40,11 @@ impl Room {
         }
     }
 
+    /// Memory that could still be taken on this computer and in its control groups, in bytes.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.left.map(|(room, _)| room)
+    }
+
     /// The limit that a series of this metric meets first, from where it stands.
     pub(crate) fn effective(&self, metric: &Metric, stands_at: f64) -> Option<EffectiveLimit> {
         let stands_at = stands_at.max(0.0) as u64;

@@ -1,16 +1,22 @@
 //! What drives a subject: from flags and file to a driver that can be built again and again.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_load::{Driver, HttpDriver, HttpRequest, Plan, StatusRanges, Url};
-use plimsoll_model::Mode;
+use plimsoll_load::{
+    Driver, ExternalDriver, HttpDriver, HttpRequest, Plan, StatusRanges, Url, WorkerDriver,
+};
+use plimsoll_model::{Finding, Mode};
+use regex_lite::Regex;
 
+use crate::around::Around;
 use crate::config::{
     DEFAULT_CONCURRENCY, DEFAULT_MAX_ERRORS, MOST_CONCURRENCY, parse_statuses, parse_url, positive,
     share, within,
 };
 use crate::error::Error;
+use crate::import::Imported;
 use crate::scenario::Scenario;
 
 /// Operations per second at most; beyond it a machine drives itself.
@@ -19,20 +25,33 @@ const FASTEST: f64 = 1_000_000.0;
 /// What drives a subject, and how hard.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// The requests.
-    pub plan: Plan,
+    /// What makes the operations.
+    pub means: Means,
     /// Where the server is: what answers there is ready.
-    pub url: Url,
+    pub url: Option<Url>,
     /// What it is, for people.
     pub name: String,
     /// Names of the kinds of operation.
     pub operations: Vec<String>,
+    /// What is to be said about it beforehand.
+    pub findings: Vec<Finding>,
     /// Operations in flight.
     pub concurrency: u32,
     /// Operations per second; `None` = the next begins when one ends.
     pub rate: Option<f64>,
     /// Share of a round's operations that may fail, 0 to 1.
     pub max_errors: f64,
+}
+
+/// What makes operations.
+#[derive(Debug, Clone)]
+pub enum Means {
+    /// Our own client.
+    Http(Box<Plan>),
+    /// A worker that is told how many to do.
+    Worker(Vec<OsString>),
+    /// A load test that is run anew each round, and how its output is counted.
+    External(Vec<OsString>, Option<Regex>),
 }
 
 impl Load {
@@ -47,17 +66,36 @@ impl Load {
 
     /// Longest time an operation may take.
     pub(crate) fn timeout(&self) -> Duration {
-        self.plan.timeout()
+        match &self.means {
+            Means::Http(plan) => plan.timeout(),
+            // Nobody but the program knows.
+            Means::Worker(_) | Means::External(..) => HttpRequest::DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// What one operation is called.
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.means {
+            Means::Http(_) => "request",
+            Means::Worker(_) | Means::External(..) => "operation",
+        }
     }
 
     /// A driver for it.
     pub(crate) fn driver(&self) -> Result<Box<dyn Driver>, plimsoll_load::Error> {
-        Ok(Box::new(self.http()?))
-    }
-
-    /// The same, where HTTP is known to be spoken.
-    pub(crate) fn http(&self) -> Result<HttpDriver, plimsoll_load::Error> {
-        HttpDriver::with_plan(self.plan.clone(), self.concurrency)
+        Ok(match &self.means {
+            Means::Http(plan) => {
+                Box::new(HttpDriver::with_plan((**plan).clone(), self.concurrency)?)
+            }
+            Means::Worker(command) => {
+                Box::new(WorkerDriver::new(command.clone(), self.concurrency))
+            }
+            Means::External(command, count) => Box::new(ExternalDriver::try_new(
+                command.clone(),
+                self.concurrency,
+                count.clone(),
+            )?),
+        })
     }
 }
 
@@ -88,6 +126,20 @@ pub struct DriverFlags {
     pub churn: bool,
     /// `--allow-remote`
     pub allow_remote: bool,
+    /// `--openapi`
+    pub openapi: Option<PathBuf>,
+    /// `--openapi-operation`
+    pub openapi_operations: Vec<String>,
+    /// `--har`
+    pub har: Option<PathBuf>,
+    /// `--op-cmd`
+    pub op_cmd: Option<String>,
+    /// `--driver`
+    pub driver: Option<String>,
+    /// `--ops-log`
+    pub ops_log: Option<String>,
+    /// What happens around it.
+    pub around: Around,
     /// Steps of the configuration file, and where it is.
     pub scenario: Option<(PathBuf, Scenario)>,
 }
@@ -109,19 +161,38 @@ impl DriverFlags {
             cookies: self.cookies || lower.cookies,
             churn: self.churn || lower.churn,
             allow_remote: self.allow_remote || lower.allow_remote,
+            openapi: self.openapi.or(lower.openapi),
+            openapi_operations: list(self.openapi_operations, lower.openapi_operations),
+            har: self.har.or(lower.har),
+            op_cmd: self.op_cmd.or(lower.op_cmd),
+            driver: self.driver.or(lower.driver),
+            ops_log: self.ops_log.or(lower.ops_log),
+            around: self.around.or(lower.around),
             scenario: self.scenario.or(lower.scenario),
         }
     }
 
     /// Whether anything is driven.
     pub(crate) fn is_some(&self) -> bool {
-        !self.urls.is_empty() || self.scenario.is_some()
+        !self.urls.is_empty()
+            || self.scenario.is_some()
+            || self.openapi.is_some()
+            || self.har.is_some()
+            || self.op_cmd.is_some()
+            || self.driver.is_some()
     }
 
     /// What drives, if anything does.
     pub(crate) fn load(&self) -> Result<Option<Load>, Error> {
         if !self.is_some() {
             return Ok(None);
+        }
+        if let Some(means) = self.program()? {
+            let shown = self.op_cmd.as_ref().or(self.driver.as_ref());
+            let name = shown.cloned().unwrap_or_default();
+            return self
+                .with_means(means, None, name, vec!["operation".to_owned()])
+                .map(Some);
         }
         let defaults = Defaults {
             headers: self
@@ -135,13 +206,20 @@ impl DriverFlags {
                 self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT),
             )?,
         };
-        let mut plan = match &self.scenario {
-            Some((path, scenario)) => scenario.plan(path, self.urls.first(), &defaults)?,
-            None => self.requests(&defaults),
+        let mut findings = Vec::new();
+        let imported = self.imported(&defaults)?;
+        let scenario = self.scenario.as_ref().filter(|_| imported.is_none());
+        let mut plan = match (imported, scenario) {
+            (Some(imported), _) => {
+                findings = imported.findings;
+                imported.plan
+            }
+            (None, Some((path, scenario))) => scenario.plan(path, self.urls.first(), &defaults)?,
+            (None, None) => self.requests(&defaults),
         };
         plan.cookies |= self.cookies;
         plan.keep_alive &= !self.churn;
-        let operations = match (plan.check(), &self.scenario) {
+        let operations = match (plan.check(), scenario) {
             (Ok(names), _) => names,
             (Err(error), Some((path, scenario))) => return Err(scenario.located(path, error)),
             (Err(error), None) => return Err(error.into()),
@@ -159,9 +237,43 @@ impl DriverFlags {
         } else {
             url
         };
-        Ok(Some(Load {
+        let means = Means::Http(Box::new(plan));
+        let load = self.with_means(means, Some(url), name, operations)?;
+        Ok(Some(Load { findings, ..load }))
+    }
+
+    /// The operations of a description or recording, if one is named.
+    fn imported(&self, defaults: &Defaults) -> Result<Option<Imported>, Error> {
+        let base = self.urls.first();
+        match (&self.openapi, &self.har) {
+            (Some(_), Some(_)) => Err(Error::usage(
+                "--openapi and --har exclude each other",
+                "name one",
+            )),
+            (Some(path), None) if path.to_string_lossy().contains("://") => Err(Error::usage(
+                format!("--openapi {} is no file", path.display()),
+                "save the description first, for example with curl",
+            )),
+            (Some(path), None) => {
+                crate::import::openapi(path, base, &self.openapi_operations, defaults).map(Some)
+            }
+            (None, Some(path)) => crate::import::har(path, base, defaults).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn with_means(
+        &self,
+        means: Means,
+        url: Option<Url>,
+        name: String,
+        operations: Vec<String>,
+    ) -> Result<Load, Error> {
+        Ok(Load {
+            means,
             url,
             name,
+            findings: Vec::new(),
             operations,
             concurrency: within(
                 "--concurrency",
@@ -174,8 +286,61 @@ impl DriverFlags {
                 "--max-errors",
                 self.max_errors.unwrap_or(DEFAULT_MAX_ERRORS),
             )?,
-            plan,
-        }))
+        })
+    }
+
+    /// The program that makes the operations, if one is named.
+    fn program(&self) -> Result<Option<Means>, Error> {
+        let cut = |flag: &str, text: &str| -> Result<Vec<OsString>, Error> {
+            let words = plimsoll_load::words(text).map_err(|why| {
+                Error::usage(format!("{flag} `{text}`: {why}"), "quote it as for a shell")
+            })?;
+            if words.is_empty() {
+                return Err(Error::usage(
+                    format!("{flag} names no program"),
+                    "an example: --op-cmd 'node worker.js'",
+                ));
+            }
+            Ok(words)
+        };
+        let means = match (&self.op_cmd, &self.driver) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(Error::usage(
+                    "--op-cmd and --driver exclude each other",
+                    "name one",
+                ));
+            }
+            (Some(text), None) => Means::Worker(cut("--op-cmd", text)?),
+            (None, Some(text)) => {
+                let count = self.ops_log.as_deref().map(|pattern| {
+                    Regex::new(pattern).map_err(|e| {
+                        Error::usage(
+                            format!("--ops-log: `{pattern}` is no regular expression: {e}"),
+                            "escape `(`, `[` and `.` by `\\`",
+                        )
+                    })
+                });
+                let means = Means::External(cut("--driver", text)?, count.transpose()?);
+                if let Means::External(command, count) = &means {
+                    ExternalDriver::try_new(command.clone(), 1, count.clone())?;
+                }
+                means
+            }
+        };
+        if !self.urls.is_empty() || self.scenario.is_some() {
+            return Err(Error::usage(
+                "a program and requests of our own exclude each other",
+                "name the URL that tells readiness with `--ready-url`",
+            ));
+        }
+        if self.rate.is_some() {
+            return Err(Error::usage(
+                "--rate is for requests of our own",
+                "give the rate to the program itself",
+            ));
+        }
+        Ok(Some(means))
     }
 
     /// Each URL a request of its own.

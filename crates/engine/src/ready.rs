@@ -189,10 +189,10 @@ impl Session<'_> {
 
     /// The port the service must listen on, if it must.
     pub(crate) fn service_port(&self) -> Option<u16> {
-        match (&self.config.ready, &self.config.load) {
-            (_, Some(load)) => Some(load.url.port),
-            (Ready::Url(url, _), None) => Some(url.port),
-            (Ready::Port(port), None) => Some(*port),
+        let driven = self.config.load.as_ref().and_then(|load| load.url.as_ref());
+        match (driven, &self.config.ready) {
+            (Some(url), _) | (None, Ready::Url(url, _)) => Some(url.port),
+            (None, Ready::Port(port)) => Some(*port),
             _ => None,
         }
     }

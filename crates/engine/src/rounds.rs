@@ -145,7 +145,7 @@ impl Journey {
         session: &mut Session<'_>,
         driver: &mut dyn Driver,
         load: &Load,
-        explainer: &dyn Explainer,
+        explainer: &mut dyn Explainer,
     ) -> Result<(), Stop> {
         let mut drive = Drive {
             session,
@@ -169,7 +169,7 @@ impl Journey {
         self.measure(&mut drive)?;
         self.explain(&mut drive, explainer)?;
         self.idle(&mut drive)?;
-        self.last_window(&mut drive);
+        self.last_window(&mut drive, explainer)?;
         self.alone(&mut drive)?;
         Ok(())
     }
@@ -410,7 +410,7 @@ impl Journey {
     fn explain(
         &mut self,
         drive: &mut Drive<'_, '_>,
-        explainer: &dyn Explainer,
+        explainer: &mut dyn Explainer,
     ) -> Result<(), Stop> {
         let leak = self
             .judgement
@@ -432,12 +432,12 @@ impl Journey {
         let operations = self.plan.operations_per_round;
         // Counts may be missing from the last round, where they were too dear for every round.
         self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
-        self.window(drive, Window::Baseline);
+        self.window(drive, explainer, Window::Baseline)?;
         for (window, done) in [(Window::PlusN, 1), (Window::Plus2N, 2)] {
             let begin = Instant::now();
             let stats = self.operate(drive, operations, RoundKind::Explain)?;
             self.measured(drive, RoundKind::Explain, begin, Some(&stats))?;
-            self.window(drive, window);
+            self.window(drive, explainer, window)?;
             self.progress(drive, Phase::Explain, done, Some(2));
         }
         drive.session.tell(Event::PhaseEnded {
@@ -448,19 +448,30 @@ impl Journey {
     }
 
     /// The state after idling closes the explanation.
-    fn last_window(&mut self, drive: &mut Drive<'_, '_>) {
+    fn last_window(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        explainer: &mut dyn Explainer,
+    ) -> Result<(), Stop> {
         if self
             .facts
             .operations
             .iter()
             .any(|(w, _)| *w == Window::Plus2N)
         {
-            self.window(drive, Window::Final);
+            self.window(drive, explainer, Window::Final)?;
+            drive.session.release();
         }
+        Ok(())
     }
 
-    /// Keeps the counts of the last round as those of a window.
-    fn window(&mut self, drive: &mut Drive<'_, '_>, window: Window) {
+    /// Keeps the counts of the last round as those of a window, and captures what is wanted at it.
+    fn window(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        explainer: &mut dyn Explainer,
+        window: Window,
+    ) -> Result<(), Stop> {
         self.facts.operations.push((window, self.totals.operations));
         if let Some(last) = self.rounds.last() {
             let rows = last
@@ -492,6 +503,15 @@ impl Journey {
             at,
             what: format!("window {window:?}"),
         });
+        let wanted = explainer.wants(window, &self.facts);
+        let heap_used = crate::evidence::heap_used(&self.rounds);
+        let counted = drive
+            .session
+            .capture(explainer, window, &wanted, heap_used)?;
+        if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
+            census.rows.extend(counted.rows);
+        }
+        Ok(())
     }
 
     // ---- one round ----
@@ -504,6 +524,9 @@ impl Journey {
         kind: RoundKind,
     ) -> Result<RoundStats, Stop> {
         drive.session.check_alive()?;
+        if self.totals.operations > 0 {
+            drive.between_rounds()?;
+        }
         // A URL without `{{seq}}` is not changed by distinct inputs; one with it asks for them.
         let spec = RoundSpec::new(operations, drive.load.mode());
         let cx = Cx::within(drive.session.cancel, self.patience(drive, operations));

@@ -8,7 +8,9 @@ use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
     SourceId, SubjectInfo,
 };
-use plimsoll_probe::{Hub, HubEvent, HubOptions, IsolateInfo, Launch, Process, Runtime, Subject};
+use plimsoll_probe::{
+    Hub, HubEvent, HubOptions, IsolateInfo, Launch, Lines, Process, Runtime, Subject,
+};
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
@@ -17,6 +19,7 @@ use crate::environment::environment;
 use crate::error::Error;
 use crate::load::Load;
 use crate::parts::{Part, State};
+use crate::warnings::Warning;
 use crate::watch::Watch;
 
 /// How long a subject may take to end after SIGTERM.
@@ -91,6 +94,8 @@ pub(crate) struct Session<'a> {
     /// The source of what all of them have together.
     pub(crate) sum: Option<SourceId>,
     pub(crate) hub: Hub,
+    /// Lines in which the runtime itself warns.
+    warned: Lines,
 }
 
 /// The process the verdict is about.
@@ -142,6 +147,7 @@ impl<'a> Session<'a> {
                 (Subject::running(running(*pid)?), no_attach)
             }
         };
+        let warned = subject.on_line(crate::warnings::of_the_runtime());
         let recorder = recorder.handle();
         let watch = Watch::start(epoch, recorder.clone());
         let mut session = Self {
@@ -167,6 +173,7 @@ impl<'a> Session<'a> {
             parts: Vec::new(),
             sum: None,
             hub,
+            warned,
         };
         let command = config.command_line();
         session.tell(Event::PhaseStarted {
@@ -354,6 +361,12 @@ impl<'a> Session<'a> {
             // The command that started it goes on: a script of several programs, perhaps.
             hint: exit.is_none().then(|| "name the program itself after `--`: what a script starts one after another is not judged as one".to_owned()),
         }
+    }
+
+    /// What the runtime itself has warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let lines: Vec<String> = self.warned.try_iter().map(|line| line.text).collect();
+        crate::warnings::warnings(lines.iter().map(String::as_str))
     }
 
     /// A driver for the configured load.

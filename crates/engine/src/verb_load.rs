@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use plimsoll_load::{Driver, HttpDriver};
+use plimsoll_load::{Driver, HttpDriver, Plan, Url};
 use plimsoll_model::{
     Cancel, Cx, Event, ExitCode, Finding, Level, LoadFigures, LoadInfo, Metric, Mode, Ns, Observer,
-    OpId, OperationKind, Part, Plan, Role, RoundSpec, RoundStats, Run, RunStatus, SCHEMA, Sample,
+    OpId, OperationKind, Part, Role, RoundSpec, RoundStats, Run, RunStatus, SCHEMA, Sample,
     SeriesRecord, Source, SourceId, SubjectHandle, SubjectInfo, Unit, units,
 };
 use plimsoll_probe::Process;
@@ -20,7 +20,7 @@ use crate::config::{MOST_OPERATIONS, positive, within};
 use crate::error::Error;
 use crate::file::File;
 use crate::limits::Room;
-use crate::load::{DriverFlags, Load};
+use crate::load::{DriverFlags, Load, Means};
 
 /// What is driven unless something is named.
 const DEFAULT_URL: &str = "http://localhost:3000";
@@ -52,6 +52,8 @@ pub struct LoadFlags {
 #[derive(Debug, Clone)]
 pub struct LoadRun {
     load: Load,
+    plan: Plan,
+    url: Url,
     length: Length,
     ramp: Duration,
 }
@@ -98,7 +100,19 @@ impl LoadRun {
                 "the load would end before it has risen",
             ));
         }
-        Ok(Self { load, length, ramp })
+        let (Means::Http(plan), Some(url)) = (&load.means, &load.url) else {
+            return Err(Error::usage(
+                "`plimsoll load` makes requests of its own",
+                "programs drive `plimsoll check`: leave `op_cmd` and `driver` out of the configuration",
+            ));
+        };
+        Ok(Self {
+            plan: (**plan).clone(),
+            url: url.clone(),
+            load,
+            length,
+            ramp,
+        })
     }
 
     /// Operations that are planned, if that is known before.
@@ -227,9 +241,9 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
     let unix_ns = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
-    let mut driver = run.load.http()?;
-    let mut watched = if run.load.url.is_loopback() {
-        Watched::find(run.load.url.port, epoch, unix_ns)?
+    let mut driver = HttpDriver::with_plan(run.plan.clone(), run.load.concurrency)?;
+    let mut watched = if run.url.is_loopback() {
+        Watched::find(run.url.port, epoch, unix_ns)?
     } else {
         None
     };
@@ -242,11 +256,13 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
         events,
         cancel,
     );
-    let findings = findings(
+    let mut said = run.load.findings.clone();
+    said.extend(findings(
         &driver,
         &stats,
-        watched.is_none() && run.load.url.is_loopback(),
-    );
+        watched.is_none() && run.url.is_loopback(),
+    ));
+    let findings = said;
     Box::new(driver).close();
     let (status, exit) = outcome(run, &stats, error, cancel);
     let (series, subject, sources) = match watched {
@@ -272,9 +288,9 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
         verdict_reason: "memory was read, not judged".to_owned(),
         headline: None,
         subject,
-        plan: Plan {
+        plan: plimsoll_model::Plan {
             operations_per_round: run.planned().unwrap_or(0),
-            ..Plan::default()
+            ..plimsoll_model::Plan::default()
         },
         levels: vec![Level::Process],
         gaps: Vec::new(),

@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::bits::Bits;
 use crate::classes::Classes;
 use crate::error::{Error, Result};
 use crate::heap::Heap;
@@ -61,6 +62,8 @@ pub(crate) struct Growth {
     age: Vec<u8>,
     /// The nearest old dominator that a program can hold.
     owner: Vec<u32>,
+    /// Nodes below a new object that a program can hold.
+    nested: Bits,
     /// Bytes of new nodes in each dominator subtree.
     new_bytes: Vec<u64>,
     /// Operations of the windows that have any.
@@ -139,6 +142,7 @@ impl Growth {
             .collect();
         let mut growth = Self {
             owner: vec![snapshot.meta.root; age.len()],
+            nested: Bits::new(age.len()),
             new_bytes: vec![0; age.len()],
             age,
             operations,
@@ -146,6 +150,11 @@ impl Growth {
         };
         for node in &heap.dominators.order {
             let at = *node as usize;
+            let above = heap.dominators.immediate[at];
+            let is_below_new = growth.nested.contains(above) || holds(snapshot, above);
+            if above != *node && !growth.is_old(above) && is_below_new {
+                growth.nested.insert(*node);
+            }
             growth.owner[at] = if growth.is_old(*node) && holds(snapshot, *node) {
                 *node
             } else {
@@ -195,7 +204,7 @@ impl Growth {
                 snapshot.nodes.kind(node),
                 NodeKind::Array | NodeKind::Hidden
             );
-            if is_store && !self.is_old(node) && self.is_entry(heap, node) {
+            if is_store && !self.is_old(node) && self.is_entry(node) {
                 let owner = owners.entry(self.owner[node as usize]).or_default();
                 owner.store.add(self.window(node).unwrap_or(0), bytes);
                 for edge in snapshot.edge_range(node) {
@@ -217,7 +226,7 @@ impl Growth {
             }
             let class = classes.index(node);
             owner.classes.entry(class).or_default().add(window, bytes);
-            if self.is_entry(heap, node) {
+            if self.is_entry(node) {
                 let below = self.new_bytes[node as usize];
                 owner.entries.entry(class).or_default().add(window, below);
                 owner.samples.insert(class, node);
@@ -268,7 +277,7 @@ impl Growth {
                 };
                 if !heap.essential.contains(edge)
                     || !is_evidence(snapshot, to)
-                    || !self.is_entry(heap, to)
+                    || !self.is_entry(to)
                 {
                     continue;
                 }
@@ -289,21 +298,8 @@ impl Growth {
     }
 
     /// Whether no new object stands between the node and its owner.
-    fn is_entry(&self, heap: &Heap, node: u32) -> bool {
-        let mut current = heap.dominators.immediate[node as usize];
-        loop {
-            if self.is_old(current) {
-                return true;
-            }
-            if holds(&heap.snapshot, current) {
-                return false;
-            }
-            let dominator = heap.dominators.immediate[current as usize];
-            if dominator == current {
-                return true;
-            }
-            current = dominator;
-        }
+    fn is_entry(&self, node: u32) -> bool {
+        !self.nested.contains(node)
     }
 }
 

@@ -171,6 +171,8 @@ struct Matcher<'a> {
     snapshot: &'a Snapshot,
     /// Next state by state and property.
     next: FxHashMap<(u32, u32), u32>,
+    /// The last property that leads on from each state: past it the state is done with.
+    last: Vec<Option<u32>>,
     /// The shape that ends in each state, and its number of properties.
     ends: Vec<Option<(usize, u32)>>,
     /// Properties of shapes by text, and the property of each string index looked up so far.
@@ -183,6 +185,7 @@ impl<'a> Matcher<'a> {
         let mut matcher = Self {
             snapshot,
             next: FxHashMap::default(),
+            last: vec![None],
             ends: vec![None],
             symbols: FxHashMap::default(),
             known: FxHashMap::default(),
@@ -200,9 +203,12 @@ impl<'a> Matcher<'a> {
             let mut state = 0;
             for symbol in &symbols {
                 let fresh = matcher.ends.len() as u32;
+                let last = &mut matcher.last[state as usize];
+                *last = (*last).max(Some(*symbol));
                 state = *matcher.next.entry((state, *symbol)).or_insert(fresh);
                 if state == fresh {
                     matcher.ends.push(None);
+                    matcher.last.push(None);
                 }
             }
             let end = &mut matcher.ends[state as usize];
@@ -227,6 +233,7 @@ impl<'a> Matcher<'a> {
         let mut states = vec![0_u32];
         let mut best: Option<(usize, u32)> = None;
         for symbol in symbols {
+            states.retain(|state| self.last[*state as usize] >= Some(symbol));
             for at in 0..states.len() {
                 let Some(next) = self.next.get(&(states[at], symbol)).copied() else {
                     continue;

@@ -21,6 +21,13 @@ use crate::strings::{Bytes, Strings};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Node(pub(crate) u32);
 
+impl Node {
+    /// Its number in the order of the file, from 0.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A reference of the heap, by its place in the snapshot it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Edge(pub(crate) u32);

@@ -398,6 +398,16 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_mappings_are_read_or_refused(mappings in "[A-Za-z0-9+/,;]{0,60}", line in 0_u32..9, column in 0_u32..90) {
+            let json = format!(r#"{{"version":3,"sources":["a.ts"],"names":["n"],"mappings":"{mappings}"}}"#);
+            if let Ok(map) = SourceMap::parse(json.as_bytes(), "/srv/a.js") {
+                words(&map, line, column);
+            }
+        }
+    }
+
     #[test]
     fn sources_are_resolved_against_the_script() {
         for (script, root, source, wanted) in [

@@ -81,6 +81,18 @@ pub enum Error {
         /// What was done until then.
         stats: Box<RoundStats>,
     },
+    /// A program that makes the operations failed.
+    #[error("`{command}` {reason}{}", last_lines.last().map(|l| format!("; its last line: {l}")).unwrap_or_default())]
+    Program {
+        /// Its command line.
+        command: String,
+        /// What it did.
+        reason: String,
+        /// What it printed last.
+        last_lines: Vec<String>,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
     /// A list of statuses that is none.
     #[error("`{text}` is no HTTP status, range or class")]
     Status {
@@ -122,6 +134,7 @@ impl Error {
             Self::ServerLost { stats, .. }
             | Self::Deadline { stats }
             | Self::Setup { stats, .. }
+            | Self::Program { stats, .. }
             | Self::Cancelled { stats } => Some(stats),
             _ => None,
         }

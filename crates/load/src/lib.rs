@@ -24,6 +24,7 @@
 //! ```
 
 mod clock;
+mod command;
 mod connection;
 mod cookies;
 mod driver;
@@ -41,6 +42,7 @@ mod url;
 mod user;
 mod values;
 
+pub use command::{ExternalDriver, WorkerDriver, words};
 pub use driver::Driver;
 pub use error::Error;
 pub use http::HttpDriver;

@@ -69,6 +69,9 @@ impl Collected {
 pub enum Scope {
     /// What can be counted cheaply after a collection: listeners by emitter, timers, active resources.
     Resources,
+    /// Live objects by class, and from the second time on the functions that allocated what is alive: dearer, and no
+    /// copy of the heap is made.
+    Classes,
 }
 
 /// How a figure was obtained.
@@ -136,6 +139,10 @@ impl Window {
 pub enum EvidenceRequest {
     /// Count live kinds.
     Census(Scope),
+    /// A heap snapshot, in the runtime's own format.
+    Snapshot,
+    /// The scripts that are loaded, with their source maps, as a JSON list.
+    Scripts,
 }
 
 /// Where the bytes of evidence go.
@@ -145,6 +152,14 @@ pub trait Sink {
     /// # Errors
     /// If they cannot be kept, or make no sense; the capture then ends.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// All bytes have come.
+    ///
+    /// # Errors
+    /// If they make no whole.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The receipt of captured evidence.
@@ -154,6 +169,8 @@ pub struct Evidence {
     pub at: Ns,
     /// Bytes that went into the sink.
     pub bytes: u64,
+    /// What is worth telling about how it was captured.
+    pub note: Option<String>,
 }
 
 /// What an explainer knows: verdicts, operations, and counts at the windows.

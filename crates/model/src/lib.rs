@@ -17,6 +17,7 @@ mod reading;
 mod recorded;
 mod rule;
 mod run;
+mod sheet;
 mod summary;
 pub mod units;
 mod verdict;
@@ -43,6 +44,7 @@ pub use run::{
     OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
     SCHEMA, SeriesRecord, SubjectInfo,
 };
+pub use sheet::{Cell, Sheet};
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{

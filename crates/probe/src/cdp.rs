@@ -40,6 +40,16 @@ pub struct Target {
 }
 
 impl Target {
+    /// The target behind the URL of its socket.
+    pub fn at(url: &str) -> Self {
+        Self {
+            id: String::new(),
+            kind: String::new(),
+            title: String::new(),
+            web_socket_debugger_url: url.to_owned(),
+        }
+    }
+
     /// The path of its socket, whatever host the list names: the address is known already.
     fn path(&self) -> Option<&str> {
         let (_, rest) = self.web_socket_debugger_url.split_once("://")?;

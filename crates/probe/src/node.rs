@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::hub::{Epoch, Link};
-use crate::{Error, Runtime};
+use crate::{Cdp, Error, Runtime, evidence};
 
 /// The probe, kept once in `node/`; the link lies inside this crate so that it can be packaged.
 const SOURCE: &str = include_str!("node_probe.cjs");
@@ -51,6 +51,9 @@ pub(crate) struct ProbeRuntime {
     capabilities: Capabilities,
     link: Link,
     epoch: Epoch,
+    opened: Option<Opened>,
+    /// Whether its probe was asked to open the inspector.
+    is_open: bool,
 }
 
 impl ProbeRuntime {
@@ -60,6 +63,8 @@ impl ProbeRuntime {
             capabilities,
             link,
             epoch,
+            opened: None,
+            is_open: false,
         }
     }
 
@@ -167,12 +172,88 @@ impl Runtime for ProbeRuntime {
                 Ok(Evidence {
                     at: census.at,
                     bytes: bytes.len() as u64,
+                    note: None,
+                })
+            }
+            EvidenceRequest::Snapshot => {
+                let result = self.snapshot(sink, cx);
+                if result.is_err() {
+                    // Half-read messages, or nobody there: whatever it was, it is of no more use.
+                    self.release();
+                }
+                result
+            }
+            EvidenceRequest::Scripts => {
+                let Some(opened) = &mut self.opened else {
+                    return Err(Error::Unsupported {
+                        operation: "scripts without a snapshot before".to_owned(),
+                    });
+                };
+                let scripts = evidence::scripts(&mut opened.cdp, cx)?;
+                let bytes = serde_json::to_vec(&scripts).map_err(|error| Error::Protocol {
+                    message: error.to_string(),
+                })?;
+                sink.write(&bytes)
+                    .and_then(|()| sink.end())
+                    .map_err(|error| Error::io("keep a list of scripts", error))?;
+                Ok(Evidence {
+                    at: self.epoch.now(),
+                    bytes: bytes.len() as u64,
+                    note: None,
                 })
             }
             _ => Err(Error::Unsupported {
                 operation: "capture".to_owned(),
             }),
         }
+    }
+
+    fn release(&mut self) {
+        // Our connection goes first: the isolate's close waits for all to go.
+        self.opened = None;
+        if self.is_open {
+            self.is_open = false;
+            self.link.tell(self.key, "snapshot", json!({ "end": true }));
+        }
+    }
+}
+
+/// The inspector that a probe opened for us, and our connection to it.
+#[derive(Debug)]
+struct Opened {
+    cdp: Cdp,
+    /// It was open already, and is the user's.
+    shared: bool,
+}
+
+impl ProbeRuntime {
+    fn snapshot(&mut self, sink: &mut dyn Sink, cx: &Cx) -> Result<Evidence, Error> {
+        if self.opened.is_none() {
+            let reply: DoorReply = self.call("snapshot", json!({}), cx)?;
+            // From here on it has to be closed again, whether we get in or not.
+            self.is_open = true;
+            self.opened = Some(Opened {
+                cdp: evidence::connect(&reply.url, cx)?,
+                shared: reply.shared,
+            });
+        }
+        let Some(opened) = &mut self.opened else {
+            return Err(Error::IsolateGone);
+        };
+        let bytes = evidence::stream_snapshot(&mut opened.cdp, sink, cx)?;
+        Ok(Evidence {
+            at: self.epoch.now(),
+            bytes,
+            note: opened.shared.then(|| {
+                "a debugger has the inspector open: it was shared, and left open".to_owned()
+            }),
+        })
+    }
+}
+
+impl Drop for ProbeRuntime {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -184,6 +265,13 @@ fn clean(name: &str) -> String {
 
 fn nanoseconds(microseconds: f64) -> u64 {
     (microseconds * 1e3) as u64
+}
+
+#[derive(Debug, Deserialize)]
+struct DoorReply {
+    url: String,
+    #[serde(default)]
+    shared: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -43,4 +43,7 @@ pub trait Runtime: Send {
         sink: &mut dyn Sink,
         cx: &Cx,
     ) -> Result<Evidence, Error>;
+
+    /// Lets go of what captures keep open: ids of objects are comparable between snapshots only while it is.
+    fn release(&mut self) {}
 }

@@ -21,6 +21,7 @@ mod monitor;
 mod page;
 mod plot;
 mod rules;
+mod sheet;
 mod spark;
 mod text;
 mod words;
@@ -32,7 +33,14 @@ pub use junit::junit;
 pub use monitor::{Columns, reading_text};
 pub use page::Style;
 pub use rules::{rules_json, rules_text};
+pub use sheet::{sheet_json, sheet_text};
 pub use text::text;
+
+/// Text that may hold anything, fit for a terminal: control characters are shown, lines stay.
+pub fn safe_text(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(page::disarm).collect();
+    lines.join("\n")
+}
 
 /// The run itself, as its published schema has it: one line of JSON.
 pub fn json(run: &Run) -> String {

@@ -546,9 +546,23 @@ fn culprit_entries(culprit: &Culprit, word: Option<&str>) -> Vec<Entry> {
     }
     entries.push(entry(
         "",
-        vec![format!("{} · {}", culprit.pattern, culprit.advice)],
+        vec![format!("pattern: {} · {}", culprit.pattern, culprit.advice)],
+    ));
+    entries.push(entry(
+        "",
+        vec![format!("plimsoll explain {}", slug(&culprit.pattern))],
     ));
     entries
+}
+
+/// A pattern's name as a word on a command line.
+fn slug(pattern: &str) -> String {
+    let words = pattern.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<String> = words
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    words.join("-")
 }
 
 /// Where a count leaks, what became of the bytes.

@@ -47,7 +47,8 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
-    pub(crate) fn of(heap: &Heap, node: Node) -> Self {
+    /// How this object is reached.
+    pub fn of(heap: &Heap, node: Node) -> Self {
         let steps = heap.retainer_path(node);
         let (name, place) = name(heap, &steps);
         Self {

@@ -40,6 +40,8 @@ const FRACTION_TOLERANCE: f64 = 0.02;
 const SMALLEST_SHARE: f64 = 0.02;
 /// Bytes per operation below which nothing is told.
 const FEWEST_BYTES_PER_OPERATION: f64 = 4.0;
+/// Entries carry at least one in this many of the bytes of their owner, or they are not what piles up.
+const ENTRIES_CARRY: u64 = 4;
 /// A second container that gained at least this share of the first's entries holds the same leak.
 const SAME_LEAK: f64 = 0.8;
 
@@ -267,7 +269,11 @@ impl Judged<'_> {
                     .as_ref()
                     .map_or(Origin::Unknown, |place| origin(&place.script));
                 let weighty = gain.total_bytes() * if per_object { 10 } else { 3 } >= most;
+                // Of a chain the links are meant, not the texts they carry.
+                let is_text =
+                    per_object && row.name.starts_with('(') && row.name.ends_with("string)");
                 (
+                    is_text,
                     Reverse(weighty && origin == Origin::User),
                     Reverse(gain.total_bytes()),
                     *class,
@@ -275,7 +281,12 @@ impl Judged<'_> {
             });
             steady.first().copied()
         };
-        best(&self.owner.entries, false).or_else(|| best(&self.owner.classes, true))
+        // Of a chain only the last link is an entry, and what else enters weighs next to nothing.
+        let carries =
+            |gain: &Gain| gain.total_bytes() * ENTRIES_CARRY >= self.owner.all.total_bytes();
+        best(&self.owner.entries, false)
+            .filter(|(_, gain)| carries(gain))
+            .or_else(|| best(&self.owner.classes, true))
     }
 
     /// Old containers that hold the entries, the likeliest first; the owner itself where none gained.
@@ -288,7 +299,7 @@ impl Judged<'_> {
             .map(|((container, _), held)| (*container, *held))
             .filter(|(_, held)| held.total_count() as f64 >= SAME_LEAK * gain.total_count() as f64)
             .collect();
-        found.sort_unstable_by_key(|(container, held)| {
+        found.sort_by_cached_key(|(container, held)| {
             (
                 holder::rank(self.heap, *container),
                 Reverse(held.total_count()),

@@ -227,17 +227,25 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
         .iter()
         .find(|(names, _)| is_object && names.contains(&&*name))
         .map(|(_, pattern)| *pattern);
-    if let Some(pattern) = by_class {
+    let container_name = snapshot.name(Node(container));
+    let is_collection = matches!(&*container_name, "Map" | "Set" | "Array");
+    // Promises under keys are a cache of answers, not what waits for one.
+    if let Some(pattern) = by_class
+        && !(is_collection && pattern == Pattern::PendingPromises)
+    {
         return pattern;
     }
-    let container_name = snapshot.name(Node(container));
+    if is_object && is_stream(heap, sample) {
+        return Pattern::OpenStreams;
+    }
     if container_name == "TimersList" {
         return Pattern::Timers;
     }
     if container_name == "Promise" {
         return Pattern::PendingPromises;
     }
-    if kind == NodeKind::Closure {
+    // Functions under keys or in a row are kept by who holds them, whatever they capture.
+    if kind == NodeKind::Closure && !is_collection {
         return Pattern::ClosureCapture;
     }
     if holds_its_like(heap, growth, sample) {
@@ -272,10 +280,22 @@ fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
         .rev()
         .take(NEAR)
         .filter_map(|step| step.edge)
+        // What a variable holds is not what holds the function that has the variable.
+        .take_while(|edge| heap.snapshot.edge_kind(*edge) != EdgeKind::Context)
         .any(|edge| {
             heap.snapshot.edge_kind(edge) == EdgeKind::Property
                 && LISTENERS.contains(&&*heap.snapshot.edge_name(edge))
         })
+}
+
+/// Whether it has the state of one of Node's streams, whatever its class is called.
+fn is_stream(heap: &Heap, sample: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    ["_readableState", "_writableState"].iter().any(|name| {
+        snapshot
+            .follow(Node(sample), EdgeKind::Property, name)
+            .is_some()
+    })
 }
 
 /// Whether a weak map has an entry for the object.

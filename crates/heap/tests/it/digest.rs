@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use plimsoll_heap::{Classes, Heap};
+use plimsoll_heap::{Classes, Heap, Statistics};
 
 /// 32-bit words in, as in FNV-1a.
 struct Hash(u32);
@@ -44,6 +44,20 @@ pub(crate) fn digest(heap: &Heap, classes: &Classes) -> String {
         hashes[5].word(u32::from(snapshot.is_detached(node)));
     }
     let mut text = format!("nodes {}\ntotal {}\n", snapshot.node_count(), heap.total());
+    let sums = Statistics::of(heap);
+    let _ = writeln!(
+        text,
+        "statistics {} {} {} {} {} {}",
+        sums.native, sums.typed_arrays, sums.code, sums.strings, sums.arrays, sums.system
+    );
+    let texts = plimsoll_heap::text::duplicates(heap);
+    let _ = writeln!(
+        text,
+        "duplicates {} {} {}",
+        texts.len(),
+        texts.iter().map(|text| text.count).sum::<u64>(),
+        texts.iter().map(|text| text.bytes).sum::<u64>()
+    );
     let names = [
         "dominators",
         "retained",

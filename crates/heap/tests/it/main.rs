@@ -12,3 +12,4 @@ mod digest;
 mod leaks;
 mod parity;
 mod synthetic;
+mod waste;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use plimsoll_load::{HttpDriver, HttpRequest};
 use plimsoll_model::{Cancel, Cx, Mode, RoundSpec};
 
+mod commands;
 mod faults;
 mod plans;
 mod ready;

@@ -1,0 +1,192 @@
+//! Whether the culprit is named: pairs of services whose leak is known, and their fixed twins, against the table of truth
+//! in `examples/culprits`. A few pairs here; `cargo xtask culprits` runs them all and prints the score.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::{Place, example, repository};
+use serde_json::Value;
+
+/// Of all pairs, this share must be right at the first try.
+const WANTED: f64 = 0.95;
+
+/// A pair of the table.
+struct Pair {
+    name: String,
+    truth: Value,
+}
+
+/// What was said of one side of a pair.
+struct Said {
+    outcome: String,
+    culprits: Vec<Value>,
+}
+
+fn pairs() -> Vec<Pair> {
+    let text = std::fs::read_to_string(example("culprits/truth.json")).expect("the table");
+    let table: Vec<Value> = serde_json::from_str(&text).expect("the table is JSON");
+    let pair = |truth: Value| Pair {
+        name: truth["name"].as_str().expect("a name").to_owned(),
+        truth,
+    };
+    table.into_iter().map(pair).collect()
+}
+
+fn pair(name: &str) -> Pair {
+    let found = pairs().into_iter().find(|p| p.name == name);
+    found.expect("the pair is in the table")
+}
+
+impl Pair {
+    fn check(&self, flags: &[&str]) -> Said {
+        let place = Place::new();
+        let url = place.url("/");
+        let server = example(&format!("culprits/{}.js", self.name));
+        let mut arguments = vec!["check", "--json", "--explain", "always", "--rounds", "6"];
+        arguments.extend(["--warm-up", "3000", "--operations", "1000", "--url", &url]);
+        arguments.extend(["--", "node", &server]);
+        arguments.extend(flags);
+        let mut command = place.command(&arguments);
+        command.env("NODE_PATH", repository("target/culprits/node_modules"));
+        let run = common::finish(&command.output().expect("plimsoll starts"));
+        let document: Value = serde_json::from_str(&run.stdout)
+            .unwrap_or_else(|_| panic!("{}: no run\n{}", self.name, run.said()));
+        Said {
+            outcome: document["verdict"]["outcome"]
+                .as_str()
+                .unwrap_or("none")
+                .to_owned(),
+            culprits: document["culprits"].as_array().cloned().unwrap_or_default(),
+        }
+    }
+
+    fn words(&self, key: &str) -> Vec<&str> {
+        let list = self.truth[key].as_array();
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
+    /// Which parts of the first culprit are right: kind, holder, place, pattern.
+    fn right(&self, said: &Said) -> [bool; 4] {
+        let Some(first) = said.culprits.first() else {
+            return [false; 4];
+        };
+        let text = |key: &str| first[key].as_str().unwrap_or_default();
+        let has = |key: &str, wanted: &str| {
+            let words = self.words(wanted);
+            words.iter().any(|word| text(key).contains(word))
+        };
+        let pattern = self.words("patterns").contains(&text("pattern"));
+        [
+            has("kind", "kinds"),
+            has("holder", "holders"),
+            self.is_right_place(text("place")),
+            pattern,
+        ]
+    }
+
+    /// Lines that end with `// place`, and all lines of the further files.
+    fn is_right_place(&self, place: &str) -> bool {
+        let Some((file, line)) = place.rsplit_once(':') else {
+            return false;
+        };
+        if self.words("places").iter().any(|p| file.ends_with(p)) {
+            return true;
+        }
+        let source = example(&format!("culprits/{}.js", self.name));
+        if Path::new(file).file_name() != Path::new(&source).file_name() {
+            return false;
+        }
+        let text = std::fs::read_to_string(source).expect("the pair's file");
+        let marked = |l: &str| l.trim_end().ends_with("// place");
+        let line = line.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        line.and_then(|n| text.lines().nth(n)).is_some_and(marked)
+    }
+}
+
+impl Said {
+    fn first(&self) -> String {
+        let Some(first) = self.culprits.first() else {
+            return "nobody".to_owned();
+        };
+        let text = |key: &str| first[key].as_str().unwrap_or("-").to_owned();
+        format!(
+            "{} in {} at {} ({})",
+            text("kind"),
+            text("holder"),
+            text("place"),
+            text("pattern")
+        )
+    }
+}
+
+fn is_named(name: &str) {
+    let pair = pair(name);
+    let said = pair.check(&[]);
+    assert_eq!(said.outcome, "leak", "{name}");
+    assert_eq!(pair.right(&said), [true; 4], "{name}: {}", said.first());
+    let culprit = &said.culprits[0];
+    let share = culprit["share"].as_f64().expect("a share");
+    assert!(share > 0.5, "{name}: {culprit}");
+    let each = culprit["count_per_op"].as_f64().expect("a count");
+    assert!((0.9..1.1).contains(&each), "{name}: {each} per request");
+}
+
+#[test]
+fn a_map_that_nothing_is_deleted_from_is_named() {
+    is_named("map");
+}
+
+#[test]
+fn listeners_on_an_emitter_are_named() {
+    is_named("listeners");
+}
+
+#[test]
+fn a_level_twin_has_no_culprit() {
+    let said = pair("map").check(&["--fixed"]);
+    assert!(said.culprits.is_empty(), "{}", said.first());
+}
+
+/// Run by `cargo xtask culprits [NAMES]`, which installs what the pairs need and says which.
+#[test]
+#[ignore = "takes half an hour: cargo xtask culprits"]
+fn all_pairs() {
+    let chosen = std::env::var("PLIMSOLL_CULPRITS").unwrap_or_default();
+    let chosen: Vec<&str> = chosen.split_whitespace().collect();
+    let wanted = |p: &Pair| chosen.is_empty() || chosen.contains(&p.name.as_str());
+    let (mut right, mut quiet, mut all) = (0, 0, 0);
+    let mut table = String::from(
+        "| pair | kind | holder | place | pattern | first culprit | fixed twin |\n|---|---|---|---|---|---|---|\n",
+    );
+    for pair in pairs().into_iter().filter(wanted) {
+        let leaky = pair.check(&[]);
+        let fixed = pair.check(&["--fixed"]);
+        let parts = pair.right(&leaky);
+        all += 1;
+        right += usize::from(parts.iter().all(|p| *p));
+        quiet += usize::from(fixed.culprits.is_empty());
+        let mark = parts.map(|p| if p { "yes" } else { "NO" }).join(" | ");
+        let twin = if fixed.culprits.is_empty() {
+            fixed.outcome.clone()
+        } else {
+            format!("{}: {}", fixed.outcome, fixed.first())
+        };
+        let line = format!("| {} | {mark} | {} | {twin} |\n", pair.name, leaky.first());
+        eprint!("{line}");
+        table.push_str(&line);
+    }
+    let _ = write!(
+        table,
+        "\n{right} of {all} right at the first try, {quiet} of {all} fixed twins without a culprit"
+    );
+    println!("{table}");
+    assert!(
+        right as f64 >= WANTED * all as f64 && quiet == all,
+        "{table}"
+    );
+}

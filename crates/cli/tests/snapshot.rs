@@ -1,0 +1,319 @@
+//! `plimsoll snapshot` and `plimsoll explain`: snapshots of a running process, and every question to them.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use common::{Place, finish};
+use serde_json::Value;
+
+/// Keeps parcels, more with each line of its input.
+const SUBJECT: &str = "
+  class Parcel { constructor(i) { this.secret = 'hunter2-' + i + '-0123456789'; } }
+  const depot = new Map();
+  let packed = 0;
+  function pack(n) { for (let i = 0; i < n; i++) depot.set(++packed, new Parcel(packed)); }
+  pack(1000);
+  globalThis.size = () => depot.size;
+  process.stdin.on('data', () => { pack(1000); console.log('packed'); });
+  console.log('packed');";
+
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let mut child = Command::new("node")
+            .args(["-e", SUBJECT])
+            .env_remove("NODE_OPTIONS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut running = Self { child, lines };
+        running.wait();
+        running
+    }
+
+    fn wait(&mut self) {
+        let line = self.lines.next().expect("it lives").expect("it prints");
+        assert_eq!(line, "packed");
+    }
+
+    fn pack(&mut self) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(b"x").expect("it lives");
+        self.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Snapshots of one process, `grown` times with a thousand parcels more, taken in one go.
+fn taken(place: &Place, directory: &str, grown: usize) -> Vec<PathBuf> {
+    let mut running = Running::start();
+    let pid = running.child.id().to_string();
+    let count = (grown + 1).to_string();
+    let mut command = place.command(&["snapshot", "take", "--pid", &pid, "-o", directory]);
+    let mut taking = command
+        .args(["--count", &count])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("plimsoll starts");
+    let mut said = BufReader::new(taking.stderr.take().expect("piped"));
+    let mut enter = taking.stdin.take().expect("piped");
+    for _ in 0..grown {
+        let mut line = String::new();
+        said.read_line(&mut line).expect("it says that it waits");
+        assert!(line.contains("Enter takes the next"), "{line}");
+        running.pack();
+        enter.write_all(b"\n").expect("it reads");
+    }
+    let output = taking.wait_with_output().expect("it ends");
+    let run = finish(&output);
+    run.expect_code(0);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(place.directory.path().join(directory))
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), grown + 1, "{}", run.said());
+    files
+}
+
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    let run = place.run(arguments);
+    run.expect_code(0);
+    serde_json::from_str(&run.stdout).expect("JSON")
+}
+
+#[test]
+fn snapshots_of_a_running_process_answer_every_question() {
+    let place = Place::new();
+    let files = taken(&place, "shots", 2);
+    for file in &files {
+        let mode = std::fs::metadata(file).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What `DevTools` opens begins so.
+        let text = std::fs::read(file).expect("readable");
+        assert!(text.starts_with(b"{\"snapshot\":{\"meta\":{"));
+    }
+    let [a, b, c] = [0, 1, 2].map(|i| files[i].to_str().expect("readable"));
+
+    let summary = json(&place, &["snapshot", "summary", c, "--json", "-n", "500"]);
+    assert_eq!(parcels(&summary["rows"])["count"], 3000);
+    place
+        .run(&["snapshot", "summary", c])
+        .expect_code(0)
+        .expect_said("retained");
+
+    let diff = json(&place, &["snapshot", "diff", a, b, "--json", "-n", "500"]);
+    assert_eq!(parcels(&diff["rows"])["new"], 1000);
+    assert_eq!(parcels(&diff["rows"])["gone"], 0);
+    place
+        .run(&["snapshot", "-c", a, b])
+        .expect_code(0)
+        .expect_said("Parcel");
+
+    let leaks = json(
+        &place,
+        &[
+            "snapshot",
+            "leaks",
+            a,
+            b,
+            c,
+            c,
+            "--json",
+            "--operations",
+            "1000",
+        ],
+    );
+    assert_eq!(leaks["rows"][0]["kind"], "Parcel", "{leaks}");
+    assert!(
+        leaks["rows"][0]["holder"]
+            .as_str()
+            .expect("a holder")
+            .contains("depot"),
+        "{leaks}"
+    );
+    let table = json(
+        &place,
+        &["snapshot", "leaks", a, b, c, "--class", "Parcel", "--json"],
+    );
+    assert_eq!(
+        table["facts"]["outcome"],
+        "leak: 2000 of 2000 Parcel remain"
+    );
+    assert_eq!(table["rows"][1]["count"], 2000);
+
+    let retainers = json(&place, &["snapshot", "retainers", c, "Parcel", "--json"]);
+    let path = retainers["facts"]["path"].as_str().expect("a path");
+    assert!(path.contains("depot"), "{path}");
+    json(&place, &["snapshot", "dominators", c, "Parcel", "--json"]);
+    let found = json(
+        &place,
+        &["snapshot", "query", c, "--property", "depot", "--json"],
+    );
+    assert_eq!(found["facts"]["found"], 1);
+    json(&place, &["snapshot", "strings", c, "--json"]);
+    let contexts = json(&place, &["snapshot", "contexts", c, "--json"]);
+    assert!(
+        contexts["rows"][0]["variables"]
+            .as_str()
+            .expect("names")
+            .contains("depot"),
+        "{contexts}"
+    );
+    place
+        .run(&["snapshot", "query", c, "--class", "Parcle"])
+        .expect_code(2)
+        .expect_said("the nearest name is `Parcel`");
+
+    a_copy_hides_what_strings_say(&place, c, &parcels(&summary["rows"]));
+}
+
+fn parcels(rows: &Value) -> Value {
+    let rows = rows.as_array().expect("rows").clone();
+    rows.into_iter()
+        .find(|r| r["class"] == "Parcel")
+        .expect("parcels")
+}
+
+fn a_copy_hides_what_strings_say(place: &Place, c: &str, parcel: &Value) {
+    let copy = place.directory.path().join("shared.heapsnapshot");
+    let copy = copy.to_str().expect("readable");
+    let secret = json(
+        place,
+        &["snapshot", "query", c, "--text", "hunter2", "--json"],
+    );
+    assert!(secret["facts"]["found"].as_u64().expect("a count") > 0);
+    place
+        .run(&["snapshot", "anonymize", c, "-o", copy])
+        .expect_code(0);
+    place
+        .run(&["snapshot", "query", copy, "--text", "hunter2"])
+        .expect_code(2);
+    let copied = json(place, &["snapshot", "summary", copy, "--json", "-n", "500"]);
+    assert_eq!(parcels(&copied["rows"])["retained"], parcel["retained"]);
+    place
+        .run(&["snapshot", "anonymize", c, "-o", copy])
+        .expect_code(2)
+        .expect_said("cannot be written");
+}
+
+#[test]
+fn snapshots_of_two_processes_are_not_compared() {
+    let place = Place::new();
+    let one = taken(&place, "one", 0);
+    let other = taken(&place, "other", 0);
+    let [a, b] = [&one[0], &other[0]].map(|f| f.to_str().expect("readable"));
+    place
+        .run(&["snapshot", "diff", a, b])
+        .expect_code(2)
+        .expect_said("cannot be compared");
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused_with_its_place() {
+    let place = Place::new();
+    let file = place.directory.path().join("cut.heapsnapshot");
+    std::fs::write(&file, "{\"snapshot\":{\"meta\":").expect("written");
+    let file = file.to_str().expect("readable");
+    place
+        .run(&["snapshot", "summary", file])
+        .expect_code(2)
+        .expect_said("cut off")
+        .expect_said("cut.heapsnapshot");
+    place
+        .run(&["snapshot", "summary", "no-such-file"])
+        .expect_code(2)
+        .expect_said("No such file");
+    place
+        .run(&["snapshot", "take", "--pid", &std::process::id().to_string()])
+        .expect_code(2)
+        .expect_said("no snapshot of pid");
+}
+
+/// Runs its arguments on a terminal of their own, typing what comes on standard input once it is asked.
+const TERMINAL: &str = "
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b''
+for line in sys.stdin.buffer.read().splitlines():
+    while not said.rstrip(b'\\r\\n').endswith(b'> '):
+        said += os.read(terminal, 65536)
+    sys.stdout.buffer.write(said)
+    said = b''
+    os.write(terminal, line + b'\\n')
+try:
+    while True:
+        part = os.read(terminal, 65536)
+        if not part:
+            break
+        sys.stdout.buffer.write(part)
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
+#[test]
+fn a_snapshot_is_explored_on_a_terminal() {
+    let place = Place::new();
+    let files = taken(&place, "shots", 0);
+    let file = files[0].to_str().expect("readable");
+    let mut command = Command::new("python3");
+    let mut session = command
+        .args(["-c", TERMINAL, env!("CARGO_BIN_EXE_plimsoll")])
+        .args(["--color", "never", "snapshot", "browse", file])
+        .env("COLUMNS", "120")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3 starts");
+    let typed = "class Parcel\n1\npath\ndominators\n1\nback\nforward\nrefs\nid x\nnonsense\nquit\n";
+    let mut input = session.stdin.take().expect("piped");
+    input.write_all(typed.as_bytes()).expect("it reads");
+    drop(input);
+    let run = finish(&session.wait_with_output().expect("it ends"));
+    run.expect_code(0)
+        .expect_said("and 985 more")
+        .expect_said("->depot")
+        .expect_said("`x` is no id")
+        .expect_said("`nonsense` is not known")
+        .expect_said("@");
+}
+
+#[test]
+fn patterns_are_explained_with_code() {
+    let place = Place::new();
+    place
+        .run(&["explain"])
+        .expect_code(0)
+        .expect_said("unbounded-map")
+        .expect_said("closure-capture");
+    place
+        .run(&["explain", "Event listeners"])
+        .expect_code(0)
+        .expect_said("BAD")
+        .expect_said("GOOD");
+    place
+        .run(&["explain", "event-listners"])
+        .expect_code(2)
+        .expect_said("the nearest is `event-listeners`");
+}

@@ -1,0 +1,314 @@
+//! Explains growth of a V8 heap by snapshots at the four windows: who holds what is new, what it is, where it is made.
+//!
+//! The early windows keep ids only, a few bytes an object; the last keeps the graph. Bytes are parsed while they arrive.
+//! Which holder is to blame, `plimsoll_heap` decides; here its finding becomes a [`Culprit`].
+
+mod growing;
+mod kind;
+mod maps;
+mod source;
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use plimsoll_heap::culprit::Origin;
+use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
+use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window};
+
+pub(crate) use self::maps::Maps;
+use crate::explain::Explainer;
+use crate::patterns;
+use crate::snapshot::object;
+
+/// What the snapshots left so far.
+#[derive(Debug, Default)]
+struct Kept {
+    early: Vec<(Window, plimsoll_heap::Window)>,
+    last: Option<Snapshot>,
+    /// A list of scripts, as JSON.
+    scripts: Vec<u8>,
+}
+
+/// The explainer of V8 heaps.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    kept: Rc<RefCell<Kept>>,
+    /// Where copies of the snapshots go, if they are kept.
+    directory: Option<PathBuf>,
+    /// Where source maps lie that are not found otherwise.
+    source_maps: Option<PathBuf>,
+}
+
+impl Holders {
+    /// One that looks for source maps in `source_maps`, and keeps a copy of each snapshot in `copies`.
+    pub(crate) fn new(source_maps: Option<&Path>, copies: Option<&Path>) -> Self {
+        Self {
+            directory: copies.map(Path::to_owned),
+            source_maps: source_maps.map(Path::to_owned),
+            ..Self::default()
+        }
+    }
+}
+
+impl Explainer for Holders {
+    fn wants(&self, at: Window, _: &Facts) -> Vec<EvidenceRequest> {
+        match at {
+            Window::Final => vec![EvidenceRequest::Snapshot, EvidenceRequest::Scripts],
+            _ => vec![EvidenceRequest::Snapshot],
+        }
+    }
+
+    fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
+        if *request == EvidenceRequest::Scripts {
+            return Box::new(Listing(Rc::clone(&self.kept)));
+        }
+        let parsing = match at {
+            Window::Final => Parsing::Whole(Parser::new()),
+            _ => Parsing::Ids(WindowParser::new()),
+        };
+        Box::new(Arriving {
+            at,
+            parsing: Some(parsing),
+            copy: self.directory.as_deref().map(|d| Copy::begin(d, at)),
+            kept: Rc::clone(&self.kept),
+        })
+    }
+
+    fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
+        let mut kept = self.kept.borrow_mut();
+        let Some(snapshot) = kept.last.take() else {
+            return Vec::new();
+        };
+        let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
+        // One that is missing was not taken, or under other numbers: nothing can be compared without it.
+        if !kept.early.iter().map(|(w, _)| *w).eq(early) {
+            return Vec::new();
+        }
+        let at = |window| facts.operations.iter().find(|(w, _)| *w == window);
+        let [Some((_, n0)), Some((_, n1)), Some((_, n2))] = early.map(at) else {
+            return Vec::new();
+        };
+        let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
+        let operations = [n1 - n0, n2 - n1, 0];
+        let rate = facts
+            .verdicts
+            .iter()
+            .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
+            .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
+        let maps = Maps::new(&kept.scripts, self.source_maps.clone());
+        named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
+    }
+}
+
+/// So many culprits are told.
+const MOST: usize = 5;
+
+/// Who holds what is new since the earlier snapshots, whose growth is `rate` bytes per operation if that is known.
+pub(crate) fn named(
+    last: Snapshot,
+    earlier: &[plimsoll_heap::Window],
+    operations: &[u64],
+    rate: Option<f64>,
+    maps: &Maps,
+) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
+    let heap = Heap::of(last);
+    let classes = Classes::of(&heap);
+    let windows = Windows {
+        earlier,
+        operations,
+    };
+    let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
+    let told = ranking.culprits.iter().take(MOST);
+    let mut culprits: Vec<Culprit> = told
+        .map(|found| culprit(&heap, &classes, &maps.back(found), rate))
+        .collect();
+    culprits.extend(growing::in_place(&heap, earlier, operations, rate));
+    culprits.sort_by(|a, b| {
+        let bytes = |c: &Culprit| c.bytes_per_op.unwrap_or(0.0);
+        bytes(b).total_cmp(&bytes(a))
+    });
+    Ok(culprits)
+}
+
+fn culprit(
+    heap: &Heap,
+    classes: &Classes,
+    found: &plimsoll_heap::culprit::Culprit,
+    rate: Option<f64>,
+) -> Culprit {
+    let pattern = patterns::of_heap(found.pattern);
+    let holder = &found.holder;
+    let mut evidence = found.evidence.clone();
+    evidence.push(way(holder, &found.kind));
+    Culprit {
+        kind: kind::of(heap, classes, found),
+        holder: Some(told(holder)),
+        place: place(found),
+        count_per_op: Some(found.count_per_op),
+        bytes_per_op: Some(found.bytes_per_op),
+        share: Some(match rate {
+            Some(rate) if rate > 0.0 => (found.bytes_per_op / rate).min(1.0),
+            _ => found.share,
+        }),
+        pattern: pattern.map_or(found.pattern.name(), |p| p.name).to_owned(),
+        advice: pattern.map_or("", |p| p.advice).to_owned(),
+        evidence,
+    }
+}
+
+/// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
+/// where neither is known, whatever is.
+fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
+    let own = found
+        .place
+        .as_ref()
+        .filter(|_| found.origin == Origin::User);
+    let holder = found.holder.place.as_ref();
+    let is_holders = |place: &&plimsoll_heap::Place| Some(*place) == holder;
+    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
+    let declared = || {
+        let place = holder.or(own)?;
+        let is_user = plimsoll_heap::culprit::origin(&place.script) == Origin::User;
+        let names = [last, found.holder.name.split(['.', '[']).next()?];
+        let mut lines = names
+            .into_iter()
+            .filter_map(|n| source::declaration(&place.script, n));
+        lines.next().filter(|_| is_user)
+    };
+    // A function beside the holder says less than the line that declares it.
+    own.filter(|p| !is_holders(p))
+        .and_then(object::place)
+        .or_else(declared)
+        .or_else(|| own.and_then(object::place))
+        .or_else(|| found.place.as_ref().and_then(object::place))
+        .or_else(|| holder.and_then(object::place))
+}
+
+/// ``Map `sessions` (store.js)``.
+fn told(holder: &plimsoll_heap::culprit::Holder) -> String {
+    let script = holder.place.as_ref().map(|p| p.script.as_str());
+    match script.and_then(file_name) {
+        Some(file) => format!("{} `{}` ({file})", holder.class, holder.name),
+        None => format!("{} `{}`", holder.class, holder.name),
+    }
+}
+
+fn file_name(script: &str) -> Option<&str> {
+    script.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
+/// `root → module store.js → sessions → Map → Session`: the way without what is the runtime's own.
+fn way(holder: &plimsoll_heap::culprit::Holder, kind: &str) -> String {
+    let script = holder.place.as_ref().and_then(|p| file_name(&p.script));
+    let parts = script
+        .map(|file| format!("module {file}"))
+        .into_iter()
+        .chain([holder.name.clone(), holder.class.clone(), object::cut(kind)]);
+    format!("root → {}", parts.collect::<Vec<_>>().join(" → "))
+}
+
+/// A list of scripts on its way in.
+struct Listing(Rc<RefCell<Kept>>);
+
+impl Sink for Listing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().scripts.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A snapshot on its way in.
+struct Arriving {
+    at: Window,
+    parsing: Option<Parsing>,
+    copy: Option<io::Result<Copy>>,
+    kept: Rc<RefCell<Kept>>,
+}
+
+enum Parsing {
+    Ids(WindowParser),
+    Whole(Parser),
+}
+
+impl Sink for Arriving {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.parsing {
+            Some(Parsing::Ids(parser)) => parser.feed(bytes),
+            Some(Parsing::Whole(parser)) => parser.feed(bytes),
+            None => Ok(()),
+        }
+        .map_err(io::Error::other)?;
+        match &mut self.copy {
+            Some(Ok(copy)) => copy.file.write_all(bytes),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let mut kept = self.kept.borrow_mut();
+        match self.parsing.take() {
+            Some(Parsing::Ids(parser)) => {
+                let ids = parser.finish().map_err(io::Error::other)?;
+                kept.early.push((self.at, ids));
+            }
+            Some(Parsing::Whole(parser)) => {
+                kept.last = Some(parser.finish().map_err(io::Error::other)?);
+            }
+            None => {}
+        }
+        match self.copy.take() {
+            Some(Ok(copy)) => copy.finish(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A copy of a snapshot for people and `DevTools`; removed again unless it became whole.
+struct Copy {
+    file: File,
+    path: PathBuf,
+    whole: bool,
+}
+
+impl Copy {
+    fn begin(directory: &Path, at: Window) -> io::Result<Self> {
+        let name = match at {
+            Window::Baseline => "1-baseline",
+            Window::PlusN => "2-plus-n",
+            Window::Plus2N => "3-plus-2n",
+            _ => "4-final",
+        };
+        let path = directory.join(format!("{name}.heapsnapshot"));
+        // Snapshots hold whatever the service holds: passwords, tokens, people.
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok(Self {
+            file,
+            path,
+            whole: false,
+        })
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if !self.whole {
+            // Half a snapshot helps nobody and fills the disk it may have failed on.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

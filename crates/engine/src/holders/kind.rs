@@ -1,0 +1,92 @@
+//! What grows, by a name that stands in the source: functions and scopes have no class that says anything.
+
+use plimsoll_heap::culprit::{Culprit, Origin};
+use plimsoll_heap::{Classes, EdgeKind, Heap, Node, NodeKind, Place};
+
+use crate::snapshot::object::cut;
+
+/// The kind of a culprit, in words.
+pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
+    let snapshot = heap.snapshot();
+    let samples: Vec<Node> = found
+        .samples
+        .iter()
+        .filter_map(|id| snapshot.find(*id))
+        .collect();
+    let mut functions = samples
+        .iter()
+        .filter(|n| snapshot.kind(**n) == NodeKind::Closure);
+    if let Some(function) = functions.next() {
+        // Functions that keep objects of the user's: these are what people know.
+        let class = classes.rows().find(|row| {
+            found.origin == Origin::User && row.place.is_some() && row.place == found.place
+        });
+        if let Some(class) = class.filter(|_| found.place != found.holder.place) {
+            return cut(&class.name);
+        }
+        // Of several sorts of functions the one whose place is told is meant, wherever it hangs.
+        let name = found
+            .place
+            .as_ref()
+            .and_then(|place| name_at(heap, place))
+            .or_else(|| own_name(heap, *function))
+            .or_else(|| kept_as(heap, *function))
+            .unwrap_or_else(|| "(anonymous)".to_owned());
+        return format!("function {}", cut(&name));
+    }
+    let scope = samples.iter().find(|n| is_scope(heap, **n));
+    if let Some(function) = scope.and_then(|scope| function_of(heap, *scope)) {
+        return format!("variables of function {}", cut(&function));
+    }
+    cut(&found.kind)
+}
+
+fn is_scope(heap: &Heap, node: Node) -> bool {
+    heap.snapshot().name(node).starts_with("system / Context")
+}
+
+/// The property or variable a function is kept under.
+fn kept_as(heap: &Heap, function: Node) -> Option<String> {
+    let snapshot = heap.snapshot();
+    let edges = heap.retainers(&[function]).pop()?;
+    edges
+        .into_iter()
+        .filter(|e| {
+            matches!(
+                snapshot.edge_kind(*e),
+                EdgeKind::Property | EdgeKind::Context
+            )
+        })
+        .map(|e| snapshot.edge_name(e).into_owned())
+        .find(|name| !["constructor", "__proto__", "prototype"].contains(&name.as_str()))
+}
+
+fn own_name(heap: &Heap, function: Node) -> Option<String> {
+    let name = heap.snapshot().name(function);
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+/// The name of a function that is written at this place.
+fn name_at(heap: &Heap, place: &Place) -> Option<String> {
+    let snapshot = heap.snapshot();
+    let written_there = |n: &Node| {
+        snapshot.kind(*n) == NodeKind::Closure && snapshot.place(*n).as_ref() == Some(place)
+    };
+    let function = snapshot.nodes().find(written_there)?;
+    own_name(heap, function).or_else(|| kept_as(heap, function))
+}
+
+/// The name of the function whose variables a scope holds: a function in it, or one that is suspended there.
+fn function_of(heap: &Heap, scope: Node) -> Option<String> {
+    let snapshot = heap.snapshot();
+    let suspended = snapshot.follow(scope, EdgeKind::Internal, "extension");
+    if let Some(place) = suspended.and_then(|node| snapshot.place(node)) {
+        return name_at(heap, &place);
+    }
+    let edges = heap.retainers(&[scope]).pop()?;
+    let mut holders = edges.into_iter().map(|edge| snapshot.edge_from(edge));
+    holders.find_map(|node| {
+        let function = snapshot.kind(node) == NodeKind::Closure;
+        function.then(|| own_name(heap, node)).flatten()
+    })
+}

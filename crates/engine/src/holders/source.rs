@@ -1,0 +1,94 @@
+//! Where a name is declared: the line of a script that makes the variable or property a holder is called by.
+//!
+//! Reads the script from disk. Not a parser: the first line that declares or assigns the name is meant, and none is told
+//! where there is none.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use crate::snapshot::object;
+
+/// Larger scripts are bundles: a line of theirs says nothing.
+const LARGEST: u64 = 4 << 20;
+/// Longer lines are generated.
+const LONGEST_LINE: usize = 1_000;
+
+/// `file:line` of the declaration of `name` in `script`.
+pub(super) fn declaration(script: &str, name: &str) -> Option<String> {
+    let path = object::file(script);
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(LARGEST).read_to_string(&mut text).ok()?;
+    let line = line_of(&text, name)?;
+    Some(format!("{}:{line}", object::relative(path)))
+}
+
+/// The line, from 1, that declares the name best: a declaration before an assignment before a key.
+fn line_of(text: &str, name: &str) -> Option<usize> {
+    let ranked = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.len() <= LONGEST_LINE)
+        .filter_map(|(index, line)| Some((declares(line, name)?, index + 1)));
+    ranked.min().map(|(_, line)| line)
+}
+
+/// How well a line declares the name, 0 best.
+fn declares(line: &str, name: &str) -> Option<u8> {
+    let code = line.trim_start();
+    if code.starts_with("//") || code.starts_with('*') {
+        return None;
+    }
+    line.match_indices(name)
+        .filter_map(|(at, _)| {
+            let before = &line[..at];
+            let after = &line[at + name.len()..];
+            let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            if before.ends_with(is_word) || after.starts_with(is_word) {
+                return None;
+            }
+            let assigned = after.trim_start().trim_start_matches(['?', '|', '&']);
+            let assigned = assigned.starts_with('=')
+                && !assigned.starts_with("==")
+                && !assigned.starts_with("=>");
+            let word = before
+                .trim_end()
+                .rsplit(|c: char| !is_word(c))
+                .next()
+                .unwrap_or("");
+            match word {
+                "const" | "let" | "var" | "static" => Some(0),
+                _ if assigned
+                    && (before.trim().is_empty()
+                        || before.ends_with('.')
+                        || before.ends_with('#')) =>
+                {
+                    Some(1)
+                }
+                _ if assigned => Some(2),
+                _ if after.trim_start().starts_with(':') => Some(3),
+                _ => None,
+            }
+        })
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declaration_comes_before_an_assignment_before_a_key() {
+        let text =
+            "// const kept = 1\nkept = 2;\nf({ kept: 3 });\nconst kept = new Map();\nkept == 4";
+        assert_eq!(line_of(text, "kept"), Some(4));
+        assert_eq!(line_of("a.kept = 1;\nx = { kept: 1 }", "kept"), Some(1));
+        assert_eq!(line_of("  static all = [];", "all"), Some(1));
+        assert_eq!(line_of("f({\n  kept: [],\n})", "kept"), Some(2));
+        assert_eq!(
+            line_of("keptBack = 1; if (kept === 2) kept => 3;", "kept"),
+            None
+        );
+        assert_eq!(line_of("this.#rows = [];", "#rows"), Some(1));
+    }
+}
