@@ -5,7 +5,7 @@ const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
 const { FIXED, payload, serve } = require('./service.js');
 
 class RequestContext { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.trace = payload();
   }

@@ -4,7 +4,7 @@
 const { FIXED, serve } = require('./service.js');
 
 class ThumbnailShelf { // place
-  constructor() {
+  constructor() { // place
     this.keptThumbnails = []; // place
   }
 

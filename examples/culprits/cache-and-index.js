@@ -4,7 +4,7 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class StockArticle { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.label = `label ${number}`;
     this.description = payload();
@@ -12,7 +12,7 @@ class StockArticle { // place
 }
 
 class ArticleStore { // place
-  constructor() {
+  constructor() { // place
     this.articleByNumber = new Map(); // place
     this.articleByLabel = new Map(); // place
   }

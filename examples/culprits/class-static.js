@@ -6,7 +6,7 @@ const { FIXED, payload, serve } = require('./service.js');
 class InvoiceDraft { // place
   static issuedDrafts = []; // place
 
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.text = payload();
     InvoiceDraft.issuedDrafts.push(this); // place

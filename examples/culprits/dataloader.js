@@ -5,7 +5,7 @@ const DataLoader = require('dataloader');
 const { FIXED, payload, serve } = require('./service.js');
 
 class Customer { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.file = payload();
   }

@@ -13,7 +13,7 @@ class ChatRoom extends EventEmitter {
 }
 
 class RoomMember { // place
-  constructor(room, number) {
+  constructor(room, number) { // place
     this.name = `member ${number}`;
     this.inbox = [payload()];
     this.receive = (text) => this.inbox.push(text); // place

@@ -4,7 +4,7 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class SearchQuestion { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.words = payload().match(/.{30}/g);
   }

@@ -4,14 +4,14 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class MailNode { // place
-  constructor(mail) {
+  constructor(mail) { // place
     this.mail = mail;
     this.next = null;
   }
 }
 
 class Outbox { // place
-  constructor() {
+  constructor() { // place
     this.head = null;
     this.tail = null;
     this.waiting = 0;

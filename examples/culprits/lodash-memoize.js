@@ -5,7 +5,7 @@ const memoize = require('lodash.memoize');
 const { FIXED, payload, serve } = require('./service.js');
 
 class PriceOffer { // place
-  constructor(question) {
+  constructor(question) { // place
     this.question = question;
     this.price = question.length * 3;
     this.text = payload(150);

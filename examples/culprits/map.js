@@ -4,7 +4,7 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class PlacedOrder { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.lines = [{ article: payload(40), amount: number % 7 }];
     this.address = payload(200);

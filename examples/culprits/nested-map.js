@@ -6,7 +6,7 @@ const { FIXED, payload, serve } = require('./service.js');
 const COUNTRIES = ['at', 'be', 'ch', 'de', 'dk'];
 
 class ShoppingCart { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.items = [payload(200)];
   }

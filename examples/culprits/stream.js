@@ -8,7 +8,7 @@ const marketTicker = new Readable({ read() {} });
 marketTicker.setMaxListeners(0);
 
 class VisitorStream extends PassThrough { // place
-  constructor(number) {
+  constructor(number) { // place
     super();
     this.visitor = `${number} ${payload(200)}`;
   }

@@ -4,7 +4,7 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class UploadProgress { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.note = payload();
     this.beats = 0;

@@ -6,7 +6,7 @@ const { FIXED, payload, serve } = require('./service.js');
 const PAGE = 65536;
 
 class StringArena { // place
-  constructor() {
+  constructor() { // place
     this.linearMemory = new WebAssembly.Memory({ initial: 2, maximum: 16384 }); // place
     this.used = 0;
   }

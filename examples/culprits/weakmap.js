@@ -4,7 +4,7 @@
 const { FIXED, payload, serve } = require('./service.js');
 
 class Visitor { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
   }
 }

@@ -14,7 +14,7 @@ const hasher = new Worker(
 hasher.unref();
 
 class HashJob { // place
-  constructor(number) {
+  constructor(number) { // place
     this.number = number;
     this.text = payload();
     this.answer = number % 2 === 0;
