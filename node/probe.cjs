@@ -44,6 +44,9 @@ function now() {
   return t[0] * 1e6 + Math.floor(t[1] / 1e3);
 }
 
+/** Deno and Bun answer to Node's names; only their own globals tell them apart. */
+const RUNTIME = globalThis.Deno ? 'deno' : globalThis.Bun ? 'bun' : 'node';
+
 /** Runs `f`, answering `fallback` where it throws: features come and go between Node versions. */
 function attempt(f, fallback) {
   try {
@@ -80,6 +83,7 @@ function frame(json) {
  */
 function takeGc(v8) {
   if (typeof globalThis.gc === 'function') return globalThis.gc;
+  if (RUNTIME === 'bun') return () => globalThis.Bun.gc(true);
   const vm = require('vm');
   v8.setFlagsFromString('--expose-gc');
   try {
@@ -103,6 +107,21 @@ class Heap {
     this.statistics = null;
   }
 
+  /**
+   * What the runtime says of its heap. Bun counts external memory as used, and answers what it does not know (limit,
+   * resident size, contexts) with other figures: those are left out.
+   */
+  read() {
+    const statistics = this.v8.getHeapStatistics();
+    if (RUNTIME !== 'bun') return statistics;
+    const external = statistics.external_memory;
+    return {
+      used_heap_size: statistics.used_heap_size - external,
+      total_heap_size: statistics.total_heap_size,
+      external_memory: external,
+    };
+  }
+
   /** Bytes off the heap that heap objects own. Old versions tell it only together with RSS, which is dear. */
   external(statistics) {
     const bytes = statistics.external_memory;
@@ -121,7 +140,7 @@ class Heap {
     seen[2] = seen[0];
     seen[3] = seen[1];
     this.gc();
-    const statistics = this.v8.getHeapStatistics();
+    const statistics = this.read();
     seen[0] = statistics.used_heap_size;
     seen[1] = this.external(statistics);
     this.statistics = statistics;
@@ -145,14 +164,14 @@ class Heap {
       heap_physical: statistics.total_physical_size,
       external: this.seen[1],
     };
-    const memory = attempt(() => process.memoryUsage(), {});
+    const memory = RUNTIME === 'node' ? attempt(() => process.memoryUsage(), {}) : {};
     if (memory.arrayBuffers !== undefined) values.array_buffers = memory.arrayBuffers;
     if (statistics.number_of_native_contexts !== undefined) {
       values['contexts/native'] = statistics.number_of_native_contexts;
       values['contexts/detached'] = statistics.number_of_detached_contexts;
     }
     let code = 0;
-    const spaces = attempt(() => this.v8.getHeapSpaceStatistics(), []);
+    const spaces = RUNTIME === 'bun' ? [] : attempt(() => this.v8.getHeapSpaceStatistics(), []);
     for (const space of spaces) {
       if (space.space_name.indexOf('code') === 0) code += space.space_used_size;
       if (space.space_name !== 'read_only_space') values['space/' + space.space_name] = space.space_used_size;
@@ -540,7 +559,7 @@ class Probe {
         this.reply(command, { at_us: now(), method: 'exact', rows: rows.top(), pause_us: now() - command.begun });
       },
       gauges: (command) => {
-        this.reply(command, { at_us: now(), values: this.gauges(this.v8.getHeapStatistics()) });
+        this.reply(command, { at_us: now(), values: this.gauges(this.heap.read()) });
       },
       snapshot: (command) => this.snapshot(command),
       mark: (command) => this.reply(command, {}),
@@ -631,15 +650,23 @@ class Probe {
   hello() {
     const threads = attempt(() => require('worker_threads'), { isMainThread: true, threadId: 0 });
     const gaps = [];
-    const caps = ['collect', 'mark', 'gauges', 'resources', 'census', 'bye'];
-    const features = process.features || {};
-    if (features.inspector) caps.push('listeners');
-    else gaps.push({ what: 'listeners', why: 'this runtime was built without an inspector' });
-    if (features.inspector && threads.isMainThread) caps.push('snapshot');
-    if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
-    else gaps.push({ what: 'gc', why: 'v8.GCProfiler came with Node 18.15' });
+    const caps = ['collect', 'mark', 'gauges', 'bye'];
+    const gap = (what, why) => gaps.push({ what, why });
+    if (RUNTIME === 'bun') {
+      gap('timers, handles and listeners', 'Bun does not tell them');
+      gap('memory outside the heap', 'Bun does not tell how much of its heap is resident');
+      gap('collections of the runtime', 'Bun has no v8.GCProfiler');
+    } else {
+      caps.push('resources', 'census');
+      if (RUNTIME === 'deno') gap('listeners and timers', "Deno's inspector cannot be asked from inside");
+      else if ((process.features || {}).inspector) caps.push('listeners');
+      else gap('listeners', 'this runtime was built without an inspector');
+      if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
+      else gap('gc', 'v8.GCProfiler came with Node 18.15');
+    }
+    if (RUNTIME === 'node' && (process.features || {}).inspector && threads.isMainThread) caps.push('snapshot');
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
-    const statistics = this.v8.getHeapStatistics();
+    const statistics = this.heap.read();
     return {
       type: 'hello',
       proto: PROTOCOL,
@@ -649,8 +676,9 @@ class Probe {
       isolate: threads.isMainThread ? 0 : threads.threadId,
       main: threads.isMainThread,
       name: threads.threadName || null,
-      runtime: globalThis.Deno ? 'deno' : globalThis.Bun ? 'bun' : 'node',
-      version: process.versions.node,
+      runtime: RUNTIME,
+      version:
+        RUNTIME === 'deno' ? globalThis.Deno.version.deno : RUNTIME === 'bun' ? globalThis.Bun.version : process.versions.node,
       caps,
       gaps,
       argv: text(process.argv),
@@ -694,7 +722,7 @@ class Probe {
     if (this.timer !== null) clearInterval(this.timer);
     this.timer = null;
     const hz = Math.min(Math.max(Number(message.hz) || 0, 0), 100);
-    if (message.gc === true && typeof this.v8.GCProfiler === 'function') {
+    if (message.gc === true && RUNTIME !== 'bun' && typeof this.v8.GCProfiler === 'function') {
       this.gcWatch = new GcWatch(
         this.v8,
         (event) => this.offer(event),
@@ -710,9 +738,9 @@ class Probe {
 
   sample() {
     const at = now();
-    const statistics = this.v8.getHeapStatistics();
+    const statistics = this.heap.read();
     let arrayBuffers = null;
-    if (at - this.arrayBuffersAt >= ARRAY_BUFFERS_EVERY_US) {
+    if (RUNTIME === 'node' && at - this.arrayBuffersAt >= ARRAY_BUFFERS_EVERY_US) {
       // Comes only together with RSS, which costs twenty times the rest.
       this.arrayBuffersAt = at;
       const bytes = process.memoryUsage().arrayBuffers;
@@ -877,7 +905,8 @@ class Probe {
     const gaps = [];
     try {
       const ours = new Set([this.socket, this.timer]);
-      if (!countLive(rows, ours, command.op === 'census', command.deadline, this.door)) {
+      // Elsewhere it is a gap that hello has told.
+      if (RUNTIME === 'node' && !countLive(rows, ours, command.op === 'census', command.deadline, this.door)) {
         gaps.push({ what: 'timers', why: 'counting them would have outlasted the deadline' });
       }
     } catch (error) {

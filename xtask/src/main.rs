@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits` and `figures`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures` and `wrappers`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -20,13 +20,14 @@ mod tally;
 mod test;
 mod tidy;
 mod workspace;
+mod wrappers;
 
 use std::process::ExitCode;
 
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 7] = [
+const CHORES: [(&str, &str); 8] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -50,6 +51,10 @@ const CHORES: [(&str, &str); 7] = [
     (
         "figures",
         "what the changelog quotes, measured here; takes most of an hour",
+    ),
+    (
+        "wrappers",
+        "tests behind package managers, loaders and other runtimes, which it installs from npm",
     ),
     (
         "culprits",
@@ -81,6 +86,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "bench" => bench(rest),
         "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
+        "wrappers" => wrappers::run(),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {

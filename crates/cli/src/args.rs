@@ -184,6 +184,11 @@ pub(crate) struct CheckArgs {
     /// Ceiling of the time after readiness [default: 4m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_MAX_TIME", hide_env = true, help_heading = "Rounds")]
     max_time: Option<Duration>,
+    /// How long the subject keeps things on purpose, e.g. sessions
+    ///
+    /// What lives for a time looks like a leak until that time is over: nothing is judged before twice of it.
+    #[arg(hide_short_help = true, long, value_name = "TIME", value_parser = parse_duration, help_heading = "Rounds")]
+    max_ttl: Option<Duration>,
     /// Watch for this long; only without --url
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "PLIMSOLL_DURATION", hide_env = true, help_heading = "Rounds")]
     duration: Option<Duration>,
@@ -508,6 +513,7 @@ impl CheckArgs {
             rounds: self.rounds,
             warm_up: self.warm_up,
             max_time: self.max_time,
+            max_ttl: self.max_ttl,
             duration: self.duration,
             floor: self.floor,
             explain: self.explain,

@@ -133,22 +133,19 @@ fn memory_that_grows_without_a_driver_is_judged_on_time() {
     let place = Place::new();
     let program = example("faults/grow.py");
     let run = |arguments: &[&str]| {
-        let mut all = vec![
-            "check",
-            "--duration",
-            "20s",
-            "--",
-            "python3",
-            program.as_str(),
-        ];
+        let mut all = vec!["check", "--duration", "20s", "--", "python3"];
         all.extend(arguments);
         place.run(&all)
     };
-    run(&[])
+    // Isolated mode does not read PYTHONPATH: process level only.
+    run(&["-I", &program])
         .expect_code(1)
         .expect_said("LEAK")
         .expect_said("probe not loaded");
-    run(&["--flat"]).expect_code(0).expect_said("NO LEAK");
+    run(&["-I", &program, "--flat"])
+        .expect_code(0)
+        .expect_said("NO LEAK");
+    run(&[&program]).expect_code(1).expect_said("LEAK");
 }
 
 #[test]

@@ -55,3 +55,50 @@ fn where_none_grows_none_is_named() {
         assert_ne!(growth(&run, name)["outcome"], "leak");
     }
 }
+
+/// Keeps something for every path it was ever asked for.
+const BY_PATH: &str = r#"
+const http = require("http");
+const seen = new Map();
+http.createServer((request, response) => {
+  if (!seen.has(request.url)) seen.set(request.url, { at: Date.now(), tags: ["a", "b", request.url] });
+  response.end("ok");
+}).listen(Number(process.env.PORT), "127.0.0.1");
+"#;
+
+#[test]
+fn a_leak_that_takes_new_inputs_is_told_so() {
+    let place = Place::new();
+    let url = place.url("/item/{{seq}}");
+    let run = place.run(&["check", "--url", &url, "--", "node", "-e", BY_PATH]);
+    run.expect_code(1)
+        .expect_said("LEAK")
+        .expect_said("only inputs never seen before make it grow");
+}
+
+#[test]
+fn nothing_is_judged_before_what_is_kept_on_purpose_could_go() {
+    let place = Place::new();
+    let url = place.url("/item/{{seq}}");
+    let run = place.run(&[
+        "check",
+        "--url",
+        &url,
+        "--max-time",
+        "20s",
+        "--max-ttl",
+        "10m",
+        "--rounds",
+        "6",
+        "--warm-up",
+        "500",
+        "--operations",
+        "500",
+        "--",
+        "node",
+        "-e",
+        BY_PATH,
+    ]);
+    run.expect_code(3)
+        .expect_said("what lives up to 10 min is known after 20 min");
+}

@@ -13,7 +13,7 @@ const SHORT: [&str; 8] = [
     "--rounds",
     "12",
     "--floor",
-    "64B",
+    "256B",
 ];
 
 fn check(place: &Place, command: &[&str], environment: &[(&str, &str)]) -> Finished {

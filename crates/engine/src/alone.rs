@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_judge::{Interval as JudgedInterval, KindOutcome, KindRound, KindTerms, judge_kinds};
+use plimsoll_judge::{
+    Interval as JudgedInterval, KindOutcome, KindRound, KindTerms, KindVerdict, judge_kinds,
+};
 use plimsoll_model::{
     Cx, Event, Finding, Growth, Interval, Mode, OpId, OperationGrowth, Outcome, Phase, RoundKind,
     RoundSpec, Verdict, units,
@@ -35,6 +37,13 @@ struct Candidate {
     /// Why it cannot be driven alone, if it cannot.
     refused: Option<String>,
     settled: bool,
+}
+
+/// A round that is not of the mix.
+struct Asked {
+    /// What it is called in a message.
+    name: String,
+    spec: RoundSpec,
 }
 
 impl Journey {
@@ -77,7 +86,16 @@ impl Journey {
                     continue;
                 }
                 let warm_up = block == 0;
-                match self.one_alone(drive, id, kinds, operations)? {
+                let only = Some(OpId(u32::try_from(id).unwrap_or(u32::MAX)));
+                let name = drive.driver.operations()[id].name.clone();
+                let asked = Asked {
+                    name: format!("the rounds of {name} alone"),
+                    spec: RoundSpec {
+                        only,
+                        ..closed(drive, operations)
+                    },
+                };
+                match self.one_round(drive, id, &asked)? {
                     Ok(round) if !warm_up => rounds.push(round),
                     Ok(_) => {}
                     Err(why) => candidates[id].refused = Some(why),
@@ -126,13 +144,12 @@ impl Journey {
         (operations >= FEWEST_OPERATIONS).then_some(operations)
     }
 
-    /// One round of one kind. `Err` in the inner result says why this kind cannot be driven alone.
-    fn one_alone(
+    /// One round that is not of the mix. `Err` in the inner result says why its operations fail.
+    fn one_round(
         &mut self,
         drive: &mut Drive<'_, '_>,
-        id: usize,
-        kinds: usize,
-        operations: u64,
+        kind: usize,
+        asked: &Asked,
     ) -> Result<Result<KindRound, String>, Stop> {
         drive.session.check_alive()?;
         drive.between_rounds()?;
@@ -143,26 +160,16 @@ impl Journey {
             .and_then(|r| r.values.get(&metric))
             .copied();
         let begin = Instant::now();
-        let spec = RoundSpec {
-            only: Some(OpId(u32::try_from(id).unwrap_or(u32::MAX))),
-            ..RoundSpec::new(
-                operations,
-                Mode::Closed {
-                    concurrency: drive.load.concurrency,
-                },
-            )
-        };
-        let patience = self.patience(drive, operations);
-        let cx = Cx::within(drive.session.cancel, patience);
-        let name = drive.driver.operations()[id].name.clone();
-        let stats = match drive.driver.round(&spec, &cx) {
+        let operations = asked.spec.operations;
+        let cx = Cx::within(drive.session.cancel, self.patience(drive, operations));
+        let stats = match drive.driver.round(&asked.spec, &cx) {
             Ok(stats) => stats,
             Err(_) if drive.session.cancel.is_cancelled() => return Err(Stop::Interrupted),
-            Err(error) => return Err(drive.lost(&format!("the rounds of {name} alone"), &error)),
+            Err(error) => return Err(drive.lost(&asked.name, &error)),
         };
         self.count(&stats);
         let errors = stats.errors();
-        drive.quiesce(&format!("the rounds of {name} alone"))?;
+        drive.quiesce(&asked.name)?;
         drive.rest(QUIET)?;
         let after = self.measured(drive, RoundKind::Alone, begin, Some(&stats))?;
         if errors as f64 > drive.load.max_errors * operations as f64 {
@@ -170,28 +177,108 @@ impl Journey {
             let kinds: Vec<&str> = stats.errors_by_kind.keys().map(String::as_str).collect();
             return Ok(Err(kinds.join(", ")));
         }
-        let mut counts = vec![0.0; kinds];
-        for own in &stats.per_operation {
-            if let Some(count) = counts.get_mut(own.operation.0 as usize) {
-                *count = (own.done + own.errors) as f64;
-            }
-        }
+        let counts = stats
+            .per_operation
+            .iter()
+            .map(|own| (own.done + own.errors) as f64);
         Ok(Ok(KindRound {
-            kind: id,
+            kind,
             growth: before.map_or(f64::NAN, |before| after - before),
-            operations: counts,
+            operations: counts.collect(),
         }))
     }
 
-    fn judge_alone(&mut self, drive: &mut Drive<'_, '_>, rounds: &[KindRound], kinds: usize) {
+    /// After a leak: whether it takes inputs that were never seen before, or the same one again is enough. Rounds of the
+    /// one and the other are two kinds, judged as such.
+    pub(crate) fn inputs(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
+        let mixed = self.judgement.as_ref().and_then(|j| j.verdict.as_ref());
+        let leaks =
+            mixed.is_some_and(|v| v.outcome == Outcome::Leak) || self.leaking().next().is_some();
+        if !leaks || !drive.load.has_inputs() {
+            return Ok(());
+        }
+        let Some(operations) = self.size_alone(2) else {
+            return Ok(());
+        };
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::Alone,
+            detail: "distinct inputs against the same one".to_owned(),
+        });
+        let mut rounds = Vec::new();
+        let mut verdicts = Vec::new();
+        for block in 0..=LOOKS[1] {
+            let begun = Instant::now();
+            for kind in order(2, block) {
+                let asked = Asked {
+                    name: "the rounds that compare inputs".to_owned(),
+                    spec: RoundSpec {
+                        distinct: kind == 0,
+                        ..closed(drive, operations)
+                    },
+                };
+                let Ok(round) = self.one_round(drive, kind, &asked)? else {
+                    // A service may refuse the same input twice: then there is nothing to compare.
+                    return Ok(());
+                };
+                let total = round.operations.iter().sum();
+                if block > 0 {
+                    let mut counts = vec![0.0; 2];
+                    counts[kind] = total;
+                    rounds.push(KindRound {
+                        operations: counts,
+                        ..round
+                    });
+                }
+            }
+            verdicts = judge_kinds(&rounds, 2, &self.kind_terms(drive, &rounds));
+            let settled = |v: &KindVerdict| v.outcome != KindOutcome::NotClear;
+            let all =
+                verdicts.len() == 2 && verdicts.iter().all(|v| v.as_ref().is_some_and(settled));
+            if (all && block >= LOOKS[0]) || self.left() < begun.elapsed().mul_f64(1.2) {
+                break;
+            }
+        }
+        if let [Some(distinct), Some(same)] = &verdicts[..] {
+            let shown = |v: &KindVerdict| {
+                let (rate, interval) =
+                    units::signed_bytes_with_interval(v.rate, v.interval.low, v.interval.high);
+                format!("{rate} per operation (95 % CI {interval})")
+            };
+            let (distinct_shown, same_shown) = (shown(distinct), shown(same));
+            let says = match (distinct.outcome, same.outcome) {
+                (KindOutcome::Leak, KindOutcome::NoLeak) => {
+                    "only inputs never seen before make it grow"
+                }
+                (KindOutcome::Leak, KindOutcome::Leak) => "the same input again makes it grow too",
+                _ => "whether inputs must be new to make it grow is not clear",
+            };
+            drive.session.found(Finding::info(
+                "inputs",
+                format!(
+                    "{says}: {distinct_shown} with distinct inputs, {same_shown} with the same one"
+                ),
+            ));
+        }
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::Alone,
+            detail: String::new(),
+        });
+        Ok(())
+    }
+
+    fn kind_terms(&self, drive: &Drive<'_, '_>, rounds: &[KindRound]) -> KindTerms {
         let metric = headline_metric(&self.rounds);
         let per_round = rounds.first().map_or(1.0, |r| r.operations.iter().sum());
         let idle = idle_growth_per_round(&self.rounds, &metric).unwrap_or(0.0);
-        let terms = KindTerms {
+        KindTerms {
             alpha: ALPHA / LOOKS.len() as f64,
             unexplained: idle.max(0.0) / f64::max(per_round, 1.0),
             floor: drive.session.config.check.floor,
-        };
+        }
+    }
+
+    fn judge_alone(&mut self, drive: &mut Drive<'_, '_>, rounds: &[KindRound], kinds: usize) {
+        let terms = self.kind_terms(drive, rounds);
         let verdicts = judge_kinds(rounds, kinds, &terms);
         self.growth = drive
             .driver
@@ -301,6 +388,12 @@ impl Journey {
             _ => None,
         }
     }
+}
+
+/// A closed loop of so many operations.
+fn closed(drive: &Drive<'_, '_>, operations: u64) -> RoundSpec {
+    let concurrency = drive.load.concurrency;
+    RoundSpec::new(operations, Mode::Closed { concurrency })
 }
 
 /// The order of a block: another beginning each time, and backwards every other time, so that what one kind leaves

@@ -114,6 +114,7 @@ impl Journey {
         let metric = headline_metric(&self.rounds);
         self.plan.idle_growth_per_round = idle_growth_per_round(&self.rounds, &metric);
         self.judgement = self.judge(session);
+        self.await_ttl();
         let Some(judgement) = &self.judgement else {
             return;
         };
@@ -132,6 +133,30 @@ impl Journey {
                 more_operations: Some(more),
                 ..v.reopened(&reason)
             });
+            judgement.reason = reason;
+        }
+    }
+
+    /// What is kept for a time on purpose looks like a leak until that time is over: before twice of it nothing is judged.
+    fn await_ttl(&mut self) {
+        let Some(ttl) = self.max_ttl else { return };
+        let rounds = self.judged_rounds();
+        let Some((first, last)) = rounds.first().zip(rounds.last()) else {
+            return;
+        };
+        let measured = last.end.since(first.end).as_secs_f64();
+        let needed = ttl.as_secs_f64() * 2.0;
+        if measured >= needed {
+            return;
+        }
+        if let Some(judgement) = &mut self.judgement {
+            let reason = format!(
+                "measured for {}, and what lives up to {} is known after {}: raise `--max-time`",
+                units::duration(measured),
+                units::duration(ttl.as_secs_f64()),
+                units::duration(needed)
+            );
+            judgement.verdict = judgement.verdict.take().map(|v| v.reopened(&reason));
             judgement.reason = reason;
         }
     }

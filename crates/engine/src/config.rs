@@ -97,6 +97,8 @@ pub struct Check {
     pub warm_up: Option<u64>,
     /// Ceiling of the time after readiness.
     pub max_time: Duration,
+    /// How long the subject keeps things on purpose; nothing is judged before twice of it.
+    pub max_ttl: Option<Duration>,
     /// Planned length without a driver.
     pub duration: Option<Duration>,
     /// Growth rate below which nothing is called a leak, in bytes per operation or per second.
@@ -158,6 +160,8 @@ pub struct Flags {
     pub warm_up: Option<u64>,
     /// `--max-time`
     pub max_time: Option<Duration>,
+    /// `--max-ttl`
+    pub max_ttl: Option<Duration>,
     /// `--duration`
     pub duration: Option<Duration>,
     /// `--floor`
@@ -269,6 +273,7 @@ impl Flags {
             rounds: self.rounds.or(lower.rounds),
             warm_up: self.warm_up.or(lower.warm_up),
             max_time: self.max_time.or(lower.max_time),
+            max_ttl: self.max_ttl.or(lower.max_ttl),
             duration: self.duration.or(lower.duration),
             floor: self.floor.or(lower.floor),
             explain: self.explain.or(lower.explain),
@@ -338,6 +343,7 @@ impl Flags {
                 .transpose()?,
             warm_up: self.warm_up,
             max_time: positive("--max-time", self.max_time.unwrap_or(DEFAULT_MAX_TIME))?,
+            max_ttl: self.max_ttl.map(|d| positive("--max-ttl", d)).transpose()?,
             duration: self
                 .duration
                 .map(|d| positive("--duration", d))

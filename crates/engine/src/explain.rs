@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use crate::containers;
 use plimsoll_model::{
     Census, Culprit, EvidenceRequest, Facts, Metric, Outcome, Scope, Sink, Window, units,
 };
@@ -44,7 +45,8 @@ impl Explainer for All {
 
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
         let counted = Box::new(self.counts).culprits(facts);
-        let held = Box::new(self.holders).culprits(facts);
+        let mut held = containers::culprits(facts);
+        held.extend(Box::new(self.holders).culprits(facts));
         merge(held, counted)
     }
 }
@@ -106,7 +108,10 @@ impl Explainer for Counts {
         let judged = facts.verdicts.iter().map(|(metric, _)| metric.clone());
         let kinds: BTreeSet<Metric> = counted
             .chain(judged)
-            .filter(|m| m.as_counted().is_some_and(|(family, _)| family != MADE))
+            .filter(|m| {
+                m.as_counted()
+                    .is_some_and(|(family, _)| family != MADE && !containers::is_ours(family))
+            })
             .collect();
         let mut found: Vec<Culprit> = kinds
             .iter()
@@ -167,6 +172,16 @@ pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'stat
             format!("{kind} timers"),
             "timers",
             "a timer is started per operation and never cleared: keep its handle and clear it when the operation ends",
+        ),
+        "tasks" => (
+            format!("unfinished asyncio tasks of `{kind}`"),
+            "pending promises/tasks",
+            "a task is started per operation and never ends: await it, cancel it in a `finally`, or use a task group",
+        ),
+        "threads" => (
+            format!("threads named `{kind}`"),
+            "threads",
+            "a thread is started per operation and never ends: use a pool, or tell the thread to stop and join it",
         ),
         "objects" => (
             format!("{kind} objects"),

@@ -84,6 +84,8 @@ pub(crate) struct Check {
     #[serde(deserialize_with = "duration")]
     pub(crate) max_time: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    pub(crate) max_ttl: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
     pub(crate) duration: Option<Duration>,
     #[serde(deserialize_with = "size")]
     pub(crate) floor: Option<f64>,
@@ -113,6 +115,7 @@ impl From<File> for Flags {
             rounds: check.rounds,
             warm_up: check.warm_up,
             max_time: check.max_time,
+            max_ttl: check.max_ttl,
             duration: check.duration,
             floor: check.floor,
             explain: check.explain,

@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod conclude;
 mod config;
+mod containers;
 mod doctor;
 mod drive;
 mod environment;

@@ -59,7 +59,12 @@ impl Load {
     pub(crate) fn mode(&self) -> Mode {
         let concurrency = self.concurrency;
         match self.rate {
-            Some(rate) => Mode::Open { rate, concurrency },
+            // A server pays for every connection: between rounds that are compared their number is the same.
+            Some(rate) => Mode::Open {
+                rate,
+                concurrency,
+                most: concurrency,
+            },
             None => Mode::Closed { concurrency },
         }
     }
@@ -71,6 +76,11 @@ impl Load {
             // Nobody but the program knows.
             Means::Worker(_) | Means::External(..) => HttpRequest::DEFAULT_TIMEOUT,
         }
+    }
+
+    /// Whether operations have inputs of their own, and can be given the same one instead.
+    pub(crate) fn has_inputs(&self) -> bool {
+        matches!(&self.means, Means::Http(plan) if plan.has_inputs())
     }
 
     /// What one operation is called.

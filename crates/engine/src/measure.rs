@@ -239,6 +239,8 @@ impl Session<'_> {
             None => None,
             Some(Ok(answer)) => Some(answer),
             Some(Err(ProbeError::Cancelled)) => return Err(Stop::Interrupted),
+            // Said when it introduced itself.
+            Some(Err(ProbeError::Unsupported { .. })) => return Ok(None),
             Some(Err(error)) => {
                 self.check_alive()?;
                 self.gap(Gap {

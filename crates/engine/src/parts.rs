@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use plimsoll_model::{
-    Census, Collected, Cx, Finding, Gap, ProcessId, Role, RoundRecord, Scope, Source, SourceId,
+    Census, Collected, Cx, Finding, Gap, Mark, ProcessId, Role, RoundRecord, Scope, Source,
+    SourceId,
 };
 use plimsoll_probe::{Error as ProbeError, IsolateInfo, Process};
 use plimsoll_store::Record;
@@ -214,6 +215,18 @@ impl Session<'_> {
         self.ask_everywhere(patience, |inside, cx| {
             inside.runtime.census(Scope::Resources, cx)
         })
+    }
+
+    /// Tells the main isolate and all parts where the run is. Never waits.
+    pub(crate) fn mark(&mut self, mark: &Mark) {
+        let parts = self
+            .parts
+            .iter_mut()
+            .filter_map(|part| part.inside.as_mut());
+        let main = self.service.as_mut().and_then(|s| s.runtime.as_mut());
+        for inside in main.into_iter().chain(parts) {
+            inside.runtime.mark(mark.clone());
+        }
     }
 
     fn ask_everywhere<T: Send>(

@@ -184,6 +184,7 @@ impl Session<'_> {
         });
         self.find_probe();
         self.find_parts();
+        self.name_development_server();
         Ok(())
     }
 
@@ -197,6 +198,23 @@ impl Session<'_> {
         }
     }
 
+    /// A server made for development does much beside its work: its verdict is about itself.
+    fn name_development_server(&mut self) {
+        let Some(service) = &self.service else { return };
+        let mut fronts = service
+            .processes
+            .iter()
+            .filter(|process| matches!(process.role, Role::Service | Role::Wrapper));
+        let found = fronts.find_map(|process| development_server(&process.command));
+        if let Some((name, what)) = found {
+            self.found(Finding::warning(
+                "development-server",
+                format!("`{name}` is for development: it {what}"),
+                Some("build the service and check what production starts"),
+            ));
+        }
+    }
+
     /// Waits a moment for the service's probe to say hello, and says loudly why it did not.
     fn find_probe(&mut self) {
         let Some(service) = self.service.as_ref() else {
@@ -205,7 +223,7 @@ impl Session<'_> {
         let process = service.process.clone();
         let patience = if self.no_carrier.is_some() {
             Duration::ZERO
-        } else if process.is_node() {
+        } else if process.may_carry_probe() {
             HELLO_PATIENCE
         } else {
             HELLO_PATIENCE_ELSEWHERE
@@ -323,8 +341,13 @@ impl Session<'_> {
             .map_or("the service", |path| {
                 path.rsplit('/').next().unwrap_or(path)
             });
-        if !service.process.is_node() {
-            return format!("`{name}` is not Node.js");
+        if service.process.is_python() {
+            return format!(
+                "`{name}` did not load it: started with `-I`, `-E` or `-S`, frozen into one file, or older than Python 3.9"
+            );
+        }
+        if !service.process.may_carry_probe() {
+            return format!("`{name}` is no runtime with a probe");
         }
         if let Some(why) = self.no_carrier {
             return why.to_owned();
@@ -339,6 +362,55 @@ impl Session<'_> {
     }
 }
 
+/// The name and the habit of a server or watcher that is made for development, by its command.
+fn development_server(command: &[String]) -> Option<(String, &'static str)> {
+    const RESTARTS: &str = "starts it anew when a file changes";
+    const COMPILES: &str = "compiles while it serves, and keeps what it compiled";
+    let name = |word: &String| -> String {
+        let file = word.rsplit('/').next().unwrap_or(word);
+        file.split('.').next().unwrap_or(file).to_owned()
+    };
+    // A title written over the arguments is one word.
+    let words: Vec<String> = command
+        .iter()
+        .flat_map(|w| w.split(' ').map(str::to_owned))
+        .collect();
+    let names: Vec<String> = words.iter().take(4).map(name).collect();
+    let has = |word: &str| {
+        words
+            .iter()
+            .any(|w| w == word || w.starts_with(&format!("{word}=")))
+    };
+    let tool = |tool: &str| names.iter().any(|name| name == tool);
+    for watcher in ["nodemon", "ts-node-dev", "tsnd"] {
+        if tool(watcher) {
+            return Some((watcher.to_owned(), RESTARTS));
+        }
+    }
+    if tool("tsx") && has("watch") {
+        return Some(("tsx watch".to_owned(), RESTARTS));
+    }
+    let flags = words
+        .iter()
+        .skip(1)
+        .take_while(|w| w.starts_with('-') || *w == "run");
+    let watches = flags
+        .into_iter()
+        .any(|w| w == "--watch" || w.starts_with("--watch="));
+    if ["node", "bun", "deno"].contains(&names.first().map_or("", String::as_str)) && watches {
+        return Some((format!("{} --watch", names[0]), RESTARTS));
+    }
+    if tool("nest") && has("start") && has("--watch") {
+        return Some(("nest start --watch".to_owned(), RESTARTS));
+    }
+    for compiler in ["next", "nuxt", "vite", "remix", "astro"] {
+        if tool(compiler) && has("dev") {
+            return Some((format!("{compiler} dev"), COMPILES));
+        }
+    }
+    None
+}
+
 /// Whether a port of this machine accepts connections, over either protocol.
 pub(crate) fn accepts(port: u16) -> bool {
     let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -349,4 +421,36 @@ pub(crate) fn accepts(port: u16) -> bool {
         )
         .is_ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn development_servers_are_known_by_their_commands() {
+        let name = |command: &str| {
+            let words: Vec<String> = command.split('|').map(str::to_owned).collect();
+            development_server(&words).map(|(name, _)| name)
+        };
+        for (command, expected) in [
+            ("node|/srv/node_modules/.bin/next|dev", Some("next dev")),
+            ("node|/srv/node_modules/.bin/next|start", None),
+            (
+                "node|/srv/node_modules/nodemon/bin/nodemon.js|server.js",
+                Some("nodemon"),
+            ),
+            (
+                "node|/srv/node_modules/.bin/tsx|watch|server.ts",
+                Some("tsx watch"),
+            ),
+            ("node|/srv/node_modules/.bin/tsx|server.ts", None),
+            ("node|--watch|server.js", Some("node --watch")),
+            ("node|server.js|dev", None),
+            ("node|server.js|--watch", None),
+            ("npm run dev", None),
+        ] {
+            assert_eq!(name(command).as_deref(), expected, "{command}");
+        }
+    }
 }

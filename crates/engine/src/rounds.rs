@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
+    Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
     RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
 use plimsoll_store::Record;
@@ -74,6 +74,8 @@ pub(crate) struct Journey {
     census: CensusPace,
     deadline: Instant,
     max_time: Duration,
+    /// How long the subject may keep things on purpose.
+    pub(crate) max_ttl: Option<Duration>,
     /// Share of the time that is kept for the rounds of each kind alone.
     kept: f64,
 }
@@ -135,6 +137,7 @@ impl Journey {
             census: CensusPace::default(),
             deadline: Instant::now() + max_time,
             max_time,
+            max_ttl: None,
             kept: 0.0,
         }
     }
@@ -164,6 +167,7 @@ impl Journey {
         if drive.driver.operations().len() > 1 {
             self.kept = crate::alone::SHARE;
         }
+        self.max_ttl = drive.session.config.check.max_ttl;
         self.warm_up(&mut drive)?;
         self.idle(&mut drive)?;
         self.measure(&mut drive)?;
@@ -171,6 +175,7 @@ impl Journey {
         self.idle(&mut drive)?;
         self.last_window(&mut drive, explainer)?;
         self.alone(&mut drive)?;
+        self.inputs(&mut drive)?;
         Ok(())
     }
 
@@ -282,8 +287,13 @@ impl Journey {
     fn size_round(&self, cost: Duration, noise: f64, resolution: f64) -> u64 {
         let rounds = f64::from(self.plan.rounds);
         let for_noise = (6.0 * noise / (resolution * rounds.sqrt())).ceil() as u64;
+        // What lives for a time must have had the time to go, twice.
+        let for_ttl = self
+            .max_ttl
+            .map_or(0, |ttl| in_time((ttl * 2).div_f64(rounds), cost));
         let wanted = for_noise
             .max(in_time(ROUND_LENGTH, cost))
+            .max(for_ttl)
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
         let share = self.left().mul_f64(0.9 - self.kept).div_f64(rounds + 8.0);
@@ -430,6 +440,7 @@ impl Journey {
             detail: String::new(),
         });
         let operations = self.plan.operations_per_round;
+        drive.session.mark(&Mark::ExplanationStart);
         // Counts may be missing from the last round, where they were too dear for every round.
         self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
         self.window(drive, explainer, Window::Baseline)?;
@@ -461,6 +472,7 @@ impl Journey {
         {
             self.window(drive, explainer, Window::Final)?;
             drive.session.release();
+            drive.session.mark(&Mark::ExplanationEnd);
         }
         Ok(())
     }

@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
             Origin::Command(command) => {
                 let (env, no_carrier) = environment(command, &config.env, &hub);
                 let launch = Launch {
-                    command: command.clone(),
+                    command: crate::environment::command(command, &hub),
                     env,
                     output_dir: None,
                 };
@@ -237,6 +237,7 @@ impl<'a> Session<'a> {
                 if let Some(part) = self
                     .parts
                     .iter_mut()
+                    .filter(|part| part.state == State::Working)
                     .find(|part| part.inside.as_ref().is_some_and(|i| i.key == key))
                 {
                     part.state = State::Ended;

@@ -28,6 +28,8 @@ const DEFAULT_URL: &str = "http://localhost:3000";
 const DEFAULT_DURATION: Duration = Duration::from_mins(1);
 /// How long the load rises in a closed loop that lasts a time, unless `-r` says otherwise.
 const DEFAULT_RAMP: Duration = Duration::from_secs(5);
+/// Connections of an open loop at most, unless `-c` says otherwise.
+const MOST_OPEN: u32 = 1_000;
 /// Memory is read and progress told so often.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Share of the machine's CPU time above which the client itself is worth a warning.
@@ -56,6 +58,8 @@ pub struct LoadRun {
     url: Url,
     length: Length,
     ramp: Duration,
+    /// Whether the user said how many operations may be in flight.
+    fixed_concurrency: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +82,7 @@ impl LoadRun {
         if driver.urls.is_empty() {
             driver.urls.push(DEFAULT_URL.to_owned());
         }
+        let fixed_concurrency = driver.concurrency.is_some();
         let load = driver
             .load()?
             .ok_or_else(|| Error::Internal("a load without a URL".to_owned()))?;
@@ -112,6 +117,7 @@ impl LoadRun {
             load,
             length,
             ramp,
+            fixed_concurrency,
         })
     }
 
@@ -127,6 +133,25 @@ impl LoadRun {
         }
     }
 
+    /// Nobody compares rounds here: unless their number is named, an open loop may have as many connections as it needs
+    /// to send on time.
+    fn mode(&self) -> Mode {
+        match self.load.mode() {
+            Mode::Open {
+                rate, concurrency, ..
+            } => Mode::Open {
+                rate,
+                concurrency,
+                most: if self.fixed_concurrency {
+                    concurrency
+                } else {
+                    MOST_OPEN
+                },
+            },
+            mode => mode,
+        }
+    }
+
     fn spec(&self) -> RoundSpec {
         let duration = match (self.length, self.load.rate) {
             (Length::Operations(_), _) => None,
@@ -137,7 +162,7 @@ impl LoadRun {
         RoundSpec {
             ramp: self.ramp,
             duration,
-            ..RoundSpec::new(self.planned().unwrap_or(u64::MAX), self.load.mode())
+            ..RoundSpec::new(self.planned().unwrap_or(u64::MAX), self.mode())
         }
     }
 }

@@ -113,6 +113,8 @@ struct Round {
     walk: Walk,
     /// Where all users are in it, if they share it.
     position: usize,
+    /// Users at most; more than there are at first only in an open loop.
+    most: usize,
     /// When operations are due; `None` = as soon as a user is free.
     schedule: Option<Schedule>,
     /// From here on none begins.
@@ -198,6 +200,7 @@ impl HttpDriver {
                 order: Vec::new(),
                 walk: script.walk,
                 position: 0,
+                most: 0,
                 schedule: None,
                 until: None,
                 free: VecDeque::with_capacity(capacity),
@@ -394,7 +397,8 @@ impl HttpDriver {
         let Some((schedule, timer)) = self.round.schedule.zip(self.timer.as_mut()) else {
             return Ok(());
         };
-        if self.round.free.is_empty() || self.round.begun >= self.round.operations {
+        let busy = self.round.free.is_empty() && self.connections.len() >= self.round.most;
+        if busy || self.round.begun >= self.round.operations {
             return Ok(());
         }
         let due = schedule.due(self.round.begun);
@@ -494,7 +498,7 @@ impl HttpDriver {
             if due.is_some_and(|due| due > now) {
                 break;
             }
-            let Some(slot) = self.round.free.pop_front() else {
+            let Some(slot) = self.round.free.pop_front().or_else(|| self.one_more()) else {
                 break;
             };
             if !self.users[slot].is_set_up {
@@ -521,6 +525,16 @@ impl HttpDriver {
             self.begin(slot, Doing::Step(step), now)?;
         }
         Ok(())
+    }
+
+    /// One more virtual user, where all are busy and there may be more.
+    fn one_more(&mut self) -> Option<usize> {
+        let slot = self.connections.len();
+        (slot < self.round.most).then(|| {
+            self.connections.push(Connection::new());
+            self.users.push(User::new(slot as u64 + 1, &self.script));
+            slot
+        })
     }
 
     /// The step this user does next.
@@ -699,9 +713,13 @@ impl Driver for HttpDriver {
         if concurrency == 0 {
             return Err(no_concurrency());
         }
+        self.round.most = concurrency as usize;
         let open = match spec.mode {
             Mode::Closed { .. } => false,
-            Mode::Open { rate, .. } if rate.is_finite() && rate > 0.0 => true,
+            Mode::Open { rate, most, .. } if rate.is_finite() && rate > 0.0 => {
+                self.round.most = most.max(concurrency) as usize;
+                true
+            }
             other => {
                 return Err(Error::Unsupported {
                     what: format!("{other:?}"),

@@ -9,6 +9,7 @@ use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::script::Script;
+use crate::template::{Span, spans};
 use crate::{Error, HttpRequest, Table};
 
 /// Everything a driver is to do.
@@ -167,6 +168,29 @@ impl Plan {
     pub fn check(&self) -> Result<Vec<String>, Error> {
         let script = Script::try_new(self.clone())?;
         Ok(script.steps.into_iter().map(|step| step.name).collect())
+    }
+
+    /// Whether operations differ by what is filled in: numbers, random values, rows of the table.
+    pub fn has_inputs(&self) -> bool {
+        let is_input = |name: &str| {
+            let first = name.split(' ').next().unwrap_or_default();
+            ["seq", "uuid", "rand"].contains(&first) || name.starts_with("csv.")
+        };
+        let holds = |text: &[u8]| {
+            let found = spans(text);
+            found
+                .iter()
+                .any(|span| matches!(span, Span::Value { name, .. } if is_input(name)))
+        };
+        self.steps.iter().any(|step| {
+            let request = &step.request;
+            holds(request.url.as_bytes())
+                || request
+                    .headers
+                    .iter()
+                    .any(|(_, value)| holds(value.as_bytes()))
+                || request.body.as_deref().is_some_and(holds)
+        })
     }
 
     /// Longest time an operation may take.

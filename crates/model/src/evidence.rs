@@ -35,6 +35,10 @@ pub enum Mark {
     RoundStart(u32),
     /// A round ended.
     RoundEnd(u32),
+    /// The windows of an explanation begin: what is too dear for every round may be counted until they end.
+    ExplanationStart,
+    /// They ended.
+    ExplanationEnd,
 }
 
 /// Live bytes after a forced collection.

@@ -35,13 +35,15 @@ pub enum Mode {
     Open {
         /// Operations per second.
         rate: f64,
-        /// Operations in flight at most.
+        /// Connections to begin with.
         concurrency: u32,
+        /// Operations in flight at most: where all connections are busy, more are opened. At least `concurrency`.
+        most: u32,
     },
 }
 
 impl Mode {
-    /// Operations in flight at most.
+    /// Operations in flight, of an open loop those to begin with.
     pub const fn concurrency(self) -> u32 {
         match self {
             Self::Closed { concurrency } | Self::Open { concurrency, .. } => concurrency,

@@ -178,7 +178,17 @@ impl Hub {
     /// `NODE_OPTIONS` that load the probe, with what is there kept: ours first, so that the probe takes the runtime's
     /// functions before another preload replaces them.
     pub fn node_options(&self, existing: Option<&OsStr>) -> OsString {
-        carrier::node_options(self.carrier.path(), existing)
+        carrier::options("--require", self.carrier.path(), existing)
+    }
+
+    /// The same for `BUN_OPTIONS`.
+    pub fn bun_options(&self, existing: Option<&OsStr>) -> OsString {
+        carrier::options("--preload", self.carrier.path(), existing)
+    }
+
+    /// `PYTHONPATH` that loads the probe into Python, with what is there kept behind it.
+    pub fn python_path(&self, existing: Option<&OsStr>) -> OsString {
+        crate::python::python_path(&self.carrier.python(), existing)
     }
 
     /// The file that `NODE_OPTIONS` names.

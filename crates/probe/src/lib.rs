@@ -17,6 +17,7 @@ mod output;
 mod process;
 mod procfs;
 mod protocol;
+mod python;
 mod runtime;
 mod sampler;
 mod sockets;

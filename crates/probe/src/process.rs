@@ -168,6 +168,18 @@ impl Process {
         name.starts_with("node") || name == "electron"
     }
 
+    /// Whether its executable is a runtime that loads our probe when it starts, by its name.
+    pub fn may_carry_probe(&self) -> bool {
+        self.is_node()
+            || self.is_python()
+            || matches!(self.name().as_str(), "deno" | "bun" | "bun.exe")
+    }
+
+    /// Whether its executable reads `PYTHONPATH`, by its name.
+    pub fn is_python(&self) -> bool {
+        self.name().starts_with("python")
+    }
+
     /// The user it acts as; `None` if it has ended.
     pub fn owner(&self) -> Option<u32> {
         procfs::effective_user(&self.read(c"status")?)

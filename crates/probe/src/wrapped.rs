@@ -88,16 +88,17 @@ impl Wrapped {
         let mut kill_at: Option<Instant> = None;
         let mut killed = false;
         loop {
+            // Taken from the queue before anybody is reaped: the news of a death in between must still wait there below.
+            while let Some(arrived) = self.signals.0.next() {
+                if arrived.signal != CHILD {
+                    self.pass_on(arrived.signal, arrived.by_kernel);
+                }
+            }
             if let Some(exit) = self.reap() {
                 if over.is_some_and(Cancel::is_cancelled) {
                     self.end_survivors(grace);
                 }
                 return exit;
-            }
-            while let Some(arrived) = self.signals.0.next() {
-                if arrived.signal != CHILD {
-                    self.pass_on(arrived.signal, arrived.by_kernel);
-                }
             }
             if over.is_some_and(Cancel::is_cancelled) && kill_at.is_none() {
                 let _ = self.process.signal(SIGTERM);

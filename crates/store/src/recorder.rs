@@ -225,6 +225,11 @@ impl LogFile {
 struct Writer {
     encoder: Encoder,
     series: HashMap<(SourceId, Metric), usize>,
+    /// The same by number, and which series came after each when it was last seen: a tick has the order of the one before,
+    /// and a look is cheaper than a hash.
+    keys: Vec<(SourceId, Metric)>,
+    after: Vec<usize>,
+    latest_index: usize,
     bands: Vec<BandBuilder>,
     log: Option<LogFile>,
     log_bytes: u64,
@@ -237,6 +242,9 @@ impl Writer {
         Ok(Self {
             encoder: Encoder::try_new()?,
             series: HashMap::new(),
+            keys: Vec::new(),
+            after: Vec::new(),
+            latest_index: 0,
             bands: Vec::new(),
             log,
             log_bytes: 0,
@@ -295,8 +303,23 @@ impl Writer {
             metric,
             value,
         } = sample;
+        let index = self.index_of((source, metric), at);
+        if let Some(band) = self.bands.get_mut(index) {
+            band.add(at, value);
+        }
+        if self.log.is_some() {
+            self.encoder.sample(index, at, value);
+        }
+    }
+
+    /// The number of a series; a new one is announced.
+    fn index_of(&mut self, key: (SourceId, Metric), at: Ns) -> usize {
+        let guess = self.after.get(self.latest_index).copied();
+        if let Some(index) = guess.filter(|&index| self.keys.get(index) == Some(&key)) {
+            self.latest_index = index;
+            return index;
+        }
         let next = self.series.len();
-        let key = (source, metric);
         let index = if let Some(&index) = self.series.get(&key) {
             index
         } else {
@@ -304,15 +327,16 @@ impl Writer {
             if next < MAX_BANDS {
                 self.bands.push(BandBuilder::starting(at));
             }
+            self.keys.push(key.clone());
+            self.after.push(next);
             self.series.insert(key, next);
             next
         };
-        if let Some(band) = self.bands.get_mut(index) {
-            band.add(at, value);
+        if let Some(after) = self.after.get_mut(self.latest_index) {
+            *after = index;
         }
-        if self.log.is_some() {
-            self.encoder.sample(index, at, value);
-        }
+        self.latest_index = index;
+        index
     }
 
     /// Writes what was encoded. The first error ends the recording.

@@ -410,3 +410,54 @@ fn what_cannot_be_driven_is_said() {
     };
     assert!(try_new(zero).contains("timeout"));
 }
+
+#[test]
+fn heads_without_end_and_letters_that_are_none_are_survived() {
+    // A megabyte of one header, and bytes that are no UTF-8 where a step looks into them.
+    let server = Server::start(|exchange| {
+        if exchange.number % 2 == 0 {
+            let long = "x".repeat(1 << 20);
+            Reply::SendAndClose(format!("HTTP/1.1 200 OK\r\nA: {long}\r\n\r\n").into_bytes())
+        } else {
+            Reply::Send(vec![
+                b"HTTP/1.1 200 OK\r\nX-Id: \xff\xfe\r\nSet-Cookie: a=b\r\nContent-Length: 3\r\n\r\n\xff\x00x".to_vec(),
+            ])
+        }
+    });
+    let mut step = plimsoll_load::Step::of(HttpRequest::get(server.url("/?{{id}}")));
+    step.extract = vec![plimsoll_load::Extract {
+        variable: "id".into(),
+        from: "header:X-Id".parse().unwrap(),
+    }];
+    let plan = plimsoll_load::Plan {
+        steps: vec![step],
+        variables: vec![("id".into(), "0".into())],
+        cookies: true,
+        ..plimsoll_load::Plan::of([])
+    };
+    let mut driver = HttpDriver::with_plan(plan, 1).unwrap();
+    let stats = round(&mut driver, 20, 1);
+    assert_eq!(
+        stats.errors_by_kind,
+        kinds(&[("response head over 64 KiB", 10)])
+    );
+}
+
+#[test]
+fn a_round_of_refusals_for_haste_is_counted_and_advised() {
+    let server = Server::start(|exchange| {
+        if exchange.number % 5 == 4 {
+            text("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+        } else {
+            answer("200 OK", "")
+        }
+    });
+    let mut driver = driver(HttpRequest::get(server.url("/")));
+    let stats = round(&mut driver, 100, 5);
+    assert_eq!(stats.errors_by_kind, kinds(&[("status 429", 20)]));
+    let advice = driver.findings();
+    assert!(
+        advice[0].hint.as_ref().unwrap().contains("--rate"),
+        "{advice:?}"
+    );
+}

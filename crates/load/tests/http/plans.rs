@@ -141,6 +141,7 @@ fn an_open_loop_sends_all_that_was_planned_and_counts_from_when_it_was_due() {
         Mode::Open {
             rate: 200.0,
             concurrency: 1,
+            most: 1,
         },
     );
     let stats = round(&mut driver, &open);
@@ -151,6 +152,29 @@ fn an_open_loop_sends_all_that_was_planned_and_counts_from_when_it_was_due() {
     assert!(stats.lateness.is_some_and(|l| l.max_ns > 100_000_000));
     // The last is due after 495 ms: not before, whatever the server can do.
     assert!(begun.elapsed() >= Duration::from_millis(495));
+}
+
+#[test]
+fn an_open_loop_opens_more_connections_where_all_are_busy() {
+    // Every answer takes longer than the time to the next operation.
+    let server = Server::start(|_| {
+        let until = Instant::now() + Duration::from_millis(40);
+        while Instant::now() < until {
+            std::thread::park_timeout(until - Instant::now());
+        }
+        answer("200 OK", "")
+    });
+    let mut driver = HttpDriver::try_new(HttpRequest::get(server.url("/")), 1).unwrap();
+    let open = Mode::Open {
+        rate: 200.0,
+        concurrency: 1,
+        most: 50,
+    };
+    let stats = round(&mut driver, &RoundSpec::new(60, open));
+    assert_eq!((stats.done, server.counts().requests), (60, 60));
+    assert!(server.counts().accepted > 4 && server.counts().accepted <= 50);
+    // Afterwards there are as many as at first.
+    assert_eq!(driver.quiesce(&cx()).unwrap().connections, 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, node};
+use crate::{Error, node, python};
 
 /// Where the kernel keeps the path of a Unix socket there is room for this many bytes and a terminator.
 const SOCKET_PATH_MAX: usize = 107;
@@ -71,11 +71,17 @@ impl Carrier {
             .mode(0o600)
             .open(&carrier.path)?
             .write_all(source.as_bytes())?;
+        python::write_carrier(&carrier.python(), &carrier.socket, &carrier.token)?;
         Ok((carrier, listener))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder that goes first on `PYTHONPATH`.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.directory.join("python")
     }
 
     /// The socket that probes connect to.
@@ -91,6 +97,7 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         // What cannot be removed lies in a private temporary directory; there is nothing better to do about it.
+        let _ = fs::remove_dir_all(self.python());
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(self.directory.join("hub"));
         let _ = fs::remove_dir(&self.directory);
@@ -106,10 +113,10 @@ fn random_hex<const BYTES: usize>() -> io::Result<String> {
     }))
 }
 
-/// `--require CARRIER` before what is there. Quoted only where the path needs it: old versions take quotes literally.
-pub(crate) fn node_options(carrier: &Path, existing: Option<&OsStr>) -> OsString {
+/// `FLAG CARRIER` before what is there. Quoted only where the path needs it: old versions take quotes literally.
+pub(crate) fn options(flag: &str, carrier: &Path, existing: Option<&OsStr>) -> OsString {
     let path = carrier.as_os_str().as_bytes();
-    let mut options = OsString::from("--require ");
+    let mut options = OsString::from(format!("{flag} "));
     if path.iter().any(|c| matches!(c, b' ' | b'"' | b'\\')) {
         let mut quoted = vec![b'"'];
         for &c in path {
@@ -139,7 +146,7 @@ mod tests {
     #[test]
     fn options_are_merged_and_quoted_where_needed() {
         let merged = |path: &str, existing: Option<&str>| {
-            node_options(Path::new(path), existing.map(OsStr::new))
+            options("--require", Path::new(path), existing.map(OsStr::new))
                 .into_string()
                 .unwrap()
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use plimsoll_model::{Cancel, Cx, EvidenceRequest, Metric, Scope, Sink};
 use serde_json::{Value, json};
 
-use super::carrier::{Carrier, node_options};
+use super::carrier::{Carrier, options};
 use super::{Epoch, Hub, HubEvent, HubOptions, IsolateInfo};
 use crate::Error;
 use crate::protocol::{Decoder, Frame, MAX_BODY};
@@ -425,7 +425,7 @@ fn matches(actual: &Value, expected: &Value, token: &str, place: &str) {
 fn perform(path: &Path) {
     let base = tempfile::tempdir().unwrap();
     let (carrier, listener) = Carrier::create_in(base.path()).unwrap();
-    let Some(mut subject) = node(node_options(carrier.path(), None), IDLE) else {
+    let Some(mut subject) = node(options("--require", carrier.path(), None), IDLE) else {
         return;
     };
     listener.set_nonblocking(false).unwrap();
