@@ -149,21 +149,6 @@ fn memory_that_grows_without_a_driver_is_judged_on_time() {
 }
 
 #[test]
-fn worker_threads_are_named_and_not_judged() {
-    let place = Place::new();
-    let url = place.url("/");
-    let subject = example("faults/worker-threads.js");
-    let run = place.run(&["check", "--url", &url, "--", "node", &subject, "--fixed"]);
-    assert!([0, 3].contains(&run.code), "{}", run.said());
-    let isolates = place.last_run()["subject"]["context_isolates"].clone();
-    assert!(
-        !isolates.as_array().expect("a list").is_empty(),
-        "{}",
-        run.said()
-    );
-}
-
-#[test]
 fn buffers_outside_the_heap_are_counted_as_external() {
     let place = Place::new();
     let url = place.url("/");
@@ -238,18 +223,6 @@ fn timers_and_descriptors_that_are_never_closed_are_named() {
             .expect("a count per operation");
         assert!((counted / each - 1.0).abs() < 0.1, "{culprit}");
     }
-}
-
-#[test]
-fn workers_that_are_not_judged_keep_a_level_service_from_no_leak() {
-    let place = Place::new();
-    let url = place.url("/");
-    let subject = example("faults/cluster.js");
-    place
-        .run(&["check", "--url", &url, "--", "node", &subject, "--fixed"])
-        .expect_code(3)
-        .expect_said("worker processes do the same work")
-        .expect_unsaid("NO LEAK");
 }
 
 #[test]
