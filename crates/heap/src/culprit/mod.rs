@@ -355,9 +355,13 @@ impl Judged<'_> {
         let windows: Vec<String> = counts
             .iter()
             .zip(&self.growth.operations)
-            .map(|(count, operations)| format!("{count} after {operations} operations"))
+            .enumerate()
+            .map(|(window, (count, operations))| match window {
+                0 => format!("{count} {kind} after {operations} operations"),
+                _ => format!("{count} after {operations} more"),
+            })
             .collect();
-        format!("new and still there, {kind}: {}", windows.join(", "))
+        format!("new and still there: {}", windows.join(", "))
     }
 
     /// Ids of a few of the objects that pile up.
