@@ -128,7 +128,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, culprits"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, culprits"
         );
     }
 }

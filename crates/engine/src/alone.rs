@@ -396,10 +396,10 @@ fn closed(drive: &Drive<'_, '_>, operations: u64) -> RoundSpec {
     RoundSpec::new(operations, Mode::Closed { concurrency })
 }
 
-/// The order of a block: another beginning each time, and backwards every other time, so that what one kind leaves
-/// behind does not always fall to the same other.
+/// The order of a block: every other one is the one before it backwards, and each two begin elsewhere, so that what one kind
+/// leaves behind does not always fall to the same other.
 fn order(kinds: usize, block: u32) -> Vec<usize> {
-    let shift = block as usize * 5 % kinds;
+    let shift = block as usize / 2 % kinds;
     let mut order: Vec<usize> = (0..kinds).map(|i| (i + shift) % kinds).collect();
     if block % 2 == 1 {
         order.reverse();
@@ -421,6 +421,7 @@ mod tests {
                 assert_eq!(sorted, (0..kinds).collect::<Vec<_>>());
             }
             assert_ne!(orders[0], orders[1]);
+            assert_ne!(orders[0], orders[2]);
         }
     }
 }

@@ -129,7 +129,7 @@ fn timers() {
 fn closures() {
     check(
         "closures",
-        "unbounded array: Function in handlers (programs.cjs: return (i) => { const big = new Array(50).fill(i); handlers.push(() => big.length); };)",
+        "closure capture: Function in handlers (programs.cjs: return (i) => { const big = new Array(50).fill(i); handlers.push(() => big.length); };)",
     );
 }
 
