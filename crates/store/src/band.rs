@@ -12,6 +12,9 @@ const FIRST_STEP_NS: u64 = 100_000_000;
 pub(crate) struct BandBuilder {
     start: u64,
     step: u64,
+    /// When the bucket of the latest reading began and which it is: the next is mostly of the same.
+    latest_start: u64,
+    latest: usize,
     /// Smallest and largest reading of each bucket; NaN where there is none.
     buckets: Vec<(f64, f64)>,
 }
@@ -22,6 +25,8 @@ impl BandBuilder {
         Self {
             start: at.0,
             step: FIRST_STEP_NS,
+            latest_start: 0,
+            latest: usize::MAX,
             buckets: Vec::new(),
         }
     }
@@ -32,6 +37,13 @@ impl BandBuilder {
             return;
         }
         let since = at.0.saturating_sub(self.start);
+        if since.wrapping_sub(self.latest_start) < self.step
+            && let Some(bucket) = self.buckets.get_mut(self.latest)
+        {
+            bucket.0 = bucket.0.min(value);
+            bucket.1 = bucket.1.max(value);
+            return;
+        }
         while since / self.step >= MAX_BUCKETS as u64 {
             self.double();
         }
@@ -39,6 +51,8 @@ impl BandBuilder {
         if index >= self.buckets.len() {
             self.buckets.resize(index + 1, (f64::NAN, f64::NAN));
         }
+        self.latest = index;
+        self.latest_start = index as u64 * self.step;
         let bucket = &mut self.buckets[index];
         // `min` and `max` of a number and NaN are the number.
         *bucket = (bucket.0.min(value), bucket.1.max(value));
@@ -47,6 +61,7 @@ impl BandBuilder {
     fn double(&mut self) {
         // Saturates after 2^64 ns / 2,000, where 2,000 buckets cover every time there is.
         self.step = self.step.saturating_mul(2);
+        self.latest = usize::MAX;
         let merged = self.buckets.chunks(2).map(|pair| {
             pair.iter().fold((f64::NAN, f64::NAN), |(low, high), b| {
                 (low.min(b.0), high.max(b.1))

@@ -1,6 +1,6 @@
 //! Frames to records. Reads whatever is whole, and says how much was not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use plimsoll_model::{Metric, Ns, Sample, SourceId};
 
-use crate::encode::{VALUES_BITS, VALUES_INTEGRAL, as_integral};
+use crate::column::{self, as_integral};
 use crate::frame::{
-    Cursor, FRAME_HEADER_LEN, HEADER_LEN, Header, KIND_BATCH, KIND_END, KIND_SCHEMA, MAX_PAYLOAD,
-    MAX_RAW, MAX_RECORD, VERSION, checksum, parse_frame_header, parse_header, unzigzag,
+    Cursor, ENTRY_COLLECTION, ENTRY_ROW, ENTRY_SERIES, FRAME_HEADER_LEN, HAS_AFTER, HAS_BEFORE,
+    HEADER_LEN, Header, KIND_BATCH, KIND_END, KIND_SCHEMA, MAX_PAYLOAD, MAX_RAW, MAX_RECORD,
+    MAX_ROW, MAX_VALUES, VERSION, checksum, parse_frame_header, parse_header, unzigzag,
 };
 use crate::pack::Unpacker;
 use crate::record::EVENT_NAMES;
+use crate::times::Expectation;
 use crate::{Error, Record};
 
 /// Opens a log.
@@ -32,6 +34,7 @@ pub fn read_log(path: &Path) -> Result<LogReader<BufReader<File>>, Error> {
 pub struct LogReader<R> {
     input: R,
     series: Vec<Series>,
+    kinds: Vec<Kind>,
     previous_at: u64,
     unpacker: Unpacker,
     batch: Batch,
@@ -49,21 +52,53 @@ struct Series {
     previous: f64,
 }
 
+/// What rows look like.
+#[derive(Debug)]
+struct Kind {
+    /// Its series: of the readings, or of the figures of a collection.
+    series: Arc<[u32]>,
+    collection: Option<Collection>,
+    expectation: Expectation,
+}
+
+#[derive(Debug)]
+struct Collection {
+    source: SourceId,
+    name: String,
+    has: u8,
+}
+
 /// A decoded batch, given out item by item so that a batch never stands in memory as records.
 #[derive(Debug, Default)]
 struct Batch {
-    /// 0 is a record, `k` a sample of `columns[k - 1]`.
+    /// 0 is a record, `k` a row of kind `k - 1`.
     order: std::vec::IntoIter<u32>,
     times: std::vec::IntoIter<u64>,
     columns: Vec<Column>,
     records: VecDeque<Option<Record>>,
+    /// The row of which readings are left: its time, its series, how many have been given out.
+    row: Option<(u64, Arc<[u32]>, usize)>,
 }
 
 /// Values of one series in a batch.
 #[derive(Debug)]
 struct Column {
-    series: usize,
+    series: u32,
     values: std::vec::IntoIter<f64>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.order.len() == 0 && self.row.is_none()
+    }
+
+    fn value(&mut self, series: u32) -> Option<f64> {
+        let column = self
+            .columns
+            .binary_search_by_key(&series, |c| c.series)
+            .ok()?;
+        self.columns[column].values.next()
+    }
 }
 
 impl<R: Read> LogReader<R> {
@@ -98,6 +133,7 @@ impl<R: Read> LogReader<R> {
         Ok(Self {
             input,
             series: Vec::new(),
+            kinds: Vec::new(),
             previous_at: 0,
             unpacker: Unpacker::try_new().map_err(Error::io("read", name))?,
             batch: Batch::default(),
@@ -126,7 +162,7 @@ impl<R: Read> LogReader<R> {
 
     /// Reads frames until there is something to give out, or nothing more to read.
     fn refill(&mut self) {
-        while self.batch.order.len() == 0 && !self.ended {
+        while self.batch.is_empty() && !self.ended {
             let mut head = [0; FRAME_HEADER_LEN];
             let got = read_up_to(&mut self.input, &mut head);
             if got == 0 {
@@ -177,18 +213,47 @@ impl<R: Read> LogReader<R> {
 
     fn schema(&mut self, payload: &[u8]) -> Option<()> {
         let mut cursor = Cursor::new(payload);
-        let mut announced = Vec::new();
+        let (mut series, mut kinds) = (Vec::new(), Vec::new());
+        let unnamed = |source, metric: &str| Series {
+            source,
+            metric: metric.into(),
+            previous: 0.0,
+        };
         while !cursor.is_empty() {
-            let source = SourceId(u32::try_from(cursor.varint()?).ok()?);
-            let length = cursor.count()?;
-            let name = std::str::from_utf8(cursor.bytes(length)?).ok()?;
-            announced.push(Series {
-                source,
-                metric: name.into(),
-                previous: 0.0,
-            });
+            let known = self.series.len() + series.len();
+            match cursor.byte()? {
+                ENTRY_SERIES => series.push(unnamed(source(&mut cursor)?, name(&mut cursor)?)),
+                ENTRY_ROW => {
+                    let count = cursor.count().filter(|&c| (1..=MAX_ROW).contains(&c))?;
+                    let numbers: Option<Arc<[u32]>> = (0..count)
+                        .map(|_| {
+                            let number = cursor.varint()?;
+                            ((number as usize) < known).then_some(number as u32)
+                        })
+                        .collect();
+                    kinds.push(Kind {
+                        series: numbers?,
+                        collection: None,
+                        expectation: Expectation::default(),
+                    });
+                }
+                ENTRY_COLLECTION => {
+                    let source = source(&mut cursor)?;
+                    let name = name(&mut cursor)?.to_owned();
+                    let has = cursor.byte().filter(|&has| has <= HAS_BEFORE | HAS_AFTER)?;
+                    let last = known + has.count_ones() as usize;
+                    series.extend((known..=last).map(|_| unnamed(source, "")));
+                    kinds.push(Kind {
+                        series: (known as u32..=last as u32).collect(),
+                        collection: Some(Collection { source, name, has }),
+                        expectation: Expectation::default(),
+                    });
+                }
+                _ => return None,
+            }
         }
-        self.series.append(&mut announced);
+        self.series.append(&mut series);
+        self.kinds.append(&mut kinds);
         Some(())
     }
 
@@ -212,35 +277,34 @@ impl<R: Read> LogReader<R> {
         for _ in 0..items {
             order.push(u32::try_from(cursor.varint()?).ok()?);
         }
-        // Work follows what the batch holds, not how many series were ever announced.
-        let mut by_series = order.clone();
-        by_series.sort_unstable();
-        let runs: Vec<(u32, usize)> = by_series
-            .chunk_by(|a, b| a == b)
-            .map(|run| (run[0], run.len()))
-            .collect();
-        let (records, present) = match runs.split_first() {
-            Some((&(0, records), present)) => (records, present),
-            _ => (0, runs.as_slice()),
-        };
-
+        // Work follows what the batch holds, not how much was ever announced.
+        let records = order.iter().filter(|&&item| item == 0).count();
         let mut at = self.previous_at;
         let mut times = Vec::with_capacity(items - records);
-        for _ in 0..items - records {
-            at = at.wrapping_add_signed(unzigzag(cursor.varint()?));
+        let mut expectations: BTreeMap<u32, Expectation> = BTreeMap::new();
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut values = 0;
+        for &item in order.iter().filter(|&&item| item != 0) {
+            let kind = self.kinds.get(item as usize - 1)?;
+            let expectation = expectations.entry(item - 1).or_insert(kind.expectation);
+            let surprise = unzigzag(cursor.varint()?);
+            let neighbour = at;
+            at = expectation.next(neighbour).wrapping_add_signed(surprise);
+            expectation.learn(at, neighbour);
             times.push(at);
+            values += kind.series.len();
+            if values > MAX_VALUES {
+                return None;
+            }
+            for &series in &*kind.series {
+                *counts.entry(series).or_default() += 1;
+            }
         }
 
-        let mut columns = Vec::with_capacity(present.len());
-        for &(item, count) in present {
-            let series = item as usize - 1;
-            let previous = self.series.get(series)?.previous;
-            columns.push((series, column(&mut cursor, count, previous)?));
-        }
-        for item in &mut order {
-            if let Ok(index) = present.binary_search_by_key(item, |&(item, _)| item) {
-                *item = index as u32 + 1;
-            }
+        let mut columns = Vec::with_capacity(counts.len());
+        for (series, count) in counts {
+            let previous = self.series.get(series as usize)?.previous;
+            columns.push((series, column::read(&mut cursor, count, previous)?));
         }
 
         let mut taken = VecDeque::new();
@@ -260,8 +324,11 @@ impl<R: Read> LogReader<R> {
         self.unknown_records += unknown;
         for (series, values) in &columns {
             if let Some(&last) = values.last() {
-                self.series[*series].previous = last;
+                self.series[*series as usize].previous = last;
             }
+        }
+        for (kind, expectation) in expectations {
+            self.kinds[kind as usize].expectation = expectation;
         }
         self.batch = Batch {
             order: order.into_iter(),
@@ -274,6 +341,7 @@ impl<R: Read> LogReader<R> {
                 })
                 .collect(),
             records: taken,
+            row: None,
         };
         Some(())
     }
@@ -284,52 +352,69 @@ impl<R: Read> Iterator for LogReader<R> {
 
     fn next(&mut self) -> Option<Record> {
         loop {
-            if self.batch.order.len() == 0 {
+            if let Some((at, series, given)) = &mut self.batch.row
+                && let Some(&number) = series.get(*given)
+            {
+                *given += 1;
+                let at = Ns(*at);
+                let about = self.series.get(number as usize)?;
+                return Some(Record::Sample(Sample {
+                    at,
+                    source: about.source,
+                    metric: Metric::named(&*about.metric),
+                    value: self.batch.value(number)?,
+                }));
+            }
+            self.batch.row = None;
+            if self.batch.is_empty() {
                 self.refill();
             }
-            let Some(column) = self.batch.order.next()?.checked_sub(1) else {
+            let Some(kind) = self.batch.order.next()?.checked_sub(1) else {
                 // A record this version does not know is skipped.
                 match self.batch.records.pop_front()? {
                     Some(record) => return Some(record),
                     None => continue,
                 }
             };
-            let column = self.batch.columns.get_mut(column as usize)?;
-            let about = self.series.get(column.series)?;
-            return Some(Record::Sample(Sample {
-                at: Ns(self.batch.times.next()?),
-                source: about.source,
-                metric: Metric::named(&*about.metric),
-                value: column.values.next()?,
-            }));
+            let at = self.batch.times.next()?;
+            let kind = self.kinds.get(kind as usize)?;
+            match &kind.collection {
+                None => self.batch.row = Some((at, Arc::clone(&kind.series), 0)),
+                Some(collection) => return collection.record(at, &kind.series, &mut self.batch),
+            }
         }
     }
 }
 
-/// The values of one series in a batch.
-fn column(cursor: &mut Cursor<'_>, count: usize, previous: f64) -> Option<Vec<f64>> {
-    let mut values = Vec::with_capacity(count);
-    if count == 0 {
-        return Some(values);
+impl Collection {
+    fn record(&self, at: u64, series: &[u32], batch: &mut Batch) -> Option<Record> {
+        let mut figures = series.iter().map(|&number| {
+            let figure = as_integral(batch.value(number)?)?;
+            u64::try_from(figure).ok()
+        });
+        let pause_ns = figures.next()??;
+        let mut figure = |bit| match self.has & bit {
+            0 => Some(None),
+            _ => figures.next()?.map(Some),
+        };
+        Some(Record::Collection {
+            at: Ns(at),
+            source: self.source,
+            kind: self.name.clone(),
+            pause_ns,
+            before: figure(HAS_BEFORE)?,
+            after: figure(HAS_AFTER)?,
+        })
     }
-    match cursor.byte()? {
-        VALUES_INTEGRAL => {
-            let mut previous = as_integral(previous)?;
-            for _ in 0..count {
-                previous = previous.wrapping_add(unzigzag(cursor.varint()?));
-                values.push(previous as f64);
-            }
-        }
-        VALUES_BITS => {
-            let mut previous = previous.to_bits();
-            for _ in 0..count {
-                previous ^= cursor.varint()?;
-                values.push(f64::from_bits(previous));
-            }
-        }
-        _ => return None,
-    }
-    Some(values)
+}
+
+fn source(cursor: &mut Cursor<'_>) -> Option<SourceId> {
+    Some(SourceId(u32::try_from(cursor.varint()?).ok()?))
+}
+
+fn name<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
+    let length = cursor.count()?;
+    std::str::from_utf8(cursor.bytes(length)?).ok()
 }
 
 /// A record from its JSON. `Some(None)` if it is one of a later version, `None` if it makes no sense.

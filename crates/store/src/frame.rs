@@ -18,7 +18,23 @@ pub(crate) const MAX_RAW: usize = 16 << 20;
 /// Longest JSON of one record, in bytes; and of the names in one schema frame.
 pub(crate) const MAX_RECORD: usize = 4 << 20;
 
-/// A schema frame: names series before their first use.
+/// Most columns of a row.
+pub(crate) const MAX_ROW: usize = 1024;
+/// Most values of a batch, those included that are not written since nothing changed.
+pub(crate) const MAX_VALUES: usize = 1 << 20;
+
+/// In a schema frame: a series.
+pub(crate) const ENTRY_SERIES: u8 = 0;
+/// In a schema frame: a kind of row.
+pub(crate) const ENTRY_ROW: u8 = 1;
+/// In a schema frame: a kind of collection.
+pub(crate) const ENTRY_COLLECTION: u8 = 2;
+/// The collection tells the heap before.
+pub(crate) const HAS_BEFORE: u8 = 1;
+/// The collection tells the heap after.
+pub(crate) const HAS_AFTER: u8 = 2;
+
+/// A schema frame: names series and kinds of rows before their first use.
 pub(crate) const KIND_SCHEMA: u8 = 1;
 /// A batch of samples and records.
 pub(crate) const KIND_BATCH: u8 = 2;

@@ -24,6 +24,7 @@
 
 mod band;
 mod catalogue;
+mod column;
 mod decode;
 mod encode;
 mod error;
@@ -36,6 +37,7 @@ mod record;
 mod recorder;
 mod run_dir;
 pub mod table;
+mod times;
 
 #[cfg(test)]
 mod properties;

@@ -1,6 +1,6 @@
 //! One zstd stream through a whole log, cut at every batch.
 //!
-//! A batch of half a second holds a few dozen readings: packed by itself it would be half headers, and could not point back
+//! A batch of a second holds a hundred or two readings: packed by itself it would be half headers, and could not point back
 //! to the one before, which looks much the same. What is unpacked is bounded whatever the bytes say.
 
 use std::io::{Error, ErrorKind, Result};

@@ -257,10 +257,7 @@ fn kill_9_loses_no_batch_that_was_written_and_the_list_tells() {
     let log = root.join("runs/killed/samples.plog");
     let deadline = Instant::now() + Duration::from_mins(1);
     while read_log(&log).map_or(0, Iterator::count) < 21 {
-        assert!(
-            Instant::now() < deadline,
-            "a batch is due after half a second"
-        );
+        assert!(Instant::now() < deadline, "a batch is due within a second");
         std::thread::yield_now();
     }
     let state = |store: &Store| store.list().expect("a list")[0].state;
@@ -313,7 +310,7 @@ fn ten_kills_leave_exact_prefixes() {
             .spawn()
             .expect("this test");
         let told = BufReader::new(child.stdout.take().expect("piped"));
-        let enough = 600_000_000 + trial * 97_000_000;
+        let enough = 1_100_000_000 + trial * 97_000_000;
         let mut told = told.lines().map_while(Result::ok).filter_map(|line| {
             let (number, at) = line.split_once("recorded ")?.1.split_once(' ')?;
             Some((number.parse().ok()?, at.parse().ok()?))
@@ -345,7 +342,7 @@ fn ten_kills_leave_exact_prefixes() {
         worst = worst.max(Duration::from_nanos(last.1.saturating_sub(kept)));
     }
     println!("ten kills: at most {worst:.2?} were lost");
-    // Half a second is what a batch waits. The rest is for a machine with other things to do.
+    // Nine tenths of a second is what a batch waits. The rest is for a machine with other things to do.
     assert!(worst < Duration::from_secs(5), "{worst:?}");
 }
 
