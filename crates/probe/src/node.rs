@@ -1,10 +1,11 @@
 //! What probes answer, as types: the source that is put into Node subjects, and the [`Runtime`] behind every probe.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use plimsoll_model::{
-    Capabilities, Census, CensusRow, Collected, Cx, Evidence, EvidenceRequest, Gap, Mark, Method,
-    Metric, Scope, Sink,
+    Cancel, Capabilities, Census, CensusRow, Collected, Cx, Evidence, EvidenceRequest, Gap, Mark,
+    Method, Metric, Scope, Sink,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -178,8 +179,7 @@ impl Runtime for ProbeRuntime {
             EvidenceRequest::Snapshot => {
                 let result = self.snapshot(sink, cx);
                 if result.is_err() {
-                    // Half-read messages, or nobody there: whatever it was, it is of no more use.
-                    self.release();
+                    self.forsake();
                 }
                 result
             }
@@ -227,6 +227,32 @@ struct Opened {
 }
 
 impl ProbeRuntime {
+    /// Gives up a snapshot in the middle. A Node whose client goes away while it still writes one can die of it (20.20.2
+    /// did, by SIGSEGV, once in a few times), so what it has begun is read to its end, or for so long, and thrown away.
+    fn forsake(&mut self) {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let Some(mut opened) = self.opened.take() else {
+            return self.release();
+        };
+        let Ok(cancel) = Cancel::try_new() else {
+            return self.release();
+        };
+        self.is_open = false;
+        let (link, key) = (self.link.clone(), self.key);
+        let drain = move || {
+            // Answered after the snapshot: commands are carried out one after another.
+            let cx = Cx::within(&cancel, PATIENCE);
+            let _ = opened
+                .cdp
+                .call("HeapProfiler.disable", &json!({}), &cx, &mut |_| Ok(()));
+            drop(opened);
+            link.tell(key, "snapshot", json!({ "end": true }));
+        };
+        // Without a thread the connection is dropped after all.
+        let name = "forsaken snapshot".to_owned();
+        let _ = std::thread::Builder::new().name(name).spawn(drain);
+    }
+
     fn snapshot(&mut self, sink: &mut dyn Sink, cx: &Cx) -> Result<Evidence, Error> {
         if self.opened.is_none() {
             let reply: DoorReply = self.call("snapshot", json!({}), cx)?;

@@ -231,7 +231,9 @@ fn a_subject_that_stalls_meets_the_deadline_and_is_left_whole() {
     until("the inspector is closed", || {
         open_ports(&observed.subject) == 0
     });
-    observed.runtime.collect(&within(DEADLINE)).unwrap();
+    let collected = observed.runtime.collect(&within(DEADLINE));
+    let (exit, lines) = (observed.subject.exit(), observed.subject.last_lines(20));
+    assert!(collected.is_ok(), "{collected:?} {exit:?} {lines:#?}");
 }
 
 #[test]
