@@ -94,14 +94,10 @@ test('wrapper.sh stays in front of its command and passes its status on', within
 
 test('noisy prints what was asked for and serves meanwhile', within, async (t) => {
   const bytes = 5_000_000;
-  const { port, child } = await start(t, fault('noisy'), { env: { BYTES: String(bytes) } });
-  let printed = 0;
-  child.stdout.on('data', (text) => {
-    printed += text.length;
-  });
-  assert.equal((await ask(port, '/')).status, 200);
-  while (printed < bytes) await once(child.stdout, 'data');
-  assert.equal((await ask(port, '/')).status, 200);
+  const noisy = await start(t, fault('noisy'), { env: { BYTES: String(bytes) } });
+  assert.equal((await ask(noisy.port, '/')).status, 200);
+  while (noisy.printed < bytes) await once(noisy.child.stdout, 'data');
+  assert.equal((await ask(noisy.port, '/')).status, 200);
 });
 
 test('descriptor-leak keeps files open, with --fixed none', within, async (t) => {

@@ -16,7 +16,7 @@ export async function start(t, command, { env = {}, ready = /listening on http:\
     env: { ...process.env, NODE_OPTIONS: '', PORT: '0', LIFETIME_S: '120', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const subject = { child, stdout: '', stderr: '', ended: once(child, 'exit') };
+  const subject = { child, stdout: '', stderr: '', printed: 0, ended: once(child, 'exit') };
   t.after(async () => {
     child.kill('SIGKILL');
     await subject.ended;
@@ -26,6 +26,7 @@ export async function start(t, command, { env = {}, ready = /listening on http:\
   });
   const found = new Promise((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text) => {
+      subject.printed += text.length;
       if (subject.stdout.length < 1_000_000) subject.stdout += text;
       const match = ready.exec(subject.stdout);
       if (match) resolve(match);

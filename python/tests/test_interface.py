@@ -108,7 +108,7 @@ def test_the_option_fails_the_leaky_test_only(session):
             r"Run with --leak-report for details\.",
             r"leak: \+1\.0\d KiB per run \(95 % CI .*\), [\d,]+ repetitions",
             r"growth: .*",
-            r"held by test_it\.KEPT \(list\), \+1 entry per run, of str; allocated at .*test_it\.py:3",
+            r"held by test_it\.KEPT \(list\), \+1 entry per run, of str; added at .*test_it\.py:3",
         ]
     )
 

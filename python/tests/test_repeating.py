@@ -125,7 +125,7 @@ def test_leaks_are_found_however_the_test_is_run(verdicts_on, name):
 
 def test_a_hook_of_the_user_is_called_for_each_repetition(session):
     hook = "calls = []\ndef pytest_runtest_setup(item): calls.append(1)\ndef pytest_unconfigure(): print(len(calls))"
-    source = "KEPT = []\ndef test_it(): KEPT.append('x' * 100)"
+    source = "KEPT = []\ndef test_it(): KEPT.append(bytearray(100))"
     result = session(source, "--detect-leaks", "-s", "--leak-mode=rate", conftest=hook)
     assert verdicts(result) == "1 judged (1 leak), 0 screened only, 0 skipped"
     assert int(result.stdout.lines[-1]) > 12
