@@ -24,6 +24,8 @@ use crate::session::Stop;
 const LOOKS: [u32; 4] = [4, 6, 8, 12];
 /// Chance of naming any kind falsely, over all looks.
 const ALPHA: f64 = 0.01;
+/// Growth with the same input again is negligible below this part of the growth with new ones.
+const NEGLIGIBLE: f64 = 0.25;
 /// The standard error to aim for, in bytes per operation.
 const WANTED_ERROR: f64 = 3.0;
 /// Operations of a round at least; fewer would tell nothing over the noise of a collection.
@@ -245,8 +247,15 @@ impl Journey {
                 format!("{rate} per operation (95 % CI {interval})")
             };
             let (distinct_shown, same_shown) = (shown(distinct), shown(same));
+            // The question is one of comparison: what may be nothing, and is at the most a small part of the other, need
+            // not lie below the floor of a verdict of its own.
+            let is_negligible =
+                same.interval.low <= 0.0 && same.interval.high < NEGLIGIBLE * distinct.interval.low;
             let says = match (distinct.outcome, same.outcome) {
                 (KindOutcome::Leak, KindOutcome::NoLeak) => {
+                    "only inputs never seen before make it grow"
+                }
+                (KindOutcome::Leak, KindOutcome::NotClear) if is_negligible => {
                     "only inputs never seen before make it grow"
                 }
                 (KindOutcome::Leak, KindOutcome::Leak) => "the same input again makes it grow too",
