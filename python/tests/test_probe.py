@@ -311,11 +311,9 @@ def test_a_sitecustomize_of_the_user_is_still_run(hub, tmp_path):
     (other / "sitecustomize.py").write_text("import sys\nsys.user_said = 'hello'\n")
     environment = hub.environment()
     environment["PYTHONPATH"] += os.pathsep + str(other)
-    child = hub.spawn(
-        ["-c", "import sys, sitecustomize\nprint(sys.user_said, sitecustomize.__file__)"], env=environment
-    )
+    child = hub.spawn(["-c", USER_SAID], env=environment)
     hub.greeted()
-    out, err = child.communicate(timeout=DEADLINE_S)
+    out, err = child.communicate("\n", timeout=DEADLINE_S)
     assert (out.split(), err) == (["hello", str(other / "sitecustomize.py")], "")
 
 

@@ -103,18 +103,19 @@ def test_repetition_itself_does_not_grow(verdicts_on, name):
     assert found and set(found) == {"no leak"}
 
 
+# What is kept is large enough to be no question of size: this is about how a test is run.
 LEAKY = {
     "unittest": "import unittest\nclass TestIt(unittest.TestCase):\n    kept = []\n"
-    "    def test_it(self): self.kept.append(object())",
+    "    def test_it(self): self.kept.append([0] * 50)",
     "class": "class TestIt:\n    kept = []\n    def test_it(self): self.kept.append(self)",
     "asyncio": "import pytest, asyncio\nKEPT = []\n@pytest.mark.asyncio\nasync def test_it(): KEPT.append([0] * 50)",
     "anyio": "import pytest\nKEPT = []\n@pytest.mark.anyio\nasync def test_it(): KEPT.append([0] * 50)\n"
     "@pytest.fixture\ndef anyio_backend(): return 'asyncio'",
-    "fixture": "import pytest\nKEPT = []\n@pytest.fixture\ndef thing(): KEPT.append(object())\n"
+    "fixture": "import pytest\nKEPT = []\n@pytest.fixture\ndef thing(): KEPT.append([0] * 50)\n"
     "def test_it(thing): pass",
     "module fixture": "import pytest\n@pytest.fixture(scope='module')\ndef kept(): return []\n"
-    "def test_it(kept): kept.append(object())",
-    "caplog": "KEPT = []\ndef test_it(caplog): KEPT.append(object())",
+    "def test_it(kept): kept.append([0] * 50)",
+    "caplog": "KEPT = []\ndef test_it(caplog): KEPT.append([0] * 50)",
 }
 
 
