@@ -280,19 +280,19 @@ def test_multiprocessing_by_both_methods(hub, tmp_path):
     script = tmp_path / "many.py"
     script.write_text(
         "import multiprocessing, os, sys\n"
-        "def work(gate, out):\n    out.put(os.getpid())\n    gate.wait()\n"
+        "def work(gate, out):\n    out.put(os.getpid())\n    gate.wait(60)\n"
         "if __name__ == '__main__':\n"
-        "    told = []\n"
+        "    told, alive = [], []\n"
         "    for method in ('fork', 'spawn'):\n"
         "        c = multiprocessing.get_context(method)\n"
         "        gate, out = c.Event(), c.Queue()\n"
         "        p = c.Process(target=work, args=(gate, out))\n"
         "        p.start()\n"
         "        told.append(out.get())\n"
-        "        gate.set()\n"
-        "        p.join()\n"
+        "        alive.append((p, gate))\n"
         "    print(*told, flush=True)\n"
         "    sys.stdin.readline()\n"
+        "    for p, gate in alive:\n        gate.set()\n        p.join()\n"
     )
     child = hub.spawn([str(script)])
     told = set(map(int, child.stdout.readline().split()))
@@ -300,6 +300,8 @@ def test_multiprocessing_by_both_methods(hub, tmp_path):
     while not told <= seen:
         _, hello = hub.greeted()
         seen.add(hello["pid"])
+    # A process need not have said hello before it ends, so both live until they have; they hold the pipes until then.
+    child.communicate("\n", timeout=DEADLINE_S)
 
 
 USER_SAID = "import sys, sitecustomize\nprint(sys.user_said, sitecustomize.__file__, flush=True)\nsys.stdin.readline()"
