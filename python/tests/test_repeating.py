@@ -103,19 +103,18 @@ def test_repetition_itself_does_not_grow(verdicts_on, name):
     assert found and set(found) == {"no leak"}
 
 
-# What is kept is large enough to be no question of size: this is about how a test is run.
 LEAKY = {
     "unittest": "import unittest\nclass TestIt(unittest.TestCase):\n    kept = []\n"
-    "    def test_it(self): self.kept.append([0] * 50)",
+    "    def test_it(self): self.kept.append(object())",
     "class": "class TestIt:\n    kept = []\n    def test_it(self): self.kept.append(self)",
     "asyncio": "import pytest, asyncio\nKEPT = []\n@pytest.mark.asyncio\nasync def test_it(): KEPT.append([0] * 50)",
     "anyio": "import pytest\nKEPT = []\n@pytest.mark.anyio\nasync def test_it(): KEPT.append([0] * 50)\n"
     "@pytest.fixture\ndef anyio_backend(): return 'asyncio'",
-    "fixture": "import pytest\nKEPT = []\n@pytest.fixture\ndef thing(): KEPT.append([0] * 50)\n"
+    "fixture": "import pytest\nKEPT = []\n@pytest.fixture\ndef thing(): KEPT.append(object())\n"
     "def test_it(thing): pass",
     "module fixture": "import pytest\n@pytest.fixture(scope='module')\ndef kept(): return []\n"
-    "def test_it(kept): kept.append([0] * 50)",
-    "caplog": "KEPT = []\ndef test_it(caplog): KEPT.append([0] * 50)",
+    "def test_it(kept): kept.append(object())",
+    "caplog": "KEPT = []\ndef test_it(caplog): KEPT.append(object())",
 }
 
 
@@ -126,7 +125,7 @@ def test_leaks_are_found_however_the_test_is_run(verdicts_on, name):
 
 def test_a_hook_of_the_user_is_called_for_each_repetition(session):
     hook = "calls = []\ndef pytest_runtest_setup(item): calls.append(1)\ndef pytest_unconfigure(): print(len(calls))"
-    source = "KEPT = []\ndef test_it(): KEPT.append(bytearray(100))"
+    source = "KEPT = []\ndef test_it(): KEPT.append('x' * 100)"
     result = session(source, "--detect-leaks", "-s", "--leak-mode=rate", conftest=hook)
     assert verdicts(result) == "1 judged (1 leak), 0 screened only, 0 skipped"
     assert int(result.stdout.lines[-1]) > 12

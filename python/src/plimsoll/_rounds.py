@@ -314,9 +314,12 @@ class Rounds:
         idle = self._idle()
         while True:
             spent = self._cpu()
+            per_op = max(self._operations_cpu / max(self._done, 1), 1e-7)
+            affordable = int((limits.cpu_s - spent) / per_op / _ROUNDS_A_STAGE) + 1
             patient = self._done >= limits.patient_operations or self._operations_cpu >= limits.patient_cpu_s
             out = (
                 spent >= limits.cpu_s
+                or affordable < size
                 or counters.rows + _ROUNDS_A_STAGE >= counters.capacity
                 or time.monotonic() - self._wall_begin > limits.wall_s
             )
@@ -324,13 +327,12 @@ class Rounds:
                 record = self._judged(idle)
                 if record.outcome != "inconclusive" or out:
                     return record
-            # The next stage doubles what was done, and ends where the budget does.
-            per_op = max(self._operations_cpu / max(self._done, 1), 1e-7)
-            left = limits.cpu_s - spent
             if not patient:
-                left = min(left, limits.patient_cpu_s - self._operations_cpu)
-            affordable = int(left / per_op / _ROUNDS_A_STAGE) + 1
-            size = max(min(size * 2, affordable), 1)
+                left = limits.patient_cpu_s - self._operations_cpu
+                affordable = min(affordable, int(left / per_op / _ROUNDS_A_STAGE) + 1)
+            # The next stage doubles what was done, or ends where the budget does; one shorter than the last would look
+            # level for no other reason than that little was done in it.
+            size = max(min(size * 2, affordable), size)
             for _ in range(_ROUNDS_A_STAGE):
                 self._round(size)
                 if time.monotonic() - self._wall_begin > limits.wall_s:
