@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Artefact, Cancel, Culprit, Event, ExitCode, Finding, Level, LoadInfo, Metric, Ns, Observer,
-    Outcome, Phase, Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId,
-    SubjectInfo, Unit, Verdict, units,
+    Artefact, Cancel, Culprit, Event, ExitCode, Finding, LoadInfo, Metric, Ns, Outcome, Phase,
+    Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo,
+    Unit, Verdict, units,
 };
 use plimsoll_probe::Subject;
 use plimsoll_store::{Recorded, RunDir};
 
 use crate::config::{Config, Ready};
+use crate::document::{incomplete_log, levels, observer};
 use crate::error::Error;
 use crate::explain::{All, Explainer};
 use crate::holders::Holders;
@@ -311,13 +312,7 @@ fn document(
         ended,
     } = finished;
     findings.extend(ended.findings);
-    if let Some(error) = &recorded.error {
-        findings.push(Finding::warning(
-            "log-incomplete",
-            format!("the log ends early: {error}"),
-            None,
-        ));
-    }
+    findings.extend(incomplete_log(&recorded));
     let (mut series, headline, verdict, verdict_reason) = match judgement {
         Some(j) => (j.series, j.headline, j.verdict, j.reason),
         None => (Vec::new(), None, None, String::new()),
@@ -341,9 +336,7 @@ fn document(
             hint,
         },
     };
-    let own = plimsoll_probe::own_usage();
-    let seconds = duration.as_secs_f64().max(1e-3);
-    let driver_cpu = driver_cpu.as_secs_f64();
+    let dropped = recorded.dropped_samples + ended.dropped;
     let mut run = Run {
         schema: SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -359,11 +352,7 @@ fn document(
         subject: ended.info,
         load,
         plan,
-        levels: if probe_on {
-            vec![Level::Process, Level::Probe]
-        } else {
-            vec![Level::Process]
-        },
+        levels: levels(probe_on),
         gaps: ended.gaps,
         sources: ended.sources,
         rounds,
@@ -372,13 +361,7 @@ fn document(
         culprits,
         findings,
         rules: Vec::new(),
-        observer: Observer {
-            cpu_ratio: (own.cpu_seconds - driver_cpu).max(0.0) / seconds,
-            driver_cpu_ratio: driver_cpu / seconds,
-            rss_peak: own.rss_peak_bytes.unwrap_or(0),
-            subject_pause_s: ended.pause.as_secs_f64(),
-            dropped_samples: recorded.dropped_samples + ended.dropped,
-        },
+        observer: observer(duration, driver_cpu, ended.pause, dropped),
         artefacts: Vec::new(),
     };
     run.exit_code = exit_code(&run, on_inconclusive).code();

@@ -122,19 +122,7 @@ pub(crate) fn judge_rounds(
         if metric.as_counted().is_some() && known < FEWEST_COUNTS {
             part = Part::Context;
         }
-        records.push(SeriesRecord {
-            unit: metric.unit(),
-            part,
-            source: source.id,
-            points: Some(PointSet {
-                t: rounds.iter().map(|r| r.end).collect(),
-                operations: rounds.iter().map(|r| r.operations_so_far as f64).collect(),
-                value: series.value.clone(),
-            }),
-            band: None,
-            verdict: None,
-            metric,
-        });
+        records.push(record_of(rounds, metric, part, source.id, &series));
         inputs.push(series);
     }
     for (record, input) in parts_of(rounds, sources, terms.axis) {
@@ -216,6 +204,40 @@ fn judge_terms(terms: &RoundTerms, metric: &Metric, headline: &Metric) -> judge:
     }
 }
 
+/// Whose series it is, as the judge tells them apart.
+pub(crate) fn series_id(source: &Source) -> judge::SeriesId {
+    judge::SeriesId {
+        role: source.role.as_str().to_owned(),
+        pid: source.process.pid,
+        start_ticks: source.process.start_ticks,
+        isolate: source.isolate.unwrap_or(0),
+        ..judge::SeriesId::default()
+    }
+}
+
+/// What the run document says of a series over the rounds, before it is judged.
+pub(crate) fn record_of(
+    rounds: &[&RoundRecord],
+    metric: Metric,
+    part: Part,
+    source: SourceId,
+    series: &judge::Series,
+) -> SeriesRecord {
+    SeriesRecord {
+        unit: metric.unit(),
+        part,
+        source,
+        points: Some(PointSet {
+            t: rounds.iter().map(|r| r.end).collect(),
+            operations: rounds.iter().map(|r| r.operations_so_far as f64).collect(),
+            value: series.value.clone(),
+        }),
+        band: None,
+        verdict: None,
+        metric,
+    }
+}
+
 /// The series of one metric over the rounds. A counted kind that a round does not mention is absent, that is zero;
 /// anything else that is missing is a gap.
 pub(crate) fn series_of(
@@ -245,13 +267,7 @@ pub(crate) fn series_of(
             .collect()
     };
     judge::Series {
-        id: judge::SeriesId {
-            role: source.role.as_str().to_owned(),
-            pid: source.process.pid,
-            start_ticks: source.process.start_ticks,
-            isolate: source.isolate.unwrap_or(0),
-            ..judge::SeriesId::default()
-        },
+        id: series_id(source),
         metric: metric.as_str().to_owned(),
         quantity: if metric.unit() == Unit::Count {
             judge::Quantity::Count

@@ -13,6 +13,7 @@ mod conclude;
 mod config;
 mod containers;
 mod doctor;
+mod document;
 mod drive;
 mod environment;
 mod error;

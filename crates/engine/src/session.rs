@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Metric, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
+    Cancel, Event, Exit, Finding, Gap, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
     SourceId, SubjectInfo,
 };
 use plimsoll_probe::{
@@ -271,22 +271,8 @@ impl<'a> Session<'a> {
                 let Some(source) = self.source_of(key) else {
                     return;
                 };
-                self.recorder.record(Record::Collection {
-                    at,
-                    source,
-                    kind,
-                    pause_ns,
-                    before: None,
-                    after: used_after.map(|bytes| bytes as u64),
-                });
-                if let Some(value) = used_after {
-                    self.recorder.sample(Sample {
-                        at,
-                        source,
-                        metric: Metric::HEAP_USED_AFTER_GC,
-                        value,
-                    });
-                }
+                self.recorder
+                    .collection(at, source, kind, pause_ns, used_after);
             }
             HubEvent::Dropped { count, .. } => {
                 let at = self.now();

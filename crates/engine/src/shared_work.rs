@@ -8,11 +8,9 @@
 use std::collections::BTreeSet;
 
 use plimsoll_judge as judge;
-use plimsoll_model::{
-    Metric, Outcome, Part, PointSet, RoundRecord, SeriesRecord, Source, SourceId,
-};
+use plimsoll_model::{Metric, Outcome, Part, RoundRecord, SeriesRecord, Source, SourceId};
 
-use crate::judged::{Judgement, headline_metric, series_of};
+use crate::judged::{Judgement, headline_metric, record_of, series_of};
 
 /// Readings of one part that can be judged.
 const FEWEST_READINGS: usize = 5;
@@ -104,24 +102,12 @@ pub(crate) fn parts_of(
         if known == 0 {
             return None;
         }
-        let record = SeriesRecord {
-            unit: metric.unit(),
-            part: if known < FEWEST_READINGS {
-                Part::Context
-            } else {
-                Part::Judged
-            },
-            source: id,
-            points: Some(PointSet {
-                t: rounds.iter().map(|r| r.end).collect(),
-                operations: rounds.iter().map(|r| r.operations_so_far as f64).collect(),
-                value: series.value.clone(),
-            }),
-            band: None,
-            verdict: None,
-            metric,
+        let part = if known < FEWEST_READINGS {
+            Part::Context
+        } else {
+            Part::Judged
         };
-        Some((record, series))
+        Some((record_of(rounds, metric, part, id, &series), series))
     };
     ids.into_iter().filter_map(of).collect()
 }

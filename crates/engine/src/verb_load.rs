@@ -5,22 +5,24 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use plimsoll_load::{Driver, HttpDriver, Plan, Url};
 use plimsoll_model::{
-    Cancel, Cx, Event, ExitCode, Finding, Level, LoadFigures, LoadInfo, Metric, Mode, Ns, Observer,
-    OpId, OperationKind, Part, Role, RoundSpec, RoundStats, Run, RunStatus, SCHEMA, Sample,
-    SeriesRecord, Source, SourceId, SubjectHandle, SubjectInfo, Unit, units,
+    Cancel, Cx, Event, ExitCode, Finding, LoadFigures, LoadInfo, Metric, Mode, Ns, OpId,
+    OperationKind, Part, Role, RoundSpec, RoundStats, Run, RunStatus, SCHEMA, Sample, SeriesRecord,
+    Source, SourceId, SubjectHandle, SubjectInfo, Unit, units,
 };
 use plimsoll_probe::Process;
 use plimsoll_store::{Record, Recorder};
 
 use crate::config::{MOST_OPERATIONS, positive, within};
+use crate::document::{levels, observer};
 use crate::error::Error;
 use crate::file::File;
 use crate::limits::Room;
 use crate::load::{DriverFlags, Load, Means};
+use crate::place::unix_now;
 
 /// What is driven unless something is named.
 const DEFAULT_URL: &str = "http://localhost:3000";
@@ -263,9 +265,7 @@ impl Watched {
 /// Only for what is knowable before the start. A server that is lost or answers with errors is a run that failed.
 pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Result<Run, Error> {
     let epoch = Instant::now();
-    let unix_ns = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+    let unix_ns = unix_now();
     let mut driver = HttpDriver::with_plan(run.plan.clone(), run.load.concurrency)?;
     let mut watched = if run.url.is_loopback() {
         Watched::find(run.url.port, epoch, unix_ns)?
@@ -297,9 +297,7 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
         }
         None => (Vec::new(), nobody(), Vec::new()),
     };
-    let own = plimsoll_probe::own_usage();
     let duration = Ns::from_duration(epoch.elapsed());
-    let seconds = duration.as_secs_f64().max(1e-3);
     Ok(Run {
         schema: SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -317,7 +315,7 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
             operations_per_round: run.planned().unwrap_or(0),
             ..plimsoll_model::Plan::default()
         },
-        levels: vec![Level::Process],
+        levels: levels(false),
         gaps: Vec::new(),
         sources,
         rounds: Vec::new(),
@@ -326,13 +324,7 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
         culprits: Vec::new(),
         findings,
         rules: Vec::new(),
-        observer: Observer {
-            cpu_ratio: (own.cpu_seconds - stats.cpu.as_secs_f64()).max(0.0) / seconds,
-            driver_cpu_ratio: stats.cpu.as_secs_f64() / seconds,
-            rss_peak: own.rss_peak_bytes.unwrap_or(0),
-            subject_pause_s: 0.0,
-            dropped_samples: 0,
-        },
+        observer: observer(duration, stats.cpu, Duration::ZERO, 0),
         artefacts: Vec::new(),
         load: Some(info(run, stats)),
     })

@@ -133,6 +133,33 @@ impl RecorderHandle {
         self.shared.push(record);
     }
 
+    /// Records a collection of the runtime itself, and the heap it left as a reading where that is known.
+    pub fn collection(
+        &self,
+        at: Ns,
+        source: SourceId,
+        kind: String,
+        pause_ns: u64,
+        used_after: Option<f64>,
+    ) {
+        self.record(Record::Collection {
+            at,
+            source,
+            kind,
+            pause_ns,
+            before: None,
+            after: used_after.map(|bytes| bytes as u64),
+        });
+        if let Some(value) = used_after {
+            self.sample(Sample {
+                at,
+                source,
+                metric: Metric::HEAP_USED_AFTER_GC,
+                value,
+            });
+        }
+    }
+
     /// Samples and collections dropped so far.
     pub fn dropped(&self) -> u64 {
         self.shared.lock().dropped

@@ -155,17 +155,15 @@ class Probe:
                 explanation.end()
         except BaseException:
             pass
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            try:
-                connection.close()
-            except BaseException:
-                pass
+        self._close()
 
     def forget(self) -> None:
         """In a child: the connection is the parent's; only our copy of its descriptor goes."""
         self._ended = True
         self._explanation = None
+        self._close()
+
+    def _close(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
             try:

@@ -8,7 +8,7 @@ use plimsoll_model::{
     Metric, Ns, Outcome, Part, PointSet, Role, SeriesRecord, Source, SourceId, Verdict,
 };
 
-use crate::judged::Judgement;
+use crate::judged::{Judgement, series_id};
 use crate::limits::Room;
 
 /// Readings kept of all series together: 32 MiB. Then every second one goes, the higher of each pair.
@@ -181,13 +181,7 @@ impl Track {
 
     fn series(&self, metric: &Metric, source: &Source) -> judge::Series {
         judge::Series {
-            id: judge::SeriesId {
-                role: source.role.as_str().to_owned(),
-                pid: source.process.pid,
-                start_ticks: source.process.start_ticks,
-                isolate: source.isolate.unwrap_or(0),
-                ..judge::SeriesId::default()
-            },
+            id: series_id(source),
             metric: metric.as_str().to_owned(),
             quantity: judge::Quantity::Bytes,
             axis: judge::Axis::Time,

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Artefact, Cancel, Event, ExitCode, Finding, Gap, Level, Metric, Ns, Observer, Outcome, Output,
-    Phase, Plan, ProcessId, ProcessInfo, Reading, ReadingRow, Role, Run, RunStatus, SCHEMA, Sample,
-    Source, SourceId, SubjectInfo, Verdict, units,
+    Artefact, Cancel, Event, ExitCode, Finding, Gap, Metric, Ns, Outcome, Output, Phase, Plan,
+    ProcessId, ProcessInfo, Reading, ReadingRow, Role, Run, RunStatus, SCHEMA, Sample, Source,
+    SourceId, SubjectInfo, Verdict, units,
 };
 use plimsoll_probe::{
     Cgroup, CgroupReading, ClockWatch, Family, HubEvent, IsolateInfo, Process, ProcessSampler,
@@ -19,6 +19,7 @@ use super::tracks::Tracks;
 use super::{Monitor, Watched};
 use crate::check::attach_bands;
 use crate::clock::gaps;
+use crate::document::{incomplete_log, levels, observer};
 use crate::limits::Room;
 use crate::pace::{Due, Pace};
 use crate::place::{Place, unix_now};
@@ -540,22 +541,8 @@ impl<'a> Watcher<'a> {
             let known = values.iter().filter_map(|(m, v)| Some((m.clone(), (*v)?)));
             seen.values.extend(known);
         }
-        if let Some(value) = used_after {
-            self.recorder.sample(Sample {
-                at,
-                source,
-                metric: Metric::HEAP_USED_AFTER_GC,
-                value,
-            });
-        }
-        self.recorder.record(Record::Collection {
-            at,
-            source,
-            kind,
-            pause_ns,
-            before: None,
-            after: used_after.map(|bytes| bytes as u64),
-        });
+        self.recorder
+            .collection(at, source, kind, pause_ns, used_after);
     }
 
     fn found(&mut self, finding: Finding) {
@@ -603,16 +590,9 @@ impl<'a> Watcher<'a> {
         let mut findings = place_findings;
         findings.append(&mut self.watched.said);
         findings.append(&mut self.findings);
-        if let Some(error) = &recorded.error {
-            findings.push(Finding::warning(
-                "log-incomplete",
-                format!("the log ends early: {error}"),
-                None,
-            ));
-        }
+        findings.extend(incomplete_log(&recorded));
         attach_bands(&mut series, recorded.bands, &self.sources);
-        let own = plimsoll_probe::own_usage();
-        let seconds = duration.as_secs_f64().max(1e-3);
+        let dropped = recorded.dropped_samples + self.dropped;
         let words = self.watched.command.iter();
         let mut run = Run {
             schema: SCHEMA.to_owned(),
@@ -638,11 +618,7 @@ impl<'a> Watcher<'a> {
             },
             load: None,
             plan: Plan::default(),
-            levels: if probe_on {
-                vec![Level::Process, Level::Probe]
-            } else {
-                vec![Level::Process]
-            },
+            levels: levels(probe_on),
             gaps: std::mem::take(&mut self.gaps),
             sources: std::mem::take(&mut self.sources),
             rounds: Vec::new(),
@@ -651,13 +627,7 @@ impl<'a> Watcher<'a> {
             culprits: Vec::new(),
             findings,
             rules: Vec::new(),
-            observer: Observer {
-                cpu_ratio: own.cpu_seconds / seconds,
-                driver_cpu_ratio: 0.0,
-                rss_peak: own.rss_peak_bytes.unwrap_or(0),
-                subject_pause_s: 0.0,
-                dropped_samples: recorded.dropped_samples + self.dropped,
-            },
+            observer: observer(duration, Duration::ZERO, Duration::ZERO, dropped),
             artefacts: Vec::new(),
         };
         run.exit_code = self.exit_code(&run);

@@ -1,0 +1,41 @@
+//! What the run documents of all verbs have in common.
+
+use std::time::Duration;
+
+use plimsoll_model::{Finding, Level, Ns, Observer};
+use plimsoll_store::Recorded;
+
+/// What observing cost: this process without what its own driver used.
+pub(crate) fn observer(
+    lasted: Ns,
+    driver_cpu: Duration,
+    pause: Duration,
+    dropped_samples: u64,
+) -> Observer {
+    let own = plimsoll_probe::own_usage();
+    let seconds = lasted.as_secs_f64().max(1e-3);
+    let driver_cpu = driver_cpu.as_secs_f64();
+    Observer {
+        cpu_ratio: (own.cpu_seconds - driver_cpu).max(0.0) / seconds,
+        driver_cpu_ratio: driver_cpu / seconds,
+        rss_peak: own.rss_peak_bytes.unwrap_or(0),
+        subject_pause_s: pause.as_secs_f64(),
+        dropped_samples,
+    }
+}
+
+/// The levels that were on.
+pub(crate) fn levels(probe_on: bool) -> Vec<Level> {
+    if probe_on {
+        vec![Level::Process, Level::Probe]
+    } else {
+        vec![Level::Process]
+    }
+}
+
+/// A log that could not be written to its end.
+pub(crate) fn incomplete_log(recorded: &Recorded) -> Option<Finding> {
+    let error = recorded.error.as_ref()?;
+    let what = format!("the log ends early: {error}");
+    Some(Finding::warning("log-incomplete", what, None))
+}
