@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use plimsoll_heap::culprit::Origin;
 use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
-use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window};
+use plimsoll_model::{Culprit, EvidenceRequest, Facts, Sink, Window};
 
 pub(crate) use self::maps::Maps;
 use crate::explain::Explainer;
@@ -94,11 +94,7 @@ impl Explainer for Holders {
         };
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
         let operations = [n1 - n0, n2 - n1, 0];
-        let rate = facts
-            .verdicts
-            .iter()
-            .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
-            .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
+        let rate = facts.bytes_per_operation();
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
         named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
     }
