@@ -161,31 +161,32 @@ fn culprit(
 }
 
 /// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
-/// where neither is known, whatever is.
+/// where neither is known, whatever is. A holder is declared as a variable, or as a property by the class that has it.
 fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
-    let own = found
-        .place
-        .as_ref()
-        .filter(|_| found.origin == Origin::User);
-    let holder = found.holder.place.as_ref();
-    let is_holders = |place: &&plimsoll_heap::Place| Some(*place) == holder;
-    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
-    let declared = || {
-        let place = holder.or(own)?;
-        let is_user = plimsoll_heap::culprit::origin(&place.script) == Origin::User;
-        let names = [last, found.holder.name.split(['.', '[']).next()?];
-        let mut lines = names
-            .into_iter()
-            .filter_map(|n| source::declaration(&place.script, n));
-        lines.next().filter(|_| is_user)
+    let is_user = |place: &&plimsoll_heap::Place| {
+        plimsoll_heap::culprit::origin(&place.script) == Origin::User
     };
     // A function beside the holder says less than the line that declares it.
-    own.filter(|p| !is_holders(p))
-        .and_then(object::place)
-        .or_else(declared)
-        .or_else(|| own.and_then(object::place))
-        .or_else(|| found.place.as_ref().and_then(object::place))
-        .or_else(|| holder.and_then(object::place))
+    let made = found.place.as_ref();
+    let made = made.filter(|place| Some(*place) != found.holder.place.as_ref());
+    let holder = found.holder.place.as_ref();
+    let class = found.holder.class_place.as_ref();
+    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
+    let first = found.holder.name.split(['.', '[']).next().unwrap_or("");
+    let declared = |place: Option<&plimsoll_heap::Place>, name: &str| {
+        source::declaration(&place?.script, name)
+    };
+    let tries: [&dyn Fn() -> Option<String>; 8] = [
+        &|| made.filter(is_user).and_then(object::place),
+        &|| declared(holder.filter(is_user), last),
+        &|| declared(class.filter(is_user), last),
+        &|| declared(holder.filter(is_user), first),
+        &|| holder.filter(is_user).and_then(object::place),
+        &|| made.and_then(object::place),
+        &|| declared(class, last),
+        &|| holder.and_then(object::place),
+    ];
+    tries.iter().find_map(|place| place())
 }
 
 /// ``Map `sessions` (store.js)``.

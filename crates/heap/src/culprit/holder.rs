@@ -32,6 +32,9 @@ pub struct Holder {
     pub id: u32,
     /// A function of the file that declares the variable, if one is known.
     pub place: Option<Place>,
+    /// Where the class is written whose instance has it as a property: the file that makes it, if not the one that
+    /// declares the variable.
+    pub class_place: Option<Place>,
     /// The whole way, from the root.
     pub path: Vec<Hop>,
 }
@@ -56,6 +59,7 @@ impl Holder {
             class: class(heap, node),
             id: heap.snapshot.id(node),
             place,
+            class_place: class_place(heap, &steps),
             path: steps
                 .iter()
                 .map(|step| Hop {
@@ -109,12 +113,25 @@ impl Holder {
             } else if snapshot.edges.kind(edge) == EdgeKind::Element {
                 format!("{}[{label}]", holder.name)
             } else {
+                holder.class_place = snapshot.place(Node(owner));
                 format!("{}.{label}", holder.name)
             };
             holder.class = class(heap, Node(snapshot.edges.to[edge as usize]));
         }
         holder
     }
+}
+
+/// The class of the object that has the last step's object as a property.
+fn class_place(heap: &Heap, steps: &[Step]) -> Option<Place> {
+    let [.., owner, last] = steps else {
+        return None;
+    };
+    let is_property = heap.snapshot.edge_kind(last.edge?) == EdgeKind::Property;
+    let is_instance = heap.snapshot.kind(owner.node) == NodeKind::Object;
+    heap.snapshot
+        .place(owner.node)
+        .filter(|_| is_property && is_instance)
 }
 
 /// Names of strings and objects can be pages long.

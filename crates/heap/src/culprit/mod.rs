@@ -90,7 +90,7 @@ impl Culprit {
             self.kind_place = Some(original.place);
         }
         let holders = std::iter::once(&mut self.holder).chain(&mut self.also_held_by);
-        let places = holders.map(|holder| &mut holder.place);
+        let places = holders.flat_map(|holder| [&mut holder.place, &mut holder.class_place]);
         for place in places.chain([&mut self.place]) {
             if let Some(original) = place.as_ref().and_then(|place| maps.original(place)) {
                 *place = Some(original.place);
@@ -121,7 +121,7 @@ pub struct Ranking {
 ///
 /// The windows and operations do not match, or the snapshots are not of one process.
 pub fn rank(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Result<Ranking> {
-    let growth = Growth::of(heap, windows)?;
+    let growth = Growth::of(heap, classes, windows)?;
     let operations: u64 = growth.operations.iter().sum();
     let per_op = |bytes: u64| bytes as f64 / operations.max(1) as f64;
     let total = growth.survivors.bytes;
@@ -369,7 +369,7 @@ impl Judged<'_> {
         let snapshot = &self.heap.snapshot;
         (0..snapshot.node_count())
             .filter(|node| {
-                self.classes.index(*node) == class
+                self.growth.class(self.classes, *node) == class
                     && self.growth.window(*node).is_some()
                     && self.growth.owner_of(*node) == self.node
             })
