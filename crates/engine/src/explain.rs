@@ -395,6 +395,7 @@ mod tests {
                 (Window::Plus2N, 12_000),
             ],
             censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
+            part: vec![],
         }
     }
 

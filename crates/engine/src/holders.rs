@@ -93,7 +93,8 @@ impl Explainer for Holders {
             return Vec::new();
         };
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
-        let operations = [n1 - n0, n2 - n1, 0];
+        let [first, second] = of_part(facts, [n1 - n0, n2 - n1]);
+        let operations = [first, second, 0];
         let rate = facts
             .verdicts
             .iter()
@@ -102,6 +103,26 @@ impl Explainer for Holders {
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
         named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
     }
+}
+
+/// The operations of both windows as the part that is looked into saw them. Where several share the work, nobody knows who
+/// did how many: by how much more or less it grew, within reason, it did more or less of them.
+fn of_part(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
+    const REASON: f64 = 2.0;
+    let live = |at| facts.part.iter().find(|(w, _)| *w == at).map(|(_, b)| *b);
+    let early = [Window::Baseline, Window::PlusN, Window::Plus2N].map(live);
+    let [Some(a), Some(b), Some(c)] = early else {
+        return operations;
+    };
+    let all = operations[0] + operations[1];
+    let expected = operations[0] as f64 / all.max(1) as f64;
+    let share = (b - a) / (c - a);
+    let within = (expected / REASON..=(1.0 - (1.0 - expected) / REASON)).contains(&share);
+    if !within {
+        return operations;
+    }
+    let first = (all as f64 * share).round() as u64;
+    [first, all - first]
 }
 
 /// So many culprits are told.
@@ -124,7 +145,11 @@ pub(crate) fn named(
     let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
     let told = ranking.culprits.iter().take(MOST);
     let mut culprits: Vec<Culprit> = told
-        .map(|found| culprit(&heap, &classes, &maps.back(found), rate))
+        .map(|found| {
+            let mut found = maps.back(found);
+            settle(&mut found.holder);
+            culprit(&heap, &classes, &found, rate)
+        })
         .collect();
     culprits.extend(growing::in_place(&heap, earlier, operations, rate));
     culprits.sort_by(|a, b| {
@@ -132,6 +157,17 @@ pub(crate) fn named(
         bytes(b).total_cmp(&bytes(a))
     });
     Ok(culprits)
+}
+
+/// Which of several names is the holder's, its script tells where it lies on disk.
+fn settle(holder: &mut plimsoll_heap::culprit::Holder) {
+    let Some(place) = &holder.place else { return };
+    let known = source::initialised(&place.script, &holder.alternatives, &holder.class);
+    if let Some(name) = known {
+        let all = holder.alternatives.join("|");
+        holder.name = holder.name.replacen(&all, name, 1);
+        holder.alternatives.clear();
+    }
 }
 
 fn culprit(
@@ -311,5 +347,29 @@ impl Drop for Copy {
             // Half a snapshot helps nobody and fills the disk it may have failed on.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_the_work_did_as_many_operations_as_it_grew() {
+        let facts = |bytes: [f64; 3]| Facts {
+            part: Window::ALL.into_iter().zip(bytes).collect(),
+            ..Facts::default()
+        };
+        assert_eq!(
+            of_part(&facts([0.0, 600.0, 1_000.0]), [500, 500]),
+            [600, 400]
+        );
+        // What stops growing is no question of who did the work.
+        assert_eq!(
+            of_part(&facts([0.0, 990.0, 1_000.0]), [500, 500]),
+            [500, 500]
+        );
+        assert_eq!(of_part(&facts([9.0, 9.0, 9.0]), [500, 500]), [500, 500]);
+        assert_eq!(of_part(&Facts::default(), [500, 500]), [500, 500]);
     }
 }

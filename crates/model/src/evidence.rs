@@ -186,4 +186,6 @@ pub struct Facts {
     pub operations: Vec<(Window, u64)>,
     /// Censuses at each window.
     pub censuses: Vec<(Window, Census)>,
+    /// Where several share the work: live bytes, at each window, of the one that is looked into.
+    pub part: Vec<(Window, f64)>,
 }

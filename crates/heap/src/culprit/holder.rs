@@ -6,7 +6,7 @@ use crate::columns::Position;
 use crate::growth::{Growth, is_context};
 use crate::heap::{Heap, Step};
 use crate::meta::{EdgeKind, NodeKind};
-use crate::snapshot::{Edge, Node, Place};
+use crate::snapshot::{Edge, Node, Place, Snapshot};
 
 use super::place::{Origin, origin};
 
@@ -26,6 +26,8 @@ pub struct Hop {
 pub struct Holder {
     /// How a program reaches it: `sessions`, `globalThis.cache`, `Registry.all`, `server._events.request`.
     pub name: String,
+    /// Names that the variable may have, where a snapshot leaves it open: they stand in `name`, with `|` between them.
+    pub alternatives: Vec<String>,
     /// Its class.
     pub class: String,
     /// Its id.
@@ -55,6 +57,7 @@ impl Holder {
         let steps = heap.retainer_path(node);
         let (name, place) = name(heap, &steps);
         Self {
+            alternatives: alternatives(heap, &steps),
             name,
             class: class(heap, node),
             id: heap.snapshot.id(node),
@@ -109,6 +112,7 @@ impl Holder {
         if let Some((_, edge)) = leading {
             let label = snapshot.edge_name(Edge(edge));
             holder.name = if is_context(snapshot.raw_name(owner)) {
+                holder.alternatives.clear();
                 label.into_owned()
             } else if snapshot.edges.kind(edge) == EdgeKind::Element {
                 format!("{}[{label}]", holder.name)
@@ -164,9 +168,9 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
         let label = snapshot.edge_name(edge);
         let kind = snapshot.edge_kind(edge);
         if let Some(context) = from.filter(|from| is_context(snapshot.raw_name(from.0)))
-            && kind == EdgeKind::Context
+            && let Some(variable) = variable(snapshot, context, edge)
         {
-            parts.push(label.into_owned());
+            parts.push(variable.join("|"));
             place = place_of_context(heap, context);
             return (dotted(parts), place);
         }
@@ -221,6 +225,43 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
         }
     }
     (dotted(parts), place)
+}
+
+/// The name of a captured variable, or the names it may have. V8 names the variables of functions; those of blocks only
+/// stand in the description of the scope, in order, while references leave out all that are small numbers.
+fn variable(snapshot: &Snapshot, context: Node, edge: Edge) -> Option<Vec<String>> {
+    match snapshot.edge_kind(edge) {
+        EdgeKind::Context => return Some(vec![snapshot.edge_name(edge).into_owned()]),
+        EdgeKind::Hidden => {}
+        _ => return None,
+    }
+    let hidden = |node: Node| {
+        let edges = snapshot.edges(node);
+        edges.filter(|edge| snapshot.edge_kind(*edge) == EdgeKind::Hidden)
+    };
+    let info = snapshot.follow(context, EdgeKind::Internal, "scope_info")?;
+    let names: Vec<Node> = hidden(info)
+        .map(|edge| snapshot.edge_to(edge))
+        .filter(|node| snapshot.kind(*node).is_string())
+        .collect();
+    let at = hidden(context).position(|known| known == edge)?;
+    let left_out = names.len().checked_sub(hidden(context).count())?;
+    let may_be = names.get(at..=at + left_out)?;
+    let may_be = may_be.iter().map(|node| snapshot.name(*node).into_owned());
+    Some(may_be.collect())
+}
+
+/// The names that the variable on the way to a container may have, if there are several.
+fn alternatives(heap: &Heap, steps: &[Step]) -> Vec<String> {
+    let snapshot = &heap.snapshot;
+    let named = steps.iter().zip(steps.iter().skip(1)).rev();
+    let mut variables = named
+        .filter(|(from, _)| is_context(snapshot.raw_name(from.node.0)))
+        .filter_map(|(from, step)| variable(snapshot, from.node, step.edge?));
+    variables
+        .next()
+        .filter(|names| names.len() > 1)
+        .unwrap_or_default()
 }
 
 fn is_global(name: &str) -> bool {
