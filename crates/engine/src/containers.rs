@@ -293,6 +293,7 @@ mod tests {
                 (plus_2n, census(at(1))),
                 (last, census(at(2))),
             ],
+            part: vec![],
         }
     }
 

@@ -396,6 +396,7 @@ mod tests {
             ],
             rate: None,
             censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
+            part: vec![],
         }
     }
 

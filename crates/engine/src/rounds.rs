@@ -532,10 +532,11 @@ impl Journey {
             what: format!("window {window:?}"),
         });
         let wanted = explainer.wants(window, &self.facts);
-        let heap_used = crate::evidence::heap_used(&self.rounds);
         let counted = drive
             .session
-            .capture(explainer, window, &wanted, heap_used)?;
+            .capture(explainer, window, &wanted, &self.rounds)?;
+        let live = drive.session.live_of_explained_part(&self.rounds);
+        self.facts.part.extend(live.map(|bytes| (window, bytes)));
         if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
             census.rows.extend(counted.rows);
         }

@@ -93,6 +93,8 @@ pub(crate) struct Session<'a> {
     pub(crate) parts: Vec<Part>,
     /// The source of what all of them have together.
     pub(crate) sum: Option<SourceId>,
+    /// Whose heap is looked into after a leak, if not the service's main isolate's.
+    pub(crate) explained: Option<SourceId>,
     pub(crate) hub: Hub,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -172,6 +174,7 @@ impl<'a> Session<'a> {
             gone: BTreeSet::new(),
             parts: Vec::new(),
             sum: None,
+            explained: None,
             hub,
             warned,
         };

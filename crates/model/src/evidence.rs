@@ -189,6 +189,8 @@ pub struct Facts {
     pub rate: Option<f64>,
     /// Censuses at each window.
     pub censuses: Vec<(Window, Census)>,
+    /// Where several share the work: live bytes, at each window, of the one that is looked into.
+    pub part: Vec<(Window, f64)>,
 }
 
 impl Facts {
