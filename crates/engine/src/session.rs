@@ -255,14 +255,14 @@ impl<'a> Session<'a> {
             }
             HubEvent::Samples { key, at, values } => {
                 if let Some(source) = self.source_of(key) {
-                    for (metric, value) in values {
-                        self.recorder.sample(Sample {
-                            at,
-                            source,
-                            metric,
-                            value,
-                        });
-                    }
+                    let sample = |(metric, value)| Sample {
+                        at,
+                        source,
+                        metric,
+                        value,
+                    };
+                    self.recorder
+                        .row(&mut values.into_iter().map(sample).collect());
                 }
             }
             HubEvent::Gc {
