@@ -528,6 +528,7 @@ impl LoadArgs {
             duration: self.duration,
             ramp: self.ramp,
             config: self.config.take(),
+            directory: None,
         }
     }
 }

@@ -103,7 +103,9 @@ fn check(mut args: CheckArgs, color: Color, quiet: bool) -> anyhow::Result<ExitC
 
 fn load(mut args: LoadArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCode> {
     let here = std::env::current_dir().context("the working directory is not readable")?;
-    let run = LoadRun::resolve(args.flags(), &here)?;
+    let mut flags = args.flags();
+    flags.directory = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
+    let run = LoadRun::resolve(flags, &here)?;
     let cancel = Cancel::try_new().context("no descriptors left")?;
     cancel_on_signals(&cancel)?;
     // Each virtual user is a descriptor.

@@ -29,8 +29,15 @@ struct Server(Child);
 
 impl Server {
     fn start(place: &Place) -> Self {
+        Self::start_script(place, SERVER)
+    }
+
+    fn start_script(place: &Place, script: &str) -> Self {
+        // Workers are started by the name of the script.
+        let file = place.directory.path().join("server.js");
+        std::fs::write(&file, script).expect("written");
         let mut child = Command::new("node")
-            .args(["-e", SERVER])
+            .arg(&file)
             .env("PORT", place.port.to_string())
             .env("TOKEN", "s3cret-value")
             .env_remove("NODE_OPTIONS")
@@ -336,4 +343,94 @@ fn descriptions_and_recordings_are_driven() {
         .run(&["load", "--openapi", "nowhere.json", "-n", "1"])
         .expect_code(2)
         .expect_said("nowhere.json");
+}
+
+#[test]
+fn names_and_addresses_of_all_kinds_are_reached_or_told() {
+    let place = Place::new();
+    let script = SERVER.replace("\"127.0.0.1\"", "\"::1\"");
+    let _server = Server::start_script(&place, &script);
+    for host in ["[::1]", "localhost", "api.localhost"] {
+        let url = format!("http://{host}:{}/", place.port);
+        json(&place, &["-u", &url, "-n", "50"], 0);
+    }
+    let finished = place.run(&[
+        "load",
+        "--allow-remote",
+        "-u",
+        "http://no-such-host.invalid/",
+        "-n",
+        "5",
+    ]);
+    assert!([2, 4].contains(&finished.code), "{}", finished.said());
+    finished.expect_said("look up the host");
+}
+
+#[test]
+fn ports_that_run_out_are_told() {
+    let Some(mut command) = common::namespaces(&["--net"]) else {
+        return;
+    };
+    let place = Place::new();
+    let script = place.directory.path().join("server.js");
+    std::fs::write(&script, SERVER).expect("written");
+    // A network of its own, with a loopback device that is brought up by hand and five ports to connect from.
+    let up = r#"import fcntl,socket,struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
+open("/proc/sys/net/ipv4/ip_local_port_range", "w").write("40000 40004")"#;
+    let shell = format!(
+        "python3 -c '{up}' || exit 77; node {} & server=$!; until {} load -u {} -n 1 >/dev/null 2>&1; do sleep 0.1; done; {} load -u {} -n 60 -c 2 --churn; code=$?; kill $server; exit $code",
+        script.display(),
+        env!("CARGO_BIN_EXE_plimsoll"),
+        place.url("/"),
+        env!("CARGO_BIN_EXE_plimsoll"),
+        place.url("/"),
+    );
+    let output = command
+        .args(["sh", "-c", &shell])
+        .current_dir(place.directory.path())
+        .env("PORT", place.port.to_string())
+        .output()
+        .expect("starts");
+    let finished = finish(&output);
+    finished
+        .expect_code(4)
+        .expect_said("no local port left")
+        .expect_said("holds its port");
+}
+
+/// Three workers behind one port.
+const CLUSTER: &str = r#"
+const cluster = require("cluster");
+if (cluster.isPrimary) {
+  let ready = 0;
+  for (let i = 0; i < 3; i++) cluster.fork().on("listening", () => { if (++ready === 3) console.log("listening"); });
+} else {
+  require("http").createServer((_, response) => response.end("ok")).listen(Number(process.env.PORT), "127.0.0.1");
+}
+"#;
+
+#[test]
+fn workers_are_watched_and_their_share_is_told() {
+    let place = Place::new();
+    let _server = Server::start_script(&place, CLUSTER);
+    let url = place.url("/");
+    let run = json(&place, &["-u", &url, "-n", "900", "-c", "9"], 0);
+    let shares = run["load"]["per_process"].as_array().expect("shares");
+    let sum: u64 = shares.iter().filter_map(|s| s["operations"].as_u64()).sum();
+    assert_eq!((shares.len(), sum), (3, 900), "{run}");
+    let processes = run["subject"]["processes"].as_array().map(Vec::len);
+    assert_eq!(processes, Some(4), "the primary and its workers");
+    // A load is kept like every run.
+    place
+        .run(&["report", "last"])
+        .expect_code(0)
+        .expect_said("plimsoll load")
+        .expect_said("operations by process: pid")
+        .expect_said("resident anonymous memory of all");
+    place
+        .run(&["history"])
+        .expect_code(0)
+        .expect_said(run["id"].as_str().expect("an id"));
 }

@@ -46,10 +46,10 @@ struct Candidate {
 }
 
 /// A round that is not of the mix.
-struct Asked {
+pub(crate) struct Asked {
     /// What it is called in a message.
-    name: String,
-    spec: RoundSpec,
+    pub(crate) name: String,
+    pub(crate) spec: RoundSpec,
 }
 
 impl Journey {
@@ -203,7 +203,7 @@ impl Journey {
     }
 
     /// One round that is not of the mix. `Err` in the inner result says why its operations fail.
-    fn one_round(
+    pub(crate) fn one_round(
         &mut self,
         drive: &mut Drive<'_, '_>,
         kind: usize,
@@ -255,7 +255,15 @@ impl Journey {
         if !leaks || !drive.load.has_inputs() {
             return Ok(());
         }
+        let not_compared = |why: &str| {
+            Finding::info(
+                "inputs",
+                format!("whether inputs must be new to make it grow was not asked: {why}"),
+            )
+        };
         let Some(operations) = self.size_alone(2) else {
+            let why = "no time was left, raise `--max-time`";
+            drive.session.found(not_compared(why));
             return Ok(());
         };
         drive.session.tell(Event::PhaseStarted {
@@ -274,9 +282,19 @@ impl Journey {
                         ..closed(drive, operations)
                     },
                 };
-                let Ok(round) = self.one_round(drive, kind, &asked)? else {
+                let round = match self.one_round(drive, kind, &asked)? {
+                    Ok(round) => round,
                     // A service may refuse the same input twice: then there is nothing to compare.
-                    return Ok(());
+                    Err(errors) => {
+                        let refused = if kind == 0 {
+                            "distinct inputs"
+                        } else {
+                            "the same input again"
+                        };
+                        let why = format!("the service refuses {refused} ({errors})");
+                        drive.session.found(not_compared(&why));
+                        return Ok(());
+                    }
                 };
                 let total = round.operations.iter().sum();
                 if block > 0 {

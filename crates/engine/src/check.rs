@@ -175,7 +175,11 @@ fn journey(
                     Some(Ok(mut driver)) => {
                         let result =
                             driven.travel(&mut session, driver.as_mut(), load, explainer.as_mut());
-                        for finding in driver.findings() {
+                        let shared = crate::verb_load::by_process(
+                            &shares_of(&driven),
+                            driven.totals.measured_operations,
+                        );
+                        for finding in driver.findings().into_iter().chain(shared) {
                             session.found(finding);
                         }
                         driver.close();
@@ -245,6 +249,17 @@ fn journey(
     (finished, subject)
 }
 
+/// Who answered how many of the measured operations.
+fn shares_of(driven: &Journey) -> Vec<plimsoll_model::ProcessOperations> {
+    let shares = driven.totals.per_process.iter();
+    shares
+        .map(|(process, operations)| plimsoll_model::ProcessOperations {
+            process: *process,
+            operations: *operations,
+        })
+        .collect()
+}
+
 /// What is known of operations that were counted and not driven.
 fn counted_info(config: &Config, operations: f64) -> LoadInfo {
     LoadInfo {
@@ -276,6 +291,7 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
         errors_by_kind: totals.errors_by_kind.clone(),
         operations_per_second: (seconds > 0.0).then(|| totals.measured_operations as f64 / seconds),
         growth: driven.growth.clone(),
+        per_process: shares_of(driven),
         ..LoadInfo::default()
     }
 }

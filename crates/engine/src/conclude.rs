@@ -8,6 +8,7 @@ use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Verdict, units};
 use crate::drive::Drive;
 use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
 use crate::pilot::robust_sd;
+use crate::rates::Other;
 use crate::rounds::{Journey, LOOKS};
 use crate::session::Session;
 use crate::shared_work::reading;
@@ -124,6 +125,32 @@ impl Journey {
             .is_none_or(|v| v.outcome != Outcome::Leak)
         {
             return;
+        }
+        match self.not_by_operations() {
+            Some(Other::Time) => {
+                let rounds = self.judged_rounds();
+                let source = session.judged_source(&rounds);
+                let judged = source.map(|source| {
+                    let terms = self.terms(session, Axis::Time);
+                    judge_rounds(&rounds, &source, &session.sources, &terms)
+                });
+                if let Some(mut on_time) = judged {
+                    "grows with time under load, not with operations"
+                        .clone_into(&mut on_time.reason);
+                    self.judgement = Some(on_time);
+                }
+                return;
+            }
+            Some(Other::Passing(why)) => {
+                let reason =
+                    format!("{why}: kept for a time, not for ever? name how long with `--max-ttl`");
+                if let Some(judgement) = &mut self.judgement {
+                    judgement.verdict = judgement.verdict.take().map(|v| v.reopened(&reason));
+                    judgement.reason = reason;
+                }
+                return;
+            }
+            None => {}
         }
         if let Some(reason) = self.growth_stopped(judgement)
             && let Some(judgement) = &mut self.judgement

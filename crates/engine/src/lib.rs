@@ -34,6 +34,7 @@ mod passive;
 mod patterns;
 mod pilot;
 mod place;
+mod rates;
 mod ready;
 mod rounds;
 mod rules;

@@ -19,6 +19,7 @@ use plimsoll_probe::{Hub, HubOptions, NotAttached, Process};
 use crate::error::Error;
 use crate::place::{Place, unix_now};
 
+pub(crate) use watcher::Concluded;
 use watcher::Watcher;
 pub use wrapper::Wrapper;
 
@@ -142,6 +143,35 @@ fn watch(
     events: &mut dyn FnMut(Event),
     cancel: &Cancel,
 ) -> Result<Run, Error> {
+    conclude(config, watched, epoch, events, cancel).map(Concluded::keep)
+}
+
+/// Watches processes while something else happens to them, until `cancel`; the run is the caller's to complete and keep.
+pub(crate) fn alongside(
+    config: &Monitor,
+    processes: Vec<Process>,
+    epoch: Instant,
+    events: &mut dyn FnMut(Event),
+    cancel: &Cancel,
+) -> Result<Concluded, Error> {
+    let watched = Watched {
+        command: &[],
+        roots: processes,
+        hub: None,
+        no_probe: None,
+        said: Vec::new(),
+        exit: &OnceLock::new(),
+    };
+    conclude(config, watched, epoch, events, cancel)
+}
+
+fn conclude(
+    config: &Monitor,
+    watched: Watched<'_>,
+    epoch: Instant,
+    events: &mut dyn FnMut(Event),
+    cancel: &Cancel,
+) -> Result<Concluded, Error> {
     let started_unix_ns =
         unix_now().saturating_sub(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(0));
     let place = Place::open(&config.directories, started_unix_ns)?;
@@ -150,6 +180,9 @@ fn watch(
     }
     let mut watcher = Watcher::new(config, watched, epoch, place.recorder.handle(), events);
     watcher.watch(cancel);
+    if cancel.is_cancelled() {
+        watcher.read_last();
+    }
     Ok(watcher.conclude(place, started_unix_ns))
 }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, RoundKind,
-    RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
+    Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, ProcessId,
+    Role, RoundKind, RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
 };
+use plimsoll_probe::Process;
 use plimsoll_store::Record;
 
 use crate::config::{DEFAULT_ROUNDS, Explain, MAX_ROUNDS};
@@ -71,6 +72,8 @@ pub(crate) struct Journey {
     pub(crate) measuring: Duration,
     /// What each kind of operation makes grow, if there are several.
     pub(crate) growth: Vec<OperationGrowth>,
+    /// What operations and what time make grow, if it was asked.
+    pub(crate) split: Option<plimsoll_judge::Split>,
     pub(crate) census: CensusPace,
     deadline: Instant,
     max_time: Duration,
@@ -114,6 +117,8 @@ pub(crate) struct Totals {
     pub(crate) errors_by_kind: BTreeMap<String, u64>,
     pub(crate) measured_operations: u64,
     pub(crate) measured_time: Duration,
+    /// Of the measured operations, by the process that answered, where several share the work.
+    pub(crate) per_process: BTreeMap<ProcessId, u64>,
 }
 
 impl Journey {
@@ -134,6 +139,7 @@ impl Journey {
             cost: None,
             measuring: QUIET,
             growth: Vec::new(),
+            split: None,
             census: CensusPace::default(),
             deadline: Instant::now() + max_time,
             max_time,
@@ -174,6 +180,7 @@ impl Journey {
         self.explain(&mut drive, explainer)?;
         self.idle(&mut drive)?;
         self.last_window(&mut drive, explainer)?;
+        self.two_rates(&mut drive)?;
         self.alone(&mut drive)?;
         self.explain_alone(&mut drive, explainer)?;
         self.inputs(&mut drive)?;
@@ -356,6 +363,7 @@ impl Journey {
             let stats = self.operate(drive, operations, RoundKind::Measured)?;
             self.totals.measured_operations += operations;
             self.totals.measured_time += stats.elapsed;
+            self.share(drive, &stats);
             self.measured(drive, RoundKind::Measured, begin, Some(&stats))?;
             slowest = slowest.max(begin.elapsed());
             done += 1;
@@ -599,6 +607,23 @@ impl Journey {
         self.totals.operations += stats.done + stats.errors();
         for (kind, n) in &stats.errors_by_kind {
             *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
+        }
+    }
+
+    /// Adds who answered how many operations, where several share the work and their connections are still open.
+    fn share(&mut self, drive: &Drive<'_, '_>, stats: &RoundStats) {
+        let port = drive.session.service_port();
+        let Some((port, service)) = port.zip(drive.session.service.as_ref()) else {
+            return;
+        };
+        let shares = |role| matches!(role, Role::Service | Role::Worker);
+        let all = service.processes.iter().filter(|p| shares(p.role));
+        let family: Vec<Process> = all.filter_map(|p| Process::open(p.id.pid).ok()).collect();
+        if family.len() < 2 || stats.per_port.is_empty() {
+            return;
+        }
+        for share in crate::shared_work::operations_by_process(port, &family, &stats.per_port) {
+            *self.totals.per_process.entry(share.process).or_default() += share.operations;
         }
     }
 

@@ -5,15 +5,41 @@
 //! them, put end to end, can still prove a leak; that memory stays bounded proves nothing, because it is given back by
 //! ending whoever holds it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge as judge;
-use plimsoll_model::{Metric, Outcome, Part, RoundRecord, SeriesRecord, Source, SourceId};
+use plimsoll_model::{
+    Metric, Outcome, Part, ProcessId, ProcessOperations, RoundRecord, SeriesRecord, Source,
+    SourceId,
+};
+use plimsoll_probe::Process;
 
 use crate::judged::{Judgement, headline_metric, record_of, series_of};
 
 /// Readings of one part that can be judged.
 const FEWEST_READINGS: usize = 5;
+
+/// Which process answered how many operations: `per_port` has them by the client's port of each connection to `port`.
+pub(crate) fn operations_by_process(
+    port: u16,
+    family: &[Process],
+    per_port: &[(u16, u64)],
+) -> Vec<ProcessOperations> {
+    let holders = plimsoll_probe::connection_holders(port, family);
+    let mut sums: BTreeMap<ProcessId, u64> = BTreeMap::new();
+    for (client, operations) in per_port {
+        if let Some(process) = holders.get(client) {
+            *sums.entry(*process).or_default() += operations;
+        }
+    }
+    let shares = sums.into_iter();
+    shares
+        .map(|(process, operations)| ProcessOperations {
+            process,
+            operations,
+        })
+        .collect()
+}
 
 /// Who came and who went between the first and the last of the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,28 +1,27 @@
-//! The verb `load`: drives a service that runs already, with the memory of the process behind the port alongside.
+//! The verb `load`: drives a service that runs already, with the memory of the process behind the port and of all
+//! below it alongside.
 //!
-//! Nothing is started, collected or judged. The driver has a thread of its own; this one reads memory and tells
+//! Nothing is started, collected or judged. The driver has a thread of its own; this one watches as a monitor does and tells
 //! progress, so that neither waits for the other.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use plimsoll_load::{Driver, HttpDriver, Plan, Url};
+use plimsoll_load::{Driver, HttpDriver, Plan, Progress, Url};
 use plimsoll_model::{
     Cancel, Cx, Event, ExitCode, Finding, LoadFigures, LoadInfo, Metric, Mode, Ns, OpId,
-    OperationKind, Part, Role, RoundSpec, RoundStats, Run, RunStatus, SCHEMA, Sample, SeriesRecord,
-    Source, SourceId, SubjectHandle, SubjectInfo, Unit, units,
+    OperationKind, Part, ProcessOperations, RoundSpec, RoundStats, Run, RunStatus, SubjectHandle,
+    Unit, units,
 };
 use plimsoll_probe::Process;
-use plimsoll_store::{Record, Recorder};
 
-use crate::config::{MOST_OPERATIONS, positive, within};
-use crate::document::{levels, observer};
+use crate::config::{MOST_OPERATIONS, directories, positive, within};
+use crate::document::observer;
 use crate::error::Error;
 use crate::file::File;
-use crate::limits::Room;
 use crate::load::{DriverFlags, Load, Means};
-use crate::place::unix_now;
+use crate::monitor::{Concluded, Monitor};
 
 /// What is driven unless something is named.
 const DEFAULT_URL: &str = "http://localhost:3000";
@@ -50,6 +49,8 @@ pub struct LoadFlags {
     pub ramp: Option<Duration>,
     /// `--config`
     pub config: Option<PathBuf>,
+    /// `PLIMSOLL_DIR`
+    pub directory: Option<PathBuf>,
 }
 
 /// A load, complete.
@@ -62,6 +63,8 @@ pub struct LoadRun {
     ramp: Duration,
     /// Whether the user said how many operations may be in flight.
     fixed_concurrency: bool,
+    /// Directories for runs, the first usable one is taken.
+    directories: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +83,10 @@ impl LoadRun {
             Some(path) => File::read(path)?,
             None => File::read_if_there(&working_directory.join("plimsoll.toml"))?,
         };
-        let mut driver = flags.driver.or(crate::config::Flags::from(file).driver);
+        let mut driver = flags
+            .driver
+            .clone()
+            .or(crate::config::Flags::from(file).driver);
         if driver.urls.is_empty() && driver.openapi.is_none() {
             driver.urls.push(DEFAULT_URL.to_owned());
         }
@@ -120,6 +126,7 @@ impl LoadRun {
             length,
             ramp,
             fixed_concurrency,
+            directories: directories(flags.directory, working_directory),
         })
     }
 
@@ -169,231 +176,207 @@ impl LoadRun {
     }
 }
 
-/// The process behind the port, its memory read from time to time.
-struct Watched {
-    process: Process,
-    source: Source,
-    recorder: Recorder,
-    started: Instant,
-    first: Option<u64>,
-    last: Option<u64>,
-}
-
-impl Watched {
-    fn find(port: u16, epoch: Instant, unix_ns: u64) -> Result<Option<(Self, SubjectInfo)>, Error> {
-        let Some(info) = plimsoll_probe::port_holder(port) else {
-            return Ok(None);
-        };
-        let Ok(process) = Process::open(info.id.pid) else {
-            return Ok(None);
-        };
-        let source = Source {
-            id: SourceId(0),
-            process: process.id(),
-            isolate: None,
-            role: Role::Service,
-        };
-        let recorder = Recorder::start(None, unix_ns)?;
-        recorder.handle().record(Record::Source(source.clone()));
-        let subject = SubjectInfo {
-            command: Vec::new(),
-            processes: vec![info.clone()],
-            service: Some(info),
-            context_isolates: Vec::new(),
-            exit: None,
-            ready: Some(Ns(0)),
-            limits: Room::of(Some(&process), None).limits,
-            output: plimsoll_model::Output::default(),
-        };
-        let watched = Self {
-            process,
-            source,
-            recorder,
-            started: epoch,
-            first: None,
-            last: None,
-        };
-        Ok(Some((watched, subject)))
-    }
-
-    fn read(&mut self) -> Option<u64> {
-        let memory = self.process.memory()?;
-        let at = Ns::from_duration(self.started.elapsed());
-        let readings = [
-            (Metric::RSS, Some(memory.rss)),
-            (Metric::RSS_ANON, memory.rss_anon),
-        ];
-        let handle = self.recorder.handle();
-        for (metric, value) in readings {
-            if let Some(value) = value {
-                handle.sample(Sample {
-                    at,
-                    source: self.source.id,
-                    metric,
-                    value: value as f64,
-                });
-            }
-        }
-        self.first.get_or_insert(memory.rss);
-        self.last = Some(memory.rss);
-        Some(memory.rss)
-    }
-
-    fn series(self) -> Vec<SeriesRecord> {
-        let recorded = self.recorder.close();
-        let bytes = recorded
-            .bands
-            .into_iter()
-            .filter(|(_, metric, _)| metric.unit() == Unit::Bytes);
-        bytes
-            .map(|(source, metric, band)| SeriesRecord {
-                unit: metric.unit(),
-                metric,
-                part: Part::Context,
-                source,
-                points: None,
-                band: Some(band),
-                verdict: None,
-            })
-            .collect()
-    }
-}
-
 /// Drives, and returns what came of it.
 ///
 /// # Errors
 /// Only for what is knowable before the start. A server that is lost or answers with errors is a run that failed.
 pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Result<Run, Error> {
     let epoch = Instant::now();
-    let unix_ns = unix_now();
     let mut driver = HttpDriver::with_plan(run.plan.clone(), run.load.concurrency)?;
-    let mut watched = if run.url.is_loopback() {
-        Watched::find(run.url.port, epoch, unix_ns)?
-    } else {
-        None
-    };
-    let process = watched.as_ref().map(|(w, _)| w.process.id());
-    let (stats, error) = drive(
+    // Whoever holds the port, and all below it: workers share the work.
+    let holder = plimsoll_probe::port_holder(run.url.port).filter(|_| run.url.is_loopback());
+    let root = holder.and_then(|info| Process::open(info.id.pid).ok());
+    let unseen = root.is_none() && run.url.is_loopback();
+    let drive = Drive {
         run,
-        &mut driver,
-        process,
-        watched.as_mut().map(|(w, _)| w),
-        events,
+        epoch,
+        root,
         cancel,
-    );
+    };
+    let (concluded, stats, error) = drive.carry_out(&mut driver, events)?;
+    let per_process = per_process(&concluded.run, run.url.port, &stats);
     let mut said = run.load.findings.clone();
-    said.extend(findings(
-        &driver,
-        &stats,
-        watched.is_none() && run.url.is_loopback(),
-    ));
-    let findings = said;
+    said.extend(findings(&driver, &stats, unseen));
+    said.extend(by_process(&per_process, stats.done + stats.errors()));
     Box::new(driver).close();
     let (status, exit) = outcome(run, &stats, error, cancel);
-    let (series, subject, sources) = match watched {
-        Some((watched, subject)) => {
-            let source = watched.source.clone();
-            (watched.series(), subject, vec![source])
+    Ok(complete(concluded, |document| {
+        "load".clone_into(&mut document.verb);
+        document.status = status;
+        document.exit_code = exit.code();
+        document.verdict = None;
+        "memory was read, not judged".clone_into(&mut document.verdict_reason);
+        document.headline = None;
+        for series in &mut document.series {
+            series.part = Part::Context;
+            series.verdict = None;
+            series.points = None;
         }
-        None => (Vec::new(), nobody(), Vec::new()),
-    };
-    let duration = Ns::from_duration(epoch.elapsed());
-    Ok(Run {
-        schema: SCHEMA.to_owned(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        id: plimsoll_store::run_id(unix_ns, std::process::id()),
-        verb: "load".to_owned(),
-        started_unix_ns: unix_ns,
-        duration,
-        status,
-        exit_code: exit.code(),
-        verdict: None,
-        verdict_reason: "memory was read, not judged".to_owned(),
-        headline: None,
-        subject,
-        plan: plimsoll_model::Plan {
-            operations_per_round: run.planned().unwrap_or(0),
-            ..plimsoll_model::Plan::default()
-        },
-        levels: levels(false),
-        gaps: Vec::new(),
-        sources,
-        rounds: Vec::new(),
-        series,
-        shares: Vec::new(),
-        culprits: Vec::new(),
-        findings,
-        rules: Vec::new(),
-        observer: observer(duration, stats.cpu, Duration::ZERO, 0),
-        artefacts: Vec::new(),
-        load: Some(info(run, stats)),
-    })
+        document.series.retain(|s| s.unit == Unit::Bytes);
+        document.plan.operations_per_round = run.planned().unwrap_or(0);
+        document.duration = Ns::from_duration(epoch.elapsed());
+        document.observer = observer(document.duration, stats.cpu, Duration::ZERO, 0);
+        // It is about attaching, which a load does not offer.
+        document.findings.retain(|f| f.id != "process-level");
+        document.findings.extend(said);
+        document.load = Some(LoadInfo {
+            per_process,
+            ..info(run, stats)
+        });
+    }))
 }
 
-/// Runs the one round on a thread of its own, and reads memory meanwhile.
-fn drive(
-    run: &LoadRun,
-    driver: &mut HttpDriver,
-    process: Option<plimsoll_model::ProcessId>,
-    mut watched: Option<&mut Watched>,
-    events: &mut dyn FnMut(Event),
-    cancel: &Cancel,
-) -> (RoundStats, Option<plimsoll_load::Error>) {
-    if let Some(process) = process
-        && let Err(error) = driver.prepare(&SubjectHandle { process })
-    {
-        return (RoundStats::default(), Some(error));
-    }
-    let spec = run.spec();
-    // Only the operations end it, or whoever cancels.
-    let cx = Cx::within(cancel, Duration::from_hours(24 * 366));
-    let progress = driver.progress();
-    let begun = Instant::now();
-    let (report, reported) = channel();
-    let result = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("driver".to_owned());
-        let started = thread.spawn_scoped(scope, || {
-            let result = driver.round(&spec, &cx);
-            // Nobody listens only if this thread is already being waited for.
-            let _ = report.send(result);
-        });
-        if let Err(source) = started {
-            let doing = "start a thread";
-            return Err(plimsoll_load::Error::Io { doing, source });
+/// Completes the run document and writes it.
+fn complete(mut concluded: Concluded, complete: impl FnOnce(&mut Run)) -> Run {
+    complete(&mut concluded.run);
+    concluded.keep()
+}
+
+/// A load under way: who drives, who is watched.
+struct Drive<'a> {
+    run: &'a LoadRun,
+    epoch: Instant,
+    /// The process behind the port, if it is visible.
+    root: Option<Process>,
+    cancel: &'a Cancel,
+}
+
+impl Drive<'_> {
+    /// Runs the one round on a thread of its own, and watches the tree of the process behind the port meanwhile.
+    fn carry_out(
+        &self,
+        driver: &mut HttpDriver,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(Concluded, RoundStats, Option<plimsoll_load::Error>), Error> {
+        if let Some(root) = &self.root {
+            let process = root.id();
+            driver.prepare(&SubjectHandle { process })?;
         }
-        let mut before = (begun, 0);
-        loop {
-            let rss = watched.as_mut().and_then(|w| w.read());
-            match reported.recv_timeout(PERIOD) {
-                Ok(result) => return result,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(plimsoll_load::Error::Unsupported {
-                        what: "this load".to_owned(),
-                        instead: "its driver ended without a result, which is a bug".to_owned(),
-                    });
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let (done, errors) = progress.ended();
-            let seconds = before.0.elapsed().as_secs_f64();
-            events(Event::Driving {
-                done,
-                errors,
-                planned: run.planned(),
-                per_second: (done - before.1) as f64 / seconds.max(1e-3),
-                rss: rss.map(|b| b as f64),
-                seconds: begun.elapsed().as_secs_f64(),
+        let spec = self.run.spec();
+        // Only the operations end it, or whoever cancels.
+        let cx = Cx::within(self.cancel, Duration::from_hours(24 * 366));
+        let progress = driver.progress();
+        let over = Cancel::try_new().map_err(|source| plimsoll_load::Error::Io {
+            doing: "watch the load",
+            source,
+        })?;
+        let (report, reported) = channel();
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("driver".to_owned());
+            let started = thread.spawn_scoped(scope, || {
+                let result = driver.round(&spec, &cx);
+                over.cancel();
+                // Nobody listens only if this thread is already being waited for.
+                let _ = report.send(result);
             });
-            before = (Instant::now(), done);
-        }
-    });
-    if let Some(watched) = watched {
-        watched.read();
+            if let Err(source) = started {
+                let doing = "start a thread";
+                return Err(plimsoll_load::Error::Io { doing, source }.into());
+            }
+            let mut teller = Teller {
+                planned: self.run.planned(),
+                begun: Instant::now(),
+                before: (Instant::now(), 0),
+                progress: &progress,
+            };
+            let config = Monitor {
+                interval: PERIOD,
+                duration: None,
+                floor: None,
+                attach: false,
+                fail_on_leak: false,
+                directories: self.run.directories.clone(),
+            };
+            let roots = self.root.iter().cloned().collect();
+            let concluded = crate::monitor::alongside(
+                &config,
+                roots,
+                self.epoch,
+                &mut |event| match event {
+                    Event::Reading(reading) => teller.tell(events, reading.sum(&Metric::RSS)),
+                    Event::Found(finding) => events(Event::Found(finding)),
+                    _ => {}
+                },
+                &over,
+            );
+            // Whoever is watched may end before the load does, or not be there at all.
+            let result = loop {
+                match reported.recv_timeout(PERIOD) {
+                    Ok(result) => break result,
+                    Err(RecvTimeoutError::Timeout) => teller.tell(events, None),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let what = "the driver of this load ended without a result".to_owned();
+                        return Err(Error::Internal(what));
+                    }
+                }
+            };
+            let (stats, error) = match result {
+                Ok(stats) => (stats, None),
+                Err(error) => (error.stats().cloned().unwrap_or_default(), Some(error)),
+            };
+            Ok((concluded?, stats, error))
+        })
     }
-    match result {
-        Ok(stats) => (stats, None),
-        Err(error) => (error.stats().cloned().unwrap_or_default(), Some(error)),
+}
+
+/// Tells how far a load is.
+struct Teller<'a> {
+    planned: Option<u64>,
+    begun: Instant,
+    before: (Instant, u64),
+    progress: &'a Progress,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, events: &mut dyn FnMut(Event), rss: Option<f64>) {
+        let (done, errors) = self.progress.ended();
+        let seconds = self.before.0.elapsed().as_secs_f64();
+        events(Event::Driving {
+            done,
+            errors,
+            planned: self.planned,
+            per_second: (done - self.before.1) as f64 / seconds.max(1e-3),
+            rss,
+            seconds: self.begun.elapsed().as_secs_f64(),
+        });
+        self.before = (Instant::now(), done);
     }
+}
+
+/// Which process answered how many operations, where there are several.
+fn per_process(watched: &Run, port: u16, stats: &RoundStats) -> Vec<ProcessOperations> {
+    let family = watched.subject.processes.iter();
+    let family: Vec<Process> = family
+        .filter_map(|info| Process::open(info.id.pid).ok())
+        .collect();
+    if family.len() < 2 {
+        return Vec::new();
+    }
+    crate::shared_work::operations_by_process(port, &family, &stats.per_port)
+}
+
+/// How evenly the work was shared.
+pub(crate) fn by_process(shares: &[ProcessOperations], all: u64) -> Option<Finding> {
+    if shares.len() < 2 {
+        return None;
+    }
+    let known: u64 = shares.iter().map(|s| s.operations).sum();
+    let each: Vec<String> = shares
+        .iter()
+        .map(|s| {
+            format!(
+                "pid {} {}",
+                s.process.pid,
+                units::count(s.operations as f64)
+            )
+        })
+        .collect();
+    let rest = match all.saturating_sub(known) {
+        0 => String::new(),
+        rest => format!("; of {} more it is not known", units::count(rest as f64)),
+    };
+    let what = format!("operations by process: {}{rest}", each.join(", "));
+    Some(Finding::info("by-process", what))
 }
 
 /// How it ended, and what the process exits with.
@@ -486,19 +469,6 @@ fn findings(driver: &HttpDriver, stats: &RoundStats, unseen: bool) -> Vec<Findin
     findings
 }
 
-fn nobody() -> SubjectInfo {
-    SubjectInfo {
-        command: Vec::new(),
-        service: None,
-        processes: Vec::new(),
-        context_isolates: Vec::new(),
-        exit: None,
-        ready: None,
-        limits: plimsoll_model::Limits::default(),
-        output: plimsoll_model::Output::default(),
-    }
-}
-
 fn info(run: &LoadRun, stats: RoundStats) -> LoadInfo {
     let load = &run.load;
     let seconds = stats.elapsed.as_secs_f64();
@@ -542,6 +512,6 @@ fn info(run: &LoadRun, stats: RoundStats) -> LoadInfo {
             },
         }),
         operations,
-        growth: Vec::new(),
+        ..LoadInfo::default()
     }
 }

@@ -41,6 +41,7 @@ mod stats;
 mod steps;
 mod stretch;
 mod trend;
+mod two_rates;
 mod verdict;
 mod work;
 
@@ -50,6 +51,7 @@ pub use paired::{PairedOutcome, PairedVerdict, judge_paired};
 pub use rules::{Holds, Reads, Rule, RuleOutcome, RuleUnit, Tally, evaluate, rule, rules};
 pub use sequential::Judge;
 pub use series::{Axis, Quantity, Reading, Repair, Series, SeriesId, Terms};
+pub use two_rates::{Split, TimedRound, split_growth};
 pub use verdict::{
     Bound, Fit, Growth, Guarantee, Interval, More, Onset, Outcome, Overall, Pattern, Plateau,
     Reason, TimeToLimit, Verdict, Work, WorkChange,

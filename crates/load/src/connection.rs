@@ -127,6 +127,8 @@ pub(crate) struct Connection {
     /// Bytes of the answer so far, and of the request.
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// Operations it carried in this round.
+    pub(crate) carried: u64,
     /// What the link had counted the last time, where it counts for itself.
     counted: (u64, u64),
     pub(crate) parser: ResponseParser,
@@ -149,6 +151,7 @@ impl Connection {
             written: 0,
             received: 0,
             sent: 0,
+            carried: 0,
             counted: (0, 0),
             parser: ResponseParser::new(),
             idle_since: Instant::now(),
@@ -170,6 +173,7 @@ impl Connection {
         self.link = Some(Link::Http1(Transport::try_new(stream, reach)?));
         self.http2 = reach.http2;
         self.is_reached = false;
+        self.carried = 0;
         self.state = State::Connecting;
         self.idle_timeout = None;
         Ok(())
@@ -181,6 +185,15 @@ impl Connection {
             Some(Link::WebSocket(socket)) => self.is_message && socket.suits(&self.request),
             Some(Link::Http2(_)) => !self.is_message,
             Some(Link::Http1(_)) | None => true,
+        }
+    }
+
+    /// Our port, while it is open.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self.link.as_ref()? {
+            Link::Http1(transport) => transport.port(),
+            Link::WebSocket(socket) => socket.port(),
+            Link::Http2(http2) => http2.port(),
         }
     }
 

@@ -100,6 +100,7 @@ struct Noticed {
     unauthorized: u64,
     forbidden: u64,
     too_many: u64,
+    no_port: u64,
 }
 
 /// How far a round is.
@@ -816,13 +817,21 @@ impl Driver for HttpDriver {
         self.round.answers = 0;
         self.round.announced_ends = 0;
         self.round.distinct = spec.distinct;
+        for connection in &mut self.connections {
+            connection.carried = 0;
+        }
         self.meter.begin(open);
         let driven = self.watched(cx, |driver| driver.drive(spec, cx));
         self.noticed.answers += self.round.ended;
         self.noticed.unauthorized += self.meter.unexpected(401);
         self.noticed.forbidden += self.meter.unexpected(403);
         self.noticed.too_many += self.meter.unexpected(429);
-        let stats = self.meter.stats(self.open_connections());
+        self.noticed.no_port += self.meter.failures(Failure::NoLocalPort);
+        let mut stats = self.meter.stats(self.open_connections());
+        let carriers = self.connections.iter().filter(|c| c.carried > 0);
+        stats.per_port = carriers
+            .filter_map(|c| Some((c.port()?, c.carried)))
+            .collect();
         // From here on they belong to the next round.
         self.meter.reconnects = 0;
         if self.round.answers > 0 && self.script.keep_alive {

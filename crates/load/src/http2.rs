@@ -50,6 +50,8 @@ pub(crate) struct Http2 {
     counts: Arc<Counts>,
     /// `https` or `http`.
     scheme: &'static str,
+    /// Our port.
+    port: Option<u16>,
     /// Whether the server ever answered in this protocol.
     answered: bool,
 }
@@ -94,6 +96,7 @@ impl Http2 {
         } else {
             "https"
         };
+        let port = transport.port();
         let polled = Polled {
             transport,
             counts: counts.clone(),
@@ -108,8 +111,13 @@ impl Http2 {
             state: State::Starting(Box::pin(starting)),
             counts,
             scheme,
+            port,
             answered: false,
         }
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
     }
 
     pub(crate) fn is_secure(&self) -> bool {

@@ -282,7 +282,12 @@ impl Meter {
 
     /// Answers of this status that were not expected.
     pub(crate) fn unexpected(&self, status: u16) -> u64 {
-        let of = |kind: &Kind| kind.errors.get(&Failure::Status(status)).copied();
+        self.failures(Failure::Status(status))
+    }
+
+    /// Operations that failed like this.
+    pub(crate) fn failures(&self, failure: Failure) -> u64 {
+        let of = |kind: &Kind| kind.errors.get(&failure).copied();
         self.kinds.iter().filter_map(of).sum()
     }
 
@@ -339,6 +344,7 @@ impl Meter {
             lateness: self.lateness.as_ref().map(Times::latency),
             refreshed: self.refreshed,
             per_operation,
+            per_port: Vec::new(),
         }
     }
 }
@@ -394,6 +400,35 @@ mod tests {
         let stats = meter.stats(0);
         assert_eq!((stats.done, stats.errors()), (0, 0));
         assert_eq!((stats.latency, stats.lateness), (Latency::default(), None));
+    }
+
+    /// 200 a second for ten seconds, of which one stands still: what is due in it waits for its end.
+    #[test]
+    fn the_percentiles_of_a_standstill_are_those_of_the_calculation() {
+        let mut meter = Meter::new(Duration::from_secs(30), 1, Vec::new());
+        meter.begin(true);
+        for index in 0..2_000_u64 {
+            let due = Duration::from_millis(5 * index);
+            let end = Duration::from_secs(6);
+            let stands = (1_000..1_200).contains(&index);
+            let waits = if stands {
+                end.saturating_sub(due)
+            } else {
+                Duration::from_millis(1)
+            };
+            meter.ended(ended(0, Some(waits), None));
+        }
+        let latency = meter.stats(1).latency;
+        // A tenth of all is slow, so that p90 is the slowest of the others: each of them that is slower than it should be
+        // moves p90 on by 5 ms.
+        for (seen, expected) in [
+            (latency.p90_ns, 1e6),
+            (latency.p95_ns, 500e6),
+            (latency.p99_ns, 900e6),
+            (latency.max_ns, 1_000e6),
+        ] {
+            assert!((seen as f64 / expected - 1.0).abs() < 0.01, "{latency:?}");
+        }
     }
 
     #[test]

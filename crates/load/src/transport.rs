@@ -49,6 +49,12 @@ impl Transport {
         }
     }
 
+    /// Our port.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let own = self.tcp().local_addr().ok();
+        own.map(|address| address.port())
+    }
+
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }

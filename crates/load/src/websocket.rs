@@ -101,6 +101,11 @@ impl Socket {
         self.head == head(operation)
     }
 
+    /// Our port.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.stream.get_ref().port()
+    }
+
     pub(crate) fn is_secure(&self) -> bool {
         !self.stream.get_ref().is_plain()
     }

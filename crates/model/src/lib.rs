@@ -41,8 +41,8 @@ pub use recorded::Recorded;
 pub use rule::{RuleInfo, RuleResult, RuleState, RuleTally, RuleUnit};
 pub use run::{
     Artefact, Band, EffectiveLimit, Level, LimitKind, Limits, LoadFigures, LoadInfo, Observer,
-    OperationGrowth, Output, PartReadings, Plan, PointSet, RoundKind, RoundRecord, Run, RunStatus,
-    SCHEMA, SeriesRecord, SubjectInfo,
+    OperationGrowth, Output, PartReadings, Plan, PointSet, ProcessOperations, RoundKind,
+    RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use sheet::{Cell, Sheet};
 pub use summary::{RunHead, RunState, RunSummary};

@@ -111,6 +111,9 @@ pub struct RoundStats {
     pub refreshed: u64,
     /// The same by kind of operation.
     pub per_operation: Vec<OpStats>,
+    /// Operations by our port of the connection that carried them, of those still open at the end: it tells which process of
+    /// the server answered.
+    pub per_port: Vec<(u16, u64)>,
 }
 
 impl RoundStats {

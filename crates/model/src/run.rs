@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Culprit, Exit, Finding, Gap, Interval, Latency, Metric, Ns, OpId, OpStats, OperationKind,
-    Outcome, Part, ProcessInfo, RuleResult, Share, Source, SourceId, Unit, Verdict,
+    Outcome, Part, ProcessId, ProcessInfo, RuleResult, Share, Source, SourceId, Unit, Verdict,
 };
 
 /// Schema name of the run document.
@@ -209,6 +209,18 @@ pub struct LoadInfo {
     /// Which kinds of operation make it grow, if rounds of each were run.
     #[serde(default)]
     pub growth: Vec<OperationGrowth>,
+    /// How many operations each process answered, where several share the work and their connections tell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_process: Vec<ProcessOperations>,
+}
+
+/// What one of several processes did of a load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessOperations {
+    /// Which process.
+    pub process: ProcessId,
+    /// Operations it answered over connections that were still open at the end of their round.
+    pub operations: u64,
 }
 
 /// How much one kind of operation makes the subject grow, by rounds of that kind alone.

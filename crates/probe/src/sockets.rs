@@ -2,12 +2,12 @@
 //!
 //! The tables are those of our own network namespace; a subject in another one is not seen here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use plimsoll_model::{ProcessInfo, Role};
+use plimsoll_model::{ProcessId, ProcessInfo, Role};
 
 use crate::process::Process;
 use crate::procfs::parse_integer;
@@ -105,6 +105,44 @@ pub fn listener_owners(port: u16, among: &[Process]) -> io::Result<Vec<Process>>
         .filter(|process| !inodes.is_empty() && holds_socket(process, &inodes))
         .cloned()
         .collect())
+}
+
+/// Which of the processes `among` holds the server's end of each connection to `port`, by the client's port. Best effort: what
+/// cannot be looked into is missing.
+pub fn connection_holders(port: u16, among: &[Process]) -> BTreeMap<u16, ProcessId> {
+    let mut inodes = BTreeMap::new();
+    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        let lines = File::open(table).map(BufReader::new).map(BufRead::lines);
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            if let Some((client, inode)) = parse_connection(&line, port) {
+                inodes.insert(inode, client);
+            }
+        }
+    }
+    let mut holders = BTreeMap::new();
+    for process in among {
+        for inode in sockets_of(process) {
+            if let Some(client) = inodes.get(&inode) {
+                holders.insert(*client, process.id());
+            }
+        }
+    }
+    holders
+}
+
+/// The client's port and the inode of a line of the table, if it is the server's end of an established connection to
+/// `port`.
+fn parse_connection(line: &str, port: u16) -> Option<(u16, u64)> {
+    const ESTABLISHED: &str = "01";
+    let mut fields = line.split_ascii_whitespace();
+    let mut port_of = || u16::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok();
+    // The number of the entry stands in front, with a colon of its own.
+    let _ = port_of();
+    let (local, client) = (port_of()?, port_of()?);
+    if local != port || fields.next()? != ESTABLISHED {
+        return None;
+    }
+    Some((client, parse_integer(fields.nth(5)?.as_bytes())?))
 }
 
 /// Who listens on `port` now, to be named in an error. Best effort: other people's processes cannot be looked into, and

@@ -20,7 +20,7 @@ enum TestResult {
     Skipped(String),
 }
 
-/// Renders a run as a test suite: the test `no leak`, and one test for each rule. A leak is a failure; a subject that
+/// Renders a run as a test suite: the test `no leak`, one for each kind of operation that was driven alone, and one for each rule. A leak is a failure; a subject that
 /// failed and an interrupted run are errors; inconclusive is skipped, unless the run's exit code says that it is to count
 /// as a failure. A broken rule is a failure, one that says nothing about the run is skipped.
 #[expect(
@@ -40,7 +40,9 @@ fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
     let result = result(run);
     let seconds = format!("{:.3}", run.duration.as_secs_f64());
     let rules: Vec<(String, TestResult)> = run.rules.iter().map(|r| rule_test(r, run)).collect();
-    let all = || rules.iter().map(|(_, r)| r).chain([&result]);
+    let kinds: Vec<(String, TestResult)> = kind_tests(run);
+    let further = || kinds.iter().chain(&rules);
+    let all = || further().map(|(_, r)| r).chain([&result]);
     let tests = all().count().to_string();
     let failures = count(all(), |r| matches!(r, TestResult::Failure(..)));
     let errors = count(all(), |r| matches!(r, TestResult::Error(..)));
@@ -82,7 +84,7 @@ fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {
                         .with_attribute(("name", "no leak"))
                         .with_attribute(("time", seconds.as_str()))
                         .write_inner_content(|writer| outcome(&result, &details, writer))?;
-                    for (name, result) in &rules {
+                    for (name, result) in further() {
                         writer
                             .create_element("testcase")
                             .with_attribute(("classname", class.as_str()))
@@ -105,6 +107,24 @@ fn count<'a>(
     is: impl Fn(&TestResult) -> bool,
 ) -> String {
     results.filter(|r| is(r)).count().to_string()
+}
+
+/// The tests of the kinds of operation, where each was driven alone: whether it leaks.
+fn kind_tests(run: &Run) -> Vec<(String, TestResult)> {
+    let growth = run.load.iter().flat_map(|load| &load.growth);
+    growth
+        .map(|kind| {
+            let (rate, interval) =
+                units::signed_bytes_with_interval(kind.rate, kind.interval.low, kind.interval.high);
+            let shown = format!("{rate} per operation (95 % CI {interval})");
+            let result = match kind.outcome {
+                Outcome::NoLeak => TestResult::Passed,
+                Outcome::Leak => TestResult::Failure("leak", format!("leak: {shown}")),
+                Outcome::Inconclusive => TestResult::Skipped(format!("not clear: {shown}")),
+            };
+            (format!("no leak by {}", kind.name), result)
+        })
+        .collect()
 }
 
 /// The test of one rule: its name with the limit, and what it came to.

@@ -103,9 +103,18 @@ fn entries(figures: &LoadFigures, load: &LoadInfo, run: &Run, page: &mut Page) {
     }
     rate.push(format!("concurrency {}", load.concurrency));
     page.entry("rate", Tone::Label, &rate);
-    page.entry("latency", Tone::Label, &percentiles(&figures.latency));
+    // The slowest answer took some time; where it took none, there was none.
+    let answered = figures.latency.max_ns > 0;
+    if answered {
+        page.entry("latency", Tone::Label, &percentiles(&figures.latency));
+    } else {
+        let nothing = "nothing was answered".to_owned();
+        page.entry("latency", Tone::Label, &[nothing]);
+    }
     if let Some(lateness) = &figures.lateness {
-        page.entry("service", Tone::Label, &percentiles(&figures.service));
+        if answered {
+            page.entry("service", Tone::Label, &percentiles(&figures.service));
+        }
         page.entry("lateness", Tone::Label, &percentiles(lateness));
     }
     let mut bytes = vec![
@@ -151,13 +160,18 @@ fn percentiles(latency: &Latency) -> Vec<String> {
 }
 
 fn memory(run: &Run, style: Style) -> Option<Vec<String>> {
-    let series = run.series.iter().find(|s| s.metric == Metric::RSS)?;
+    // That of all who share the work, where there are several.
+    let of = |metric: &Metric| run.series.iter().find(|s| s.metric == *metric);
+    let (name, series) = match of(&Metric::RSS_ANON_SUM) {
+        Some(sum) => ("resident anonymous memory of all", sum),
+        None => ("RSS", of(&Metric::RSS)?),
+    };
     let band = series.band.as_ref()?;
     let known: Vec<f64> = band.min.iter().flatten().copied().collect();
     let (first, last) = (known.first()?, known.last()?);
     let highest = band.max.iter().flatten().copied().fold(f64::NAN, f64::max);
     Some(vec![
-        format!("RSS {}", units::bytes_range(*first, *last)),
+        format!("{name} {}", units::bytes_range(*first, *last)),
         format!("at most {}", units::bytes(highest)),
         sparkline(&known, SPARK, style.ascii),
     ])
@@ -170,15 +184,19 @@ fn by_operation(figures: &LoadFigures, load: &LoadInfo, page: &mut Page) {
     );
     page.line(&head);
     for stats in figures.per_operation.iter().take(KINDS) {
+        let time = |ns| match stats.latency.max_ns {
+            0 => "-".to_owned(),
+            _ => units::latency(ns),
+        };
         let name = load.operations.iter().find(|o| o.id == stats.operation);
         let name = cell(name.map_or("", |n| &n.name));
         page.line(&format!(
             "  {name:<NAME$}  {:>9}  {:>7}  {:>9}  {:>9}  {:>9}",
             units::count(stats.done as f64),
             units::count(stats.errors as f64),
-            units::latency(stats.latency.p50_ns),
-            units::latency(stats.latency.p99_ns),
-            units::latency(stats.latency.max_ns),
+            time(stats.latency.p50_ns),
+            time(stats.latency.p99_ns),
+            time(stats.latency.max_ns),
         ));
     }
     if figures.per_operation.len() > KINDS {

@@ -33,6 +33,23 @@ const REAPED: Duration = Duration::from_secs(5);
 /// How long what ended must have lived for its like to count as its replacement.
 const LIVED: Duration = Duration::from_secs(2);
 
+/// A run that is over and not written yet.
+pub(crate) struct Concluded {
+    pub(crate) run: Run,
+    directory: Option<RunDir>,
+    log_bytes: u64,
+}
+
+impl Concluded {
+    /// Writes the run document.
+    pub(crate) fn keep(mut self) -> Run {
+        if let Some(directory) = &self.directory {
+            keep(&mut self.run, directory, self.log_bytes);
+        }
+        self.run
+    }
+}
+
 pub(super) struct Watcher<'a> {
     config: &'a Monitor,
     watched: Watched<'a>,
@@ -559,8 +576,14 @@ impl<'a> Watcher<'a> {
         (self.events)(Event::Found(finding));
     }
 
-    /// Judges what was seen, closes the log, and writes the run.
-    pub(super) fn conclude(mut self, place: Place, started_unix_ns: u64) -> Run {
+    /// One more reading of everybody, now.
+    pub(super) fn read_last(&mut self) {
+        self.look_at_tree();
+        self.read(Due::Regular);
+    }
+
+    /// Judges what was seen, and closes the log.
+    pub(super) fn conclude(mut self, place: Place, started_unix_ns: u64) -> Concluded {
         let duration = self.now();
         let services: Vec<ProcessInfo> = self.service();
         let service = services.first().cloned();
@@ -637,10 +660,11 @@ impl<'a> Watcher<'a> {
             artefacts: Vec::new(),
         };
         run.exit_code = self.exit_code(&run);
-        if let Some(directory) = &kept {
-            keep(&mut run, directory, recorded.log_bytes);
+        Concluded {
+            run,
+            directory: kept,
+            log_bytes: recorded.log_bytes,
         }
-        run
     }
 
     /// What the process exits with: as the command did, unless a leak was to be a failure. 0 if the planned time was over

@@ -140,6 +140,7 @@ impl HttpDriver {
                     bytes_out: connection.sent,
                     failure,
                 });
+                connection.carried += 1;
                 self.round.ended += 1;
                 let think = self.script.steps[step].think;
                 self.release(slot, think);
@@ -244,6 +245,7 @@ impl HttpDriver {
             unauthorized,
             forbidden,
             too_many,
+            no_port,
         } = self.noticed;
         let mut advise = |id: &str, count: u64, what: &str, hint: &str| {
             if count > 0 {
@@ -272,6 +274,12 @@ impl HttpDriver {
             too_many,
             "answered 429, too many requests",
             "drive it slower with `--rate`, or lift its rate limit for the test",
+        );
+        advise(
+            "ports",
+            no_port,
+            "not sent, because no local port was left",
+            "a closed connection holds its port for a minute: keep them open (without `--churn`), or open fewer with `--rate`",
         );
         advise(
             "login",

@@ -444,6 +444,47 @@ fn heads_without_end_and_letters_that_are_none_are_survived() {
 }
 
 #[test]
+fn a_server_that_drips_its_answers_is_given_up_in_time() {
+    for start in [&b"HTTP/1.1 200 OK\r\nA: b"[..], b"H"] {
+        let server = Server::start(move |_| Reply::Drip(start));
+        let request = HttpRequest {
+            timeout: Duration::from_millis(150),
+            ..HttpRequest::get(server.url("/"))
+        };
+        let mut driver = driver(request);
+        let stats = round(&mut driver, 6, 3);
+        assert_eq!(stats.done, 0);
+        // Letter by letter it is no answer; byte by byte of a head it may become one.
+        let known = ["timeout", "malformed response"];
+        let told = stats.errors_by_kind.keys();
+        assert!(
+            told.clone().all(|kind| known.contains(&kind.as_str())),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_half_closed_connection_is_an_error_and_replaced() {
+    let server = Server::start(|exchange| {
+        if exchange.number % 10 == 9 {
+            Reply::HalfClose
+        } else {
+            answer("200 OK", "ok")
+        }
+    });
+    let mut driver = driver(HttpRequest::get(server.url("/")));
+    let stats = round(&mut driver, 100, 2);
+    assert_eq!(
+        stats.errors_by_kind,
+        kinds(&[("closed before the answer", 10)])
+    );
+    // What broke with the last operation is opened again before the next round.
+    assert_eq!(stats.done, 90);
+    assert!((9..=10).contains(&stats.reconnects));
+}
+
+#[test]
 fn a_round_of_refusals_for_haste_is_counted_and_advised() {
     let server = Server::start(|exchange| {
         if exchange.number % 5 == 4 {

@@ -33,6 +33,10 @@ pub(crate) enum Reply {
     Reset,
     /// Never answers.
     Hang,
+    /// Sends this a byte at a time, for ever so slowly.
+    Drip(&'static [u8]),
+    /// Says that it is done, says nothing else, and goes on reading.
+    HalfClose,
     /// Starts with the first and repeats the second until the client goes away.
     Flood(&'static [u8], &'static [u8]),
 }
@@ -251,6 +255,21 @@ impl Shared {
                     let more = more.repeat(1_000);
                     let _ = stream.write_all(start);
                     while stream.write_all(&more).is_ok() {}
+                    break;
+                }
+                Reply::Drip(bytes) => {
+                    for byte in bytes.iter().cycle() {
+                        let gone = stream.write_all(&[*byte]).is_err();
+                        if gone || self.state.lock().unwrap().stopping {
+                            break;
+                        }
+                        std::thread::park_timeout(Duration::from_millis(20));
+                    }
+                    break;
+                }
+                Reply::HalfClose => {
+                    let _ = stream.shutdown(Shutdown::Write);
+                    while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {}
                     break;
                 }
                 Reply::Hang => {

@@ -1,0 +1,207 @@
+//! After a leak by operations: whether it is the operations or the time they take. As many operations as before, done fast
+//! and done slowly, tell bytes per operation from bytes per second.
+
+use std::time::Duration;
+
+use plimsoll_judge::{Split, TimedRound, split_growth};
+use plimsoll_model::{Event, Finding, Mode, Outcome, Phase, RoundSpec, units};
+
+use crate::alone::Asked;
+use crate::drive::Drive;
+use crate::judged::headline_metric;
+use crate::load::Means;
+use crate::pilot::{in_time, robust_sd};
+use crate::rounds::Journey;
+use crate::session::Stop;
+
+/// Rounds of either sort.
+const ROUNDS: usize = 4;
+/// The slow ones take so many times as long.
+const SLOWER: u32 = 4;
+/// And at least so long: what time does must have had some.
+const LEAST: Duration = Duration::from_millis(600);
+/// The growth of a round over the noise of one.
+const OVER_NOISE: f64 = 30.0;
+/// Operations of a round at least.
+const FEWEST: u64 = 200;
+/// All of it together takes at most this part of the time that is left.
+const SHARE: u32 = 4;
+/// What is at most this part of the growth is negligible.
+const NEGLIGIBLE: f64 = 0.25;
+
+impl Journey {
+    /// Drives equal rounds at two rates, where a leak was found and the load is ours to slow down.
+    pub(crate) fn two_rates(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
+        let verdict = self.judgement.as_ref().and_then(|j| j.verdict.as_ref());
+        let leak = verdict.filter(|v| v.outcome == Outcome::Leak);
+        let growth = leak.and_then(|v| v.growth.as_ref());
+        let rate = growth.filter(|g| g.per == "operation").map(|g| g.rate);
+        let ours = matches!(drive.load.means, Means::Http(_));
+        let Some((rate, operations)) = rate.filter(|_| ours).zip(self.size_split(rate)) else {
+            return Ok(());
+        };
+        drive.session.tell(Event::PhaseStarted {
+            phase: Phase::Alone,
+            detail: "the same at two rates".to_owned(),
+        });
+        let concurrency = drive.load.concurrency;
+        let fast_time = self.cost.unwrap_or_default().mul_f64(operations as f64);
+        let slow_time = (fast_time * SLOWER).max(LEAST);
+        let modes = [
+            Mode::Closed { concurrency },
+            Mode::Open {
+                rate: operations as f64 / slow_time.as_secs_f64(),
+                concurrency,
+                most: concurrency,
+            },
+        ];
+        let mut rounds = [Vec::new(), Vec::new()];
+        // Fast, slow, slow, fast: what drifts falls to both alike.
+        for turn in 0..2 * ROUNDS {
+            let sort = usize::from(matches!(turn % 4, 1 | 2));
+            let asked = Asked {
+                name: "the rounds at two rates".to_owned(),
+                spec: RoundSpec::new(operations, modes[sort]),
+            };
+            let Ok(round) = self.one_round(drive, 0, &asked)? else {
+                return Ok(());
+            };
+            let [.., before, after] = &self.rounds[..] else {
+                return Ok(());
+            };
+            rounds[sort].push(TimedRound {
+                seconds: after.end.since(before.end).as_secs_f64(),
+                growth: round.growth,
+            });
+        }
+        self.split = split_growth(operations as f64, &rounds[0], &rounds[1]);
+        if let Some(split) = &self.split {
+            drive.session.found(told(split, rate));
+        }
+        drive.session.tell(Event::PhaseEnded {
+            phase: Phase::Alone,
+            detail: String::new(),
+        });
+        Ok(())
+    }
+
+    /// Operations of a round, so that its growth stands out and all rounds fit; `None` if they do not.
+    fn size_split(&self, rate: Option<f64>) -> Option<u64> {
+        let cost = self.cost?;
+        let metric = headline_metric(&self.rounds);
+        let levels: Vec<f64> = self
+            .judged_rounds()
+            .iter()
+            .filter_map(|r| r.values.get(&metric).copied())
+            .collect();
+        let increments: Vec<f64> = levels.windows(2).map(|w| w[1] - w[0]).collect();
+        let wanted = (OVER_NOISE * robust_sd(&increments) / rate?.max(1.0)).ceil() as u64;
+        let wanted = wanted.max(FEWEST);
+        let pairs = u32::try_from(ROUNDS).unwrap_or(u32::MAX);
+        let per_pair = (self.left() / SHARE / pairs).checked_sub(self.measuring * 2 + LEAST)?;
+        let affordable = in_time(per_pair / (SLOWER + 1), cost);
+        (affordable >= wanted).then_some(wanted)
+    }
+
+    /// Why what was called a leak by operations is not one, if the two rates or the idle rounds afterwards say so.
+    pub(crate) fn not_by_operations(&self) -> Option<Other> {
+        if let Some(split) = &self.split {
+            let [op, second] = [split.per_operation_interval, split.per_second_interval];
+            let total = self
+                .judgement
+                .as_ref()?
+                .verdict
+                .as_ref()?
+                .growth
+                .as_ref()?
+                .rate;
+            if second.low > 0.0 && op.high < NEGLIGIBLE * total {
+                return Some(Other::Time);
+            }
+            if second.high < 0.0 && op.low > 0.0 && split.per_operation > (1.0 + NEGLIGIBLE) * total
+            {
+                let per_second = units::signed_bytes(split.per_second);
+                return Some(Other::Passing(format!(
+                    "what it keeps goes with time: {per_second} a second when driven slowly"
+                )));
+            }
+        }
+        let released = self.released()?;
+        (released.share > NEGLIGIBLE).then(|| {
+            Other::Passing(format!(
+                "{} of what had grown went within {} of idling",
+                units::percent(released.share),
+                units::duration(released.seconds)
+            ))
+        })
+    }
+
+    /// What of the growth was given back in the rounds without operations after it.
+    fn released(&self) -> Option<Released> {
+        use plimsoll_model::RoundKind::{Explain, Idle, Measured};
+        let metric = headline_metric(&self.rounds);
+        let level = |at: usize| self.rounds[at].values.get(&metric).copied();
+        let first = self.rounds.iter().position(|r| r.kind == Measured)?;
+        let last = self
+            .rounds
+            .iter()
+            .rposition(|r| matches!(r.kind, Measured | Explain) && r.done > 0)?;
+        let idle = (last + 1..self.rounds.len()).rfind(|at| self.rounds[*at].kind == Idle)?;
+        let top = level(last)?;
+        let grown = top - level(first.checked_sub(1)?)?;
+        Some(Released {
+            share: (top - level(idle)?) / grown,
+            seconds: self.rounds[idle]
+                .end
+                .since(self.rounds[last].end)
+                .as_secs_f64(),
+        })
+    }
+}
+
+/// What a leak by operations may be instead.
+pub(crate) enum Other {
+    /// Growth with time.
+    Time,
+    /// Something kept for a time only; why.
+    Passing(String),
+}
+
+struct Released {
+    /// Of what had grown.
+    share: f64,
+    seconds: f64,
+}
+
+/// Both rates, for people.
+fn told(split: &Split, rate: f64) -> Finding {
+    let shown = |rate: f64, low: f64, high: f64| {
+        let (rate, interval) = units::signed_bytes_with_interval(rate, low, high);
+        format!("{rate} (95 % CI {interval})")
+    };
+    let op = split.per_operation_interval;
+    let second = split.per_second_interval;
+    let says = if second.low > 0.0 && op.high < NEGLIGIBLE * rate {
+        "it is the time, not the operations"
+    } else if second.low > 0.0 && op.low > 0.0 {
+        "operations and time both make it grow"
+    } else if second.low > 0.0 {
+        "time makes it grow; whether operations do too is not clear"
+    } else if op.low > 0.0 {
+        "it is the operations, not the time they take"
+    } else {
+        "whether operations or time make it grow is not clear"
+    };
+    Finding::info(
+        "two-rates",
+        format!(
+            "{says}: {} per operation and {} per hour, from equal rounds done fast and slowly",
+            shown(split.per_operation, op.low, op.high),
+            shown(
+                split.per_second * 3600.0,
+                second.low * 3600.0,
+                second.high * 3600.0
+            ),
+        ),
+    )
+}
