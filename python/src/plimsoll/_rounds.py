@@ -48,6 +48,9 @@ _FEW = 10
 #: CPython 3.12 starts with a few hundred frozen objects; a program that freezes has many more.
 _FROZEN_AT_START = 1000
 _MOST = 250
+#: Growth per operation that fell to this share of what it was before fades.
+_FADED = 0.7
+_FADES = "it grew ever more slowly over the few operations that there was time for: raise `cpu_s`"
 #: A glance: repetitions between two readings, at least and at most. The most is for a list that gains pointers: the C
 #: library counts what its thread cache keeps (up to 1,032 bytes a block) as in use, so that shorter lists look level.
 _GLANCE_LEAST, _GLANCE_MOST = 8, 160
@@ -64,6 +67,9 @@ class Limits:
     #: A leak verdict waits for so many operations, or for so much CPU: what fills looks like a leak until it is full.
     patient_operations: int = 16_000
     patient_cpu_s: float = 0.30
+    #: Where operations are dear, so many of them still, or all the CPU there is: what comes to rest within two hundred
+    #: (allocators, and libraries that look at every module) looks like a leak after a hundred.
+    dear_operations: int = 1_000
     cpu_s: float = 1.20
     wall_s: float = 60.0
     memory_bytes: int = 256 * 1024 * 1024
@@ -321,7 +327,9 @@ class Rounds:
             spent = self._cpu()
             per_op = max(self._operations_cpu / max(self._done, 1), 1e-7)
             affordable = int((limits.cpu_s - spent) / per_op / _ROUNDS_A_STAGE) + 1
-            patient = self._done >= limits.patient_operations or self._operations_cpu >= limits.patient_cpu_s
+            patient = self._done >= limits.patient_operations or (
+                self._operations_cpu >= limits.patient_cpu_s and self._done >= limits.dear_operations
+            )
             out = (
                 spent >= limits.cpu_s
                 or affordable < size
@@ -333,7 +341,7 @@ class Rounds:
                 if record.outcome != "inconclusive" or out:
                     return record
             if not patient:
-                left = limits.patient_cpu_s - self._operations_cpu
+                left = max(limits.patient_cpu_s - self._operations_cpu, per_op * (limits.dear_operations - self._done))
                 affordable = min(affordable, int(left / per_op / _ROUNDS_A_STAGE) + 1)
             # The next stage doubles what was done, or ends where the budget does; one shorter than the last would look
             # level for no other reason than that little was done in it.
@@ -386,12 +394,24 @@ class Rounds:
             return Record("inconclusive", reason=str(missing), guarded=guarded)
         outcomes = [a.verdict for a in answers.values()]
         if "leak" in outcomes:
+            if self._fades() and all(name == NAMES[LIVE_BYTES] for name, a in answers.items() if a.verdict == "leak"):
+                return Record("inconclusive", reason=_FADES, answers=answers, guarded=guarded)
             return Record("leak", answers=answers, guarded=guarded)
         seen = self._would_have_seen()
         if all(outcome == "no_leak" for outcome in outcomes):
             return Record("no leak", answers=answers, would_have_seen=seen, guarded=guarded)
         reason = next(a.reason for a in answers.values() if a.verdict != "no_leak")
         return Record("inconclusive", reason=reason, answers=answers, would_have_seen=seen, guarded=guarded)
+
+    def _fades(self) -> bool:
+        """Whether growth became slower, after so few operations that it may yet stop."""
+        counters = self._counters
+        if self._done >= self._limits.dear_operations:
+            return False
+        late, operations = counters.growth(LIVE_BYTES, _LAST)
+        whole, of_all = counters.growth(LIVE_BYTES, counters.rows)
+        early, before = whole - late, of_all - operations
+        return before > 0 and late / max(operations, 1) < _FADED * early / before
 
     def _stopped(self, why: str) -> Record:
         """A guard ended it: the finding is judged by what there is."""
