@@ -41,6 +41,10 @@ pub fn survivors(mut each: impl FnMut(&Survivor<'_>)) {
     sample::survivors(|_| true, &mut each);
 }
 
+/// A file of this crate, as the compiler names it: who shows stacks leaves its frames out.
+#[doc(hidden)]
+pub const SOURCE: &str = file!();
+
 /// Samples that were not kept, because 8,192 were alive or the tables had no room for another stack.
 pub fn dropped_samples() -> u64 {
     region::REGION.head.dropped.load(Relaxed)
