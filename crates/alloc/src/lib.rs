@@ -19,12 +19,14 @@ mod region;
 mod sample;
 mod scope;
 mod stats;
+mod tally;
 mod thread;
 
 pub use allocator::{Counted, Scoped};
 pub use sample::Survivor;
 pub use scope::{Entered, InScope, Scope, TooManyScopes};
 pub use stats::{Level, Peak, SizeClass, Stats, installed, size_classes, stats};
+pub use tally::Tally;
 
 use std::sync::atomic::Ordering::Relaxed;
 

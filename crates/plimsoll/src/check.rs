@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use plimsoll_alloc::InScope;
 use plimsoll_judge::{More, Outcome, Pattern, Quantity, Reading, Reason, Series, Terms};
 
+use crate::arc::Watching;
+use crate::grown::Counts;
 use crate::meter::{Meter, Source};
 use crate::stacks::Alive;
 use crate::verdict::Verdict;
@@ -315,37 +317,41 @@ fn overall(verdicts: &[plimsoll_judge::Verdict]) -> Outcome {
     }
 }
 
-/// Two more windows with the stack of every block kept. A growth that has stopped withdraws the verdict.
+/// Two more windows with the stack of every block kept, and all counts of the program's own beside. A growth that has
+/// stopped withdraws the verdict.
 fn explain(verdict: &mut Verdict, meter: &Meter, run: &mut dyn FnMut(u64)) {
-    let Some(scope) = &meter.scope else {
-        return;
-    };
     let operations = verdict.operations_per_round.min(WINDOW);
-    let before = meter.read();
+    let _watching = Watching::begin();
     let dropped = plimsoll_alloc::dropped_samples();
-    scope.sample_every(1);
+    let keep_stacks = |every| {
+        if let Some(scope) = &meter.scope {
+            scope.sample_every(every);
+        }
+    };
+    keep_stacks(1);
+    let before = meter.read();
+    let counts = Counts::read();
     // One place to call from: stacks of both windows are to be the same.
-    let [first, second] = [(); 2].map(|()| {
+    let [(first, between), (second, after)] = [(); 2].map(|()| {
         run(operations);
-        Alive::of(scope)
+        Watching::forget_the_dead();
+        let alive = meter.scope.as_ref().map(Alive::of).unwrap_or_default();
+        (alive, Counts::read())
     });
-    let after = meter.read();
-    scope.sample_every(0);
+    let now = meter.read();
+    keep_stacks(0);
     let per_op = |from: f64, to: f64| (to - from) / (2 * operations) as f64;
-    // Steps may not fall into so short a window.
-    let is_even = |judged: &plimsoll_judge::Verdict| judged.pattern == Pattern::Linear;
     let grown = [
-        per_op(before.bytes, after.bytes),
-        per_op(before.blocks, after.blocks),
+        per_op(before.bytes, now.bytes),
+        per_op(before.blocks, now.blocks),
     ];
-    let leaks = |judged: &plimsoll_judge::Verdict| judged.outcome == Outcome::Leak;
-    let has_stopped = verdict
-        .judged
-        .iter()
-        .zip(grown)
-        .filter(|(judged, _)| leaks(judged))
-        .all(|(judged, grown)| is_even(judged) && grown <= judged.floor);
-    if has_stopped {
+    let has_stopped = |(judged, grown): (&plimsoll_judge::Verdict, f64)| {
+        // Steps may not fall into so short a window.
+        judged.outcome != Outcome::Leak
+            || judged.pattern == Pattern::Linear && grown <= judged.floor
+    };
+    let is_alone = meter.source == Source::Scope;
+    if is_alone && verdict.judged.iter().zip(grown).all(has_stopped) {
         verdict.outcome = Outcome::Inconclusive {
             reason: Reason::StillFilling,
             more: More::default(),
@@ -353,4 +359,8 @@ fn explain(verdict: &mut Verdict, meter: &Meter, run: &mut dyn FnMut(u64)) {
     }
     verdict.dropped_samples = plimsoll_alloc::dropped_samples() - dropped;
     verdict.survivors = first.survivors(&second, operations);
+    verdict.grown = Counts::grown(&[counts, between, after], operations);
+    if let Some(scope) = &meter.scope {
+        verdict.cycles = Watching::cycles(scope);
+    }
 }

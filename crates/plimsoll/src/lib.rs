@@ -22,17 +22,24 @@
 //! bare threshold. With [`Scoped`] as the global allocator of the tests, only what the operation itself allocates counts, to
 //! the byte, however many tests run beside it. Without, resident memory is read, which is coarse, and the verdict says so.
 
+mod arc;
 mod block_on;
 mod check;
+mod gauge;
+mod grown;
 mod limits;
 mod macros;
 mod meter;
 mod stacks;
 mod text;
+mod track;
 mod verdict;
 
+pub use arc::{Arc, Cycle, Holds, Weak};
 pub use block_on::block_on;
 pub use check::Check;
+pub use gauge::{GaugeSource, Gauges, Registration, gauge, gauges};
+pub use grown::Grown;
 pub use limits::{Allocations, NotCounted, allocations, peak};
 #[doc(hidden)]
 pub use limits::{assert_allocations, assert_peak};
@@ -42,6 +49,7 @@ pub use plimsoll_alloc::{
 };
 pub use plimsoll_judge::{Growth, Outcome, Reason};
 pub use stacks::Survivors;
+pub use track::{Kind, Live, Track, Tracked, kinds};
 pub use verdict::Verdict;
 
 /// Checks whether an operation keeps memory, by rounds of it. See [`Check`] for what can be set.

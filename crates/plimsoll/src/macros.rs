@@ -1,4 +1,4 @@
-//! Assertions, and tests that consist of one.
+//! Assertions, tests that consist of one, and types that are counted.
 
 /// Asserts that an operation keeps no memory: `assert_no_leak!(|| op())`. An inconclusive check fails too, and says what would
 /// settle it. (What is set by [`Check`](crate::Check) or asynchronous:
@@ -63,5 +63,28 @@ macro_rules! leak_tests {
             $crate::assert_no_leak!(operation);
         }
         $crate::leak_tests! { $($rest)* }
+    };
+}
+
+/// Has the live values of a type counted: `track!(Session);`. Fields that hold tracked [`Arc`](crate::Arc)s, in whatever
+/// options, vectors, maps and locks, are named, so that cycles can be found: `track!(Node { parent, children });`.
+#[macro_export]
+macro_rules! track {
+    ($type:ty) => {
+        $crate::track!($type {});
+    };
+    ($type:ty { $($field:ident),* $(,)? }) => {
+        impl $crate::Track for $type {
+            fn kind() -> &'static $crate::Kind {
+                static KIND: $crate::Kind =
+                    $crate::Kind::new(stringify!($type), file!(), line!());
+                &KIND
+            }
+
+            fn arcs(&self, visit: &mut dyn FnMut(usize)) {
+                let _ = &visit;
+                $($crate::Holds::arcs(&self.$field, visit);)*
+            }
+        }
     };
 }

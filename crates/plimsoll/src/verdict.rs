@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use plimsoll_judge::{Growth, More, Outcome, Pattern, Quantity, Reason};
 
+use crate::arc::Cycle;
+use crate::grown::Grown;
 use crate::meter::Source;
 use crate::stacks::Survivors;
 use crate::text::{bytes, count, group, rate, significant};
@@ -30,6 +32,11 @@ pub struct Verdict {
     pub live_bytes: Option<(f64, f64)>,
     /// The places that keep what the operation allocates, largest first. Known of a leak, and where scopes are counted.
     pub survivors: Vec<Survivors>,
+    /// Tracked types and gauges that grew in step with the operations of a leak, most first. They are the process's: other
+    /// tests may have made them grow.
+    pub grown: Vec<Grown>,
+    /// Values of tracked [`Arc`](crate::Arc)s that hold each other and that nothing else holds, made by the operation.
+    pub cycles: Vec<Cycle>,
     /// Blocks whose stacks could not be kept.
     pub dropped_samples: u64,
     /// Bytes per operation by which the rest of the process grew meanwhile, if it did steadily. Other tests may have done
@@ -56,6 +63,8 @@ impl Default for Verdict {
             warm_up_operations: 0,
             live_bytes: None,
             survivors: Vec::new(),
+            grown: Vec::new(),
+            cycles: Vec::new(),
             dropped_samples: 0,
             outside_per_op: None,
             elapsed: Duration::ZERO,
@@ -139,6 +148,23 @@ impl fmt::Display for Verdict {
             );
             let stack = survivors.to_string().replace('\n', "\n              ");
             writeln!(f, "kept   {kept}\n         by   {stack}")?;
+        }
+        for grown in &self.grown {
+            let each = significant(grown.per_op);
+            write!(f, "grows  {} +{each} per operation", grown.name)?;
+            match &grown.place {
+                Some(place) => writeln!(f, "   tracked at {place}")?,
+                None => writeln!(f)?,
+            }
+        }
+        for cycle in &self.cycles {
+            writeln!(
+                f,
+                "cycle  of Arcs: {} hold each other, and nothing else holds them: {} of {} values\n                        make one of the references Weak",
+                cycle.kinds.join(" and "),
+                count(cycle.groups, "group"),
+                group(cycle.values as f64)
+            )?;
         }
         if self.dropped_samples > 0 {
             let blocks = count(self.dropped_samples, "block");
