@@ -14,6 +14,7 @@ mod culprits;
 mod dist;
 mod figures;
 mod fuzz;
+mod node;
 mod python;
 mod runner;
 mod tally;

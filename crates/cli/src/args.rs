@@ -249,6 +249,7 @@ pub(crate) struct CheckArgs {
 
 /// What drives a service, the same for every verb that drives.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct DriverArgs {
     /// Operation: a request to this URL; {{seq}} counts; repeatable
     ///
@@ -305,14 +306,32 @@ pub(crate) struct DriverArgs {
     /// A new connection for every request
     #[arg(hide_short_help = true, long, help_heading = "Driver")]
     churn: bool,
-    /// Every safe GET of an OpenAPI description in JSON
+    /// Speak HTTP/2; with TLS it is spoken anyway where chosen
     ///
-    /// Parameters get their example values; operations without, and those that change something, are listed and not driven.
-    /// --url names the server.
+    /// Without TLS it is spoken without asking (prior knowledge). Each virtual user has a connection of its own.
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    http2: bool,
+    /// Trust these certificates (PEM) beside the system's
+    ///
+    /// Those of an authority, or the very one of the service.
     #[arg(
         hide_short_help = true,
         long,
         value_name = "FILE",
+        help_heading = "Driver"
+    )]
+    ca: Option<PathBuf>,
+    /// Trust every certificate
+    #[arg(hide_short_help = true, long, help_heading = "Driver")]
+    insecure: bool,
+    /// Every safe GET of an OpenAPI description: a file or URL
+    ///
+    /// Parameters get their example values; operations without, and those that change something, are listed and not driven.
+    /// JSON or YAML. --url names the server.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "FILE|URL",
         help_heading = "Driver"
     )]
     openapi: Option<PathBuf>,
@@ -357,6 +376,9 @@ impl DriverArgs {
             har: self.har.take(),
             cookies: self.cookies,
             churn: self.churn,
+            http2: self.http2,
+            ca: self.ca.take(),
+            insecure: self.insecure,
             allow_remote: self.allow_remote,
             ..plimsoll_engine::DriverFlags::default()
         }
@@ -387,15 +409,28 @@ pub(crate) struct ProgramArgs {
         help_heading = "Programs"
     )]
     driver_cmd: Option<String>,
-    /// Operations of --driver: its last output that matches
+    /// Lines of output that tell of operations: the first group counts
+    ///
+    /// Of the --driver: the last match of a round says how many it did. Of the subject, where nothing drives it or its driver does not tell: how many
+    /// there were so far, or one for each line without a group. Each match is a moment to read memory at, and growth is judged per operation.
     #[arg(
         hide_short_help = true,
         long,
         value_name = "REGEX",
-        requires = "driver_cmd",
         help_heading = "Programs"
     )]
     ops_log: Option<String>,
+    /// Counter of operations that the subject serves: URL#place
+    ///
+    /// For --driver, or where nothing drives. http://127.0.0.1:3000/stats#/requests is a JSON pointer, /metrics#http_requests_total the samples of that
+    /// name in Prometheus' format; without a place the answer is the number.
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "URL",
+        help_heading = "Programs"
+    )]
+    ops_counter: Option<String>,
     /// What must accept connections before, e.g. tcp:127.0.0.1:5432
     #[arg(
         hide_short_help = true,
@@ -436,6 +471,7 @@ impl ProgramArgs {
             op_cmd: self.op_cmd.take(),
             driver: self.driver_cmd.take(),
             ops_log: self.ops_log.take(),
+            ops_counter: self.ops_counter.take(),
             around: plimsoll_engine::Around {
                 needs: std::mem::take(&mut self.needs),
                 prepare: self.prepare.take(),

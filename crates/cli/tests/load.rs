@@ -18,6 +18,7 @@ const server = http.createServer((request, response) => {
   count += 1;
   if (request.url === "/secret" && request.headers.authorization !== "Bearer " + process.env.TOKEN) response.statusCode = 401;
   if (request.url === "/broken") response.statusCode = 500;
+  if (request.url === "/openapi.json") return response.end(JSON.stringify({ openapi: "3.1.0", paths: { "/b": { get: {} }, "/c": { get: {} } } }));
   if (request.url === "/dies" && kept.push(1) === 300) process.exit(3);
   response.end(JSON.stringify({ ok: true, count }));
 });
@@ -306,6 +307,31 @@ fn descriptions_and_recordings_are_driven() {
         .expect_said("1 secrets")
         .expect_unsaid("s3cret");
     assert_eq!(counted(&place), 150);
+    // The same in YAML, and as the service itself tells it.
+    write(
+        "api.yaml",
+        "openapi: 3.1.0\npaths:\n  /a/{id}:\n    get:\n      parameters:\n        - { name: id, in: path, example: 7 }\n  /b: { get: {} }\n",
+    );
+    let run = json(
+        &place,
+        &["--openapi", "api.yaml", "-u", &url, "-n", "100"],
+        0,
+    );
+    assert_eq!(run["load"]["operations"][0]["name"], "GET /a/{id}");
+    let described = place.url("/openapi.json");
+    let run = json(&place, &["--openapi", &described, "-n", "99"], 0);
+    let names = run["load"]["operations"].as_array().map(Vec::len);
+    assert_eq!(names, Some(2), "{run}");
+    assert_eq!(counted(&place), 150 + 100 + 1 + 99);
+    write("broken.yaml", "openapi: 3.1.0\npaths: [1, 2\n");
+    place
+        .run(&["load", "--openapi", "broken.yaml", "-n", "1"])
+        .expect_code(2)
+        .expect_said("broken.yaml:");
+    place
+        .run(&["load", "--openapi", &place.url("/broken"), "-n", "1"])
+        .expect_code(2)
+        .expect_said("status 500");
     place
         .run(&["load", "--openapi", "nowhere.json", "-n", "1"])
         .expect_code(2)

@@ -83,6 +83,8 @@ pub fn check(
     if !config.is_attached() {
         port_must_be_silent(config)?;
     }
+    let described = crate::describe::described(config, cancel)?;
+    let config = described.as_ref().unwrap_or(config);
 
     let Place {
         id,
@@ -211,7 +213,11 @@ fn journey(
         vigil.conclude(&mut session);
         (vigil.judgement.take(), std::mem::take(&mut vigil.rounds))
     };
-    let load = config.load.as_ref().map(|load| load_info(load, &driven));
+    let load = match (&config.load, vigil.operations()) {
+        (Some(load), _) => Some(load_info(load, &driven)),
+        (None, Some(operations)) => Some(counted_info(config, operations)),
+        (None, None) => None,
+    };
     driven.facts.verdicts = judgement
         .iter()
         .flat_map(|j| &j.series)
@@ -237,6 +243,19 @@ fn journey(
         ended,
     };
     (finished, subject)
+}
+
+/// What is known of operations that were counted and not driven.
+fn counted_info(config: &Config, operations: f64) -> LoadInfo {
+    LoadInfo {
+        name: match &config.count.counter {
+            Some(counter) => format!("watched, operations counted at {}", counter.url),
+            None => "watched, operations counted in its output".to_owned(),
+        },
+        operation_word: "operation".to_owned(),
+        total_operations: operations as u64,
+        ..LoadInfo::default()
+    }
 }
 
 fn load_info(load: &Load, driven: &Journey) -> LoadInfo {

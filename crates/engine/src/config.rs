@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_load::{StatusRanges, Url};
+use plimsoll_load::{StatusRanges, Url, Wire};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
 use crate::around::Around;
 use crate::error::Error;
 use crate::file::File;
-use crate::load::{DriverFlags, Load};
+use crate::load::{Count, DriverFlags, Load};
 use crate::rules::RuleRequest;
 
 /// Ceiling of the time after readiness unless `--max-time` says otherwise.
@@ -51,6 +51,12 @@ pub struct Config {
     pub ready_timeout: Duration,
     /// What drives it; `None` = nothing does, memory is judged on time.
     pub load: Option<Load>,
+    /// What drives it once it has described itself at a URL; then `load` is not known before.
+    pub described: Option<Box<(Url, DriverFlags)>>,
+    /// Who counts operations that are not ours.
+    pub count: Count,
+    /// What is spoken with it below requests.
+    pub wire: Wire,
     /// How it is judged.
     pub check: Check,
     /// What happens around the load.
@@ -230,11 +236,25 @@ impl Config {
                 "with `--url` the length is set by `--rounds` and `--operations`, and bounded by `--max-time`",
             ));
         }
-        let load = given.driver.load()?;
+        let wire = given.driver.wire();
+        let origin = given.origin()?;
+        // A service that we start describes itself only then.
+        let url = given.driver.description()?;
+        let url =
+            url.filter(|_| matches!(origin, Origin::Command(_)) && given.driver.har.is_none());
+        let load = match &url {
+            Some(_) => None,
+            None => given.driver.load(&wire, None)?,
+        };
+        let mut ready = given.ready(load.as_ref())?;
+        if let (Ready::Started, Some(url)) = (&ready, &url) {
+            ready = Ready::Url(url.clone(), StatusRanges::default());
+        }
         Ok(Self {
-            origin: given.origin()?,
+            described: url.map(|url| Box::new((url, given.driver.clone()))),
+            origin,
             attach: !given.no_attach,
-            ready: given.ready(load.as_ref())?,
+            ready,
             ready_timeout: positive(
                 "--ready-timeout",
                 given.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
@@ -243,8 +263,10 @@ impl Config {
             around: given.driver.around.clone(),
             rules,
             directories: directories(given.directory, working_directory),
+            count: given.driver.count()?,
             env,
             load,
+            wire,
         })
     }
 }

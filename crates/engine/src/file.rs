@@ -44,6 +44,7 @@ pub(crate) struct Subject {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub(crate) struct Driver {
     #[serde(deserialize_with = "one_or_many")]
     pub(crate) url: Vec<String>,
@@ -59,12 +60,16 @@ pub(crate) struct Driver {
     pub(crate) max_errors: Option<f64>,
     pub(crate) cookies: bool,
     pub(crate) churn: bool,
+    pub(crate) http2: bool,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) insecure: bool,
     pub(crate) openapi: Option<PathBuf>,
     pub(crate) openapi_operations: Vec<String>,
     pub(crate) har: Option<PathBuf>,
     pub(crate) op_cmd: Option<String>,
     pub(crate) command: Option<String>,
     pub(crate) ops_log: Option<String>,
+    pub(crate) ops_counter: Option<String>,
     pub(crate) needs: Vec<String>,
     pub(crate) prepare: Option<String>,
     pub(crate) between_rounds: Option<String>,
@@ -127,6 +132,13 @@ impl From<File> for Flags {
 
 impl Driver {
     fn flags(self, (path, text): (PathBuf, String)) -> DriverFlags {
+        let near = |named: Option<PathBuf>| {
+            let is_url = |named: &PathBuf| named.to_string_lossy().contains("://");
+            named.map(|named| match path.parent() {
+                Some(folder) if !is_url(&named) => folder.join(named),
+                _ => named,
+            })
+        };
         let scenario = Scenario {
             setup: self.setup,
             steps: self.step,
@@ -146,13 +158,17 @@ impl Driver {
             max_errors: self.max_errors,
             cookies: self.cookies,
             churn: self.churn,
+            http2: self.http2,
+            ca: near(self.ca),
+            insecure: self.insecure,
             allow_remote: false,
-            openapi: self.openapi,
+            openapi: near(self.openapi),
             openapi_operations: self.openapi_operations,
-            har: self.har,
+            har: near(self.har),
             op_cmd: self.op_cmd,
             driver: self.command,
             ops_log: self.ops_log,
+            ops_counter: self.ops_counter,
             around: Around {
                 needs: self.needs,
                 prepare: self.prepare,

@@ -27,6 +27,7 @@ pub(crate) struct Imported {
     pub(crate) findings: Vec<Finding>,
 }
 
+/// Reads a file of JSON, or of YAML where that is possible.
 fn read(path: &Path) -> Result<Value, Error> {
     let wrong = |message: String, hint: Option<&str>| Error::Config {
         path: path.to_owned(),
@@ -41,21 +42,33 @@ fn read(path: &Path) -> Result<Value, Error> {
         return Err(wrong("it has more than 256 MiB".to_owned(), None));
     }
     let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string(), None))?;
-    let start = bytes.iter().find(|b| !b.is_ascii_whitespace());
-    if start != Some(&b'{') {
-        return Err(wrong(
-            "it is no JSON object".to_owned(),
-            Some(
-                "a description in YAML is converted first: yq -o json openapi.yaml > openapi.json",
-            ),
-        ));
-    }
-    serde_json::from_slice(&bytes).map_err(|e| Error::Config {
+    document(path, &bytes)
+}
+
+/// A document of JSON or YAML; `path` is where it is from.
+fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
+    let wrong = |at: (usize, usize), message: String| Error::Config {
         path: path.to_owned(),
-        line: Some((e.line(), e.column().max(1))),
-        message: e.to_string(),
+        line: Some(at),
+        message,
         hint: None,
-    })
+    };
+    let start = bytes.iter().find(|b| !b.is_ascii_whitespace());
+    if start == Some(&b'{') {
+        return serde_json::from_slice(bytes)
+            .map_err(|e| wrong((e.line(), e.column().max(1)), e.to_string()));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| wrong((1, 1), format!("it is neither JSON nor YAML: {e}")))?;
+    let value = crate::yaml::parse(text).map_err(|(at, what)| wrong(at, what))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(wrong(
+            (1, 1),
+            "it is no JSON object and no YAML mapping".to_owned(),
+        ))
+    }
 }
 
 /// Every safe operation of an `OpenAPI` 3 description (or Swagger 2), one kind each. `named` are further ones, as
@@ -66,7 +79,30 @@ pub(crate) fn openapi(
     named: &[String],
     defaults: &Defaults,
 ) -> Result<Imported, Error> {
-    let document = read(path)?;
+    described(path, &read(path)?, base, named, defaults)
+}
+
+/// The same of a description that was answered at `url`; unless it names a server of this machine, it is the one there.
+pub(crate) fn openapi_of(
+    url: &str,
+    answer: &[u8],
+    base: Option<&String>,
+    named: &[String],
+    defaults: &Defaults,
+) -> Result<Imported, Error> {
+    let path = Path::new(url);
+    let there = origin(url);
+    let base = base.unwrap_or(&there);
+    described(path, &document(path, answer)?, Some(base), named, defaults)
+}
+
+fn described(
+    path: &Path,
+    document: &Value,
+    base: Option<&String>,
+    named: &[String],
+    defaults: &Defaults,
+) -> Result<Imported, Error> {
     let wrong = |message: &str, hint: &str| Error::Config {
         path: path.to_owned(),
         line: None,
@@ -77,10 +113,10 @@ pub(crate) fn openapi(
     let paths = paths.ok_or_else(|| {
         wrong(
             "it has no `paths`",
-            "an OpenAPI 3 or Swagger 2 description in JSON is needed",
+            "an OpenAPI 3 or Swagger 2 description is needed",
         )
     })?;
-    let server = server(&document, base).ok_or_else(|| {
+    let server = server(document, base).ok_or_else(|| {
         wrong(
             "it names no server of this machine",
             "name it with `--url`, for example `--url http://127.0.0.1:3000`",
@@ -89,7 +125,7 @@ pub(crate) fn openapi(
     let (mut steps, mut left_out) = (Vec::new(), Vec::new());
     let mut wanted: Vec<&String> = named.iter().collect();
     for (route, item) in paths {
-        let Some(item) = resolve(&document, item).as_object().cloned() else {
+        let Some(item) = resolve(document, item).as_object().cloned() else {
             continue;
         };
         for method in ["get", "post", "put", "patch", "delete"] {
@@ -104,9 +140,7 @@ pub(crate) fn openapi(
                 left_out.push(format!("{name} (it may change something)"));
                 continue;
             }
-            match request(
-                &document, &item, operation, method, route, &server, defaults,
-            ) {
+            match request(document, &item, operation, method, route, &server, defaults) {
                 Ok(request) => steps.push(Step {
                     name,
                     ..Step::of(request)

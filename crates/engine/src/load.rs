@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_load::{
-    Driver, ExternalDriver, HttpDriver, HttpRequest, Plan, StatusRanges, Url, WorkerDriver,
+    Asked, Counter, Driver, ExternalDriver, HttpDriver, HttpRequest, LineCount, Plan, StatusRanges,
+    Trust, Url, Wire, WorkerDriver,
 };
 use plimsoll_model::{Finding, Mode};
 use regex_lite::Regex;
@@ -21,6 +22,10 @@ use crate::scenario::Scenario;
 
 /// Operations per second at most; beyond it a machine drives itself.
 const FASTEST: f64 = 1_000_000.0;
+
+/// How long a service may take to describe itself, and the largest description.
+pub(crate) const DESCRIPTION: Duration = Duration::from_secs(10);
+pub(crate) const LARGEST_DESCRIPTION: usize = 64 << 20;
 
 /// What drives a subject, and how hard.
 #[derive(Debug, Clone)]
@@ -43,6 +48,22 @@ pub struct Load {
     pub max_errors: f64,
 }
 
+/// Who counts operations that are not ours.
+#[derive(Debug, Clone, Default)]
+pub struct Count {
+    /// Lines of output that tell of them.
+    pub log: Option<LineCount>,
+    /// A counter that the subject serves.
+    pub counter: Option<Counter>,
+}
+
+impl Count {
+    /// Whether anybody does.
+    pub(crate) fn is_some(&self) -> bool {
+        self.log.is_some() || self.counter.is_some()
+    }
+}
+
 /// What makes operations.
 #[derive(Debug, Clone)]
 pub enum Means {
@@ -50,8 +71,8 @@ pub enum Means {
     Http(Box<Plan>),
     /// A worker that is told how many to do.
     Worker(Vec<OsString>),
-    /// A load test that is run anew each round, and how its output is counted.
-    External(Vec<OsString>, Option<Regex>),
+    /// A load test that is run anew each round.
+    External(Vec<OsString>),
 }
 
 impl Load {
@@ -74,7 +95,7 @@ impl Load {
         match &self.means {
             Means::Http(plan) => plan.timeout(),
             // Nobody but the program knows.
-            Means::Worker(_) | Means::External(..) => HttpRequest::DEFAULT_TIMEOUT,
+            Means::Worker(_) | Means::External(_) => HttpRequest::DEFAULT_TIMEOUT,
         }
     }
 
@@ -87,12 +108,16 @@ impl Load {
     pub(crate) fn word(&self) -> &'static str {
         match &self.means {
             Means::Http(_) => "request",
-            Means::Worker(_) | Means::External(..) => "operation",
+            Means::Worker(_) | Means::External(_) => "operation",
         }
     }
 
-    /// A driver for it.
-    pub(crate) fn driver(&self) -> Result<Box<dyn Driver>, plimsoll_load::Error> {
+    /// A driver for it. `asked` says what the subject itself has counted.
+    pub(crate) fn driver(
+        &self,
+        count: &Count,
+        asked: Option<Asked>,
+    ) -> Result<Box<dyn Driver>, plimsoll_load::Error> {
         Ok(match &self.means {
             Means::Http(plan) => {
                 Box::new(HttpDriver::with_plan((**plan).clone(), self.concurrency)?)
@@ -100,10 +125,11 @@ impl Load {
             Means::Worker(command) => {
                 Box::new(WorkerDriver::new(command.clone(), self.concurrency))
             }
-            Means::External(command, count) => Box::new(ExternalDriver::try_new(
+            Means::External(command) => Box::new(ExternalDriver::try_new(
                 command.clone(),
                 self.concurrency,
-                count.clone(),
+                count.log.as_ref().map(|log| log.regex().clone()),
+                asked,
             )?),
         })
     }
@@ -111,6 +137,7 @@ impl Load {
 
 /// What flags and file said about the driver.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct DriverFlags {
     /// `--url`, each an operation of its own
     pub urls: Vec<String>,
@@ -134,6 +161,12 @@ pub struct DriverFlags {
     pub cookies: bool,
     /// `--churn`
     pub churn: bool,
+    /// `--http2`
+    pub http2: bool,
+    /// `--ca`
+    pub ca: Option<PathBuf>,
+    /// `--insecure`
+    pub insecure: bool,
     /// `--allow-remote`
     pub allow_remote: bool,
     /// `--openapi`
@@ -148,6 +181,8 @@ pub struct DriverFlags {
     pub driver: Option<String>,
     /// `--ops-log`
     pub ops_log: Option<String>,
+    /// `--ops-counter`
+    pub ops_counter: Option<String>,
     /// What happens around it.
     pub around: Around,
     /// Steps of the configuration file, and where it is.
@@ -170,6 +205,9 @@ impl DriverFlags {
             max_errors: self.max_errors.or(lower.max_errors),
             cookies: self.cookies || lower.cookies,
             churn: self.churn || lower.churn,
+            http2: self.http2 || lower.http2,
+            ca: self.ca.or(lower.ca),
+            insecure: self.insecure || lower.insecure,
             allow_remote: self.allow_remote || lower.allow_remote,
             openapi: self.openapi.or(lower.openapi),
             openapi_operations: list(self.openapi_operations, lower.openapi_operations),
@@ -177,8 +215,17 @@ impl DriverFlags {
             op_cmd: self.op_cmd.or(lower.op_cmd),
             driver: self.driver.or(lower.driver),
             ops_log: self.ops_log.or(lower.ops_log),
+            ops_counter: self.ops_counter.or(lower.ops_counter),
             around: self.around.or(lower.around),
             scenario: self.scenario.or(lower.scenario),
+        }
+    }
+
+    /// What is spoken below the requests.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire {
+            http2: self.http2,
+            trust: Trust::new(self.ca.clone(), self.insecure),
         }
     }
 
@@ -192,8 +239,42 @@ impl DriverFlags {
             || self.driver.is_some()
     }
 
+    /// Who counts the operations, where it is not our client.
+    pub(crate) fn count(&self) -> Result<Count, Error> {
+        let requests = self.driver.is_none() && self.is_some();
+        for (flag, given) in [
+            ("--ops-log", self.ops_log.is_some()),
+            ("--ops-counter", self.ops_counter.is_some()),
+        ] {
+            if requests && given {
+                return Err(Error::usage(
+                    format!("{flag} is for operations that are not counted here"),
+                    "leave it out: requests and workers are counted as they end",
+                ));
+            }
+        }
+        let log = self.ops_log.as_deref().map(|pattern| {
+            Regex::new(pattern).map(LineCount::new).map_err(|e| {
+                Error::usage(
+                    format!("--ops-log: `{pattern}` is no regular expression: {e}"),
+                    "escape `(`, `[` and `.` by `\\`",
+                )
+            })
+        });
+        let counter = self.ops_counter.as_deref().map(|text| {
+            let counter = Counter::parse(text)?;
+            parse_url(&counter.url.to_string(), self.allow_remote)?;
+            Ok::<_, Error>(counter)
+        });
+        Ok(Count {
+            log: log.transpose()?,
+            counter: counter.transpose()?,
+        })
+    }
+
     /// What drives, if anything does.
-    pub(crate) fn load(&self) -> Result<Option<Load>, Error> {
+    /// A description that a URL names is asked for there, so something must answer by now; `answer` is it where it is known.
+    pub(crate) fn load(&self, wire: &Wire, answer: Option<&[u8]>) -> Result<Option<Load>, Error> {
         if !self.is_some() {
             return Ok(None);
         }
@@ -217,7 +298,7 @@ impl DriverFlags {
             )?,
         };
         let mut findings = Vec::new();
-        let imported = self.imported(&defaults)?;
+        let imported = self.imported(&defaults, wire, answer)?;
         let scenario = self.scenario.as_ref().filter(|_| imported.is_none());
         let mut plan = match (imported, scenario) {
             (Some(imported), _) => {
@@ -227,6 +308,7 @@ impl DriverFlags {
             (None, Some((path, scenario))) => scenario.plan(path, self.urls.first(), &defaults)?,
             (None, None) => self.requests(&defaults),
         };
+        plan.wire = wire.clone();
         plan.cookies |= self.cookies;
         plan.keep_alive &= !self.churn;
         let operations = match (plan.check(), scenario) {
@@ -236,6 +318,7 @@ impl DriverFlags {
         };
         let first = &plan.steps[0].request;
         let name = match &operations[..] {
+            [_] if first.url.starts_with("ws") => first.url.clone(),
             [_] => format!("{} {}", first.method, first.url),
             [..] => format!("{} operations of {}", operations.len(), origin(&first.url)),
         };
@@ -252,17 +335,40 @@ impl DriverFlags {
         Ok(Some(Load { findings, ..load }))
     }
 
+    /// Where the service itself describes its operations, if that is a URL.
+    pub(crate) fn description(&self) -> Result<Option<Url>, Error> {
+        let text = self.openapi.as_ref().map(|path| path.to_string_lossy());
+        let text = text.filter(|text| text.contains("://"));
+        text.map(|url| parse_url(&url, self.allow_remote))
+            .transpose()
+    }
+
     /// The operations of a description or recording, if one is named.
-    fn imported(&self, defaults: &Defaults) -> Result<Option<Imported>, Error> {
+    fn imported(
+        &self,
+        defaults: &Defaults,
+        wire: &Wire,
+        answer: Option<&[u8]>,
+    ) -> Result<Option<Imported>, Error> {
+        if let (Some(url), None) = (self.description()?, &self.har) {
+            let named = &self.openapi_operations;
+            let asked;
+            let answer = if let Some(answer) = answer {
+                answer
+            } else {
+                asked = plimsoll_load::fetch(&url, wire, DESCRIPTION, LARGEST_DESCRIPTION)?;
+                &asked
+            };
+            let url = url.to_string();
+            let imported =
+                crate::import::openapi_of(&url, answer, self.urls.first(), named, defaults);
+            return imported.map(Some);
+        }
         let base = self.urls.first();
         match (&self.openapi, &self.har) {
             (Some(_), Some(_)) => Err(Error::usage(
                 "--openapi and --har exclude each other",
                 "name one",
-            )),
-            (Some(path), None) if path.to_string_lossy().contains("://") => Err(Error::usage(
-                format!("--openapi {} is no file", path.display()),
-                "save the description first, for example with curl",
             )),
             (Some(path), None) => {
                 crate::import::openapi(path, base, &self.openapi_operations, defaults).map(Some)
@@ -323,19 +429,13 @@ impl DriverFlags {
             }
             (Some(text), None) => Means::Worker(cut("--op-cmd", text)?),
             (None, Some(text)) => {
-                let count = self.ops_log.as_deref().map(|pattern| {
-                    Regex::new(pattern).map_err(|e| {
-                        Error::usage(
-                            format!("--ops-log: `{pattern}` is no regular expression: {e}"),
-                            "escape `(`, `[` and `.` by `\\`",
-                        )
-                    })
-                });
-                let means = Means::External(cut("--driver", text)?, count.transpose()?);
-                if let Means::External(command, count) = &means {
-                    ExternalDriver::try_new(command.clone(), 1, count.clone())?;
+                let command = cut("--driver", text)?;
+                let takes_n = command.iter().any(|w| w.to_string_lossy().contains("{n}"));
+                if !takes_n && !self.count()?.is_some() {
+                    // Refused by the driver itself, in its own words.
+                    ExternalDriver::try_new(command.clone(), 1, None, None)?;
                 }
-                means
+                Means::External(command)
             }
         };
         if !self.urls.is_empty() || self.scenario.is_some() {

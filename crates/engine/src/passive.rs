@@ -2,18 +2,22 @@
 //!
 //! With a probe in a subject of our own, collections are forced at regular times and live bytes are judged. Without one,
 //! resident anonymous memory is, by the lower envelope of its raw readings.
+//!
+//! A subject that tells of its own progress (`--ops-log`, `--ops-counter`) is judged by its operations instead of the time, and each
+//! line that tells of some is a moment to read it at.
 
 use std::time::{Duration, Instant};
 
 use plimsoll_judge as judge;
 use plimsoll_model::{
-    Event, Metric, Ns, Part, Phase, PointSet, RoundKind, RoundRecord, Sample, SeriesRecord, Unit,
-    Verdict, units,
+    Event, Metric, Ns, Outcome, Part, Phase, PointSet, RoundKind, RoundRecord, Sample,
+    SeriesRecord, Unit, Verdict, units,
 };
 use plimsoll_store::Record;
 
 use crate::judged::{Judgement, PROCESS_SOURCE, RoundTerms, judge_rounds};
 use crate::session::{Session, Stop};
+use crate::tally::Tally;
 
 /// Forced collections over the planned length.
 const COLLECTIONS: u32 = 40;
@@ -24,6 +28,10 @@ const COLLECTION_PERIOD_UNPLANNED: Duration = Duration::from_secs(5);
 /// How long a forced collection is waited for.
 const PATIENCE_LEAST: Duration = Duration::from_secs(1);
 const PATIENCE_MOST: Duration = Duration::from_secs(10);
+/// Moments at which operations were counted, kept at most; then every second one goes.
+const MOST_MARKS: usize = 100_000;
+/// Readings that need at least so many different counts to be judged by operations.
+const FEWEST_COUNTS: usize = 5;
 /// Share of the planned length that counts as warm-up.
 const WARM_UP_SHARE: f64 = 0.10;
 
@@ -34,6 +42,8 @@ pub(crate) struct Vigil {
     pub(crate) judgement: Option<Judgement>,
     resident: Vec<Sample>,
     planned: Option<Duration>,
+    /// When there were how many operations, where somebody counts them.
+    marks: Vec<(Ns, f64)>,
 }
 
 impl Vigil {
@@ -58,8 +68,14 @@ impl Vigil {
             .as_ref()
             .is_some_and(|s| s.runtime.is_some());
         let mut next_collection = started + period;
+        let mut not_before = started;
         let mut told = started;
+        // Lines come by themselves; a counter is asked.
+        let mut tally = session.tally();
+        let asks = matches!(tally, Some(Tally::Counter(..)));
+        let mut news = Vec::new();
         loop {
+            let matched = self.count(session, &mut news);
             self.resident.extend(
                 session
                     .watch
@@ -83,18 +99,29 @@ impl Vigil {
             if !service_lives(session)? {
                 break;
             }
-            if collects && Instant::now() >= next_collection {
-                let asked = Instant::now();
+            let now = Instant::now();
+            if (collects || asks) && (now >= next_collection || matched && now >= not_before) {
+                let asked = now;
+                if let Some(tally) = tally.as_mut().filter(|_| asks) {
+                    self.count(session, &mut tally.news(asked));
+                }
                 let left = self
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
-                self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
-                // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
-                // twentieth where it has other work to do than being tested.
-                let rest = if session.config.is_attached() { 19 } else { 9 };
-                next_collection =
-                    (next_collection + period).max(Instant::now() + asked.elapsed() * rest);
+                if collects {
+                    let patience = left.clamp(PATIENCE_LEAST, PATIENCE_MOST);
+                    match self.collect(session, patience) {
+                        // It had done its work, and was going when it was asked.
+                        Err(Stop::Failed { .. }) if ends_well(session) => {}
+                        other => other?,
+                    }
+                }
+                not_before = Instant::now() + asked.elapsed() * rest(session, matched);
+                next_collection = (next_collection + period).max(not_before);
             } else {
+                if matched && !collects {
+                    self.read_resident(session);
+                }
                 session.absorb_hub_events();
             }
             if told.elapsed() >= Duration::from_secs(1) {
@@ -104,7 +131,17 @@ impl Vigil {
             let nap = next_collection
                 .saturating_duration_since(Instant::now())
                 .min(Duration::from_millis(100));
-            session.nap(nap.max(Duration::from_millis(5)));
+            let nap = nap.max(Duration::from_millis(5));
+            match &mut tally {
+                Some(tally @ Tally::Log(..)) => {
+                    session.nap(Duration::ZERO);
+                    news = tally.news(Instant::now() + nap);
+                }
+                _ => session.nap(nap),
+            }
+        }
+        if let Some(tally @ Tally::Log(..)) = &mut tally {
+            self.count(session, &mut tally.news(Instant::now()));
         }
         session.tell(Event::PhaseEnded {
             phase: Phase::Watch,
@@ -113,20 +150,71 @@ impl Vigil {
         Ok(())
     }
 
+    /// Keeps what was counted; whether anything was.
+    fn count(&mut self, session: &Session<'_>, news: &mut Vec<(Instant, f64)>) -> bool {
+        let any = !news.is_empty();
+        for (at, operations) in news.drain(..) {
+            let at = Ns::from_duration(at.saturating_duration_since(session.epoch));
+            self.marks.push((at, operations));
+        }
+        if self.marks.len() > MOST_MARKS {
+            let mut index = 0;
+            self.marks.retain(|_| {
+                index += 1;
+                index % 2 == 0
+            });
+        }
+        any
+    }
+
+    /// Operations that had been counted by then.
+    fn operations_at(&self, at: Ns) -> f64 {
+        let known = self.marks.partition_point(|(t, _)| *t <= at);
+        known.checked_sub(1).map_or(0.0, |i| self.marks[i].1)
+    }
+
+    /// Operations that were counted in all.
+    pub(crate) fn operations(&self) -> Option<f64> {
+        self.marks.last().map(|(_, operations)| *operations)
+    }
+
+    /// Whether these moments differ enough in what was counted to be judged by that.
+    fn tells_operations(&self, moments: impl Iterator<Item = Ns>) -> bool {
+        let mut counts: Vec<u64> = moments.map(|at| self.operations_at(at) as u64).collect();
+        counts.dedup();
+        counts.len() >= FEWEST_COUNTS
+    }
+
+    /// One more reading of resident memory, at a moment that tells of operations.
+    fn read_resident(&mut self, session: &Session<'_>) {
+        let service = session.service.as_ref();
+        let memory = service.and_then(|service| service.process.memory());
+        if let Some(value) = memory.and_then(|memory| memory.rss_anon) {
+            self.resident.push(Sample {
+                at: session.now(),
+                source: PROCESS_SOURCE,
+                metric: Metric::RSS_ANON,
+                value: value as f64,
+            });
+        }
+    }
+
     fn collect(&mut self, session: &mut Session<'_>, patience: Duration) -> Result<(), Stop> {
         let start = session.now();
         // A program that computes without a pause does not answer; that is its right where nothing is driven.
         let Some(measurement) = session.try_measure(patience)? else {
             return Ok(());
         };
+        let operations = self.operations_at(measurement.at) as u64;
+        let before = self.rounds.last().map_or(0, |r| r.operations_so_far);
         let record = RoundRecord {
             index: u32::try_from(self.rounds.len()).unwrap_or(u32::MAX),
             kind: RoundKind::Measured,
             start,
             end: measurement.at,
-            done: 0,
+            done: operations.saturating_sub(before),
             errors: 0,
-            operations_so_far: 0,
+            operations_so_far: operations,
             reconnects: 0,
             connections: 0,
             latency: plimsoll_model::Latency::default(),
@@ -195,6 +283,7 @@ impl Vigil {
             settled: true,
             axis: judge::Axis::Time,
         };
+        self.resident.sort_by_key(|s| s.at);
         let collected = service.runtime.as_ref().and_then(|_| {
             let warm_up = self.planned.map_or(Ns(0), |p| {
                 let start = self.rounds.first().map_or(Ns(0), |r| r.start);
@@ -203,13 +292,30 @@ impl Vigil {
             let rounds: Vec<&RoundRecord> =
                 self.rounds.iter().filter(|r| r.end >= warm_up).collect();
             let source = session.judged_source(&rounds)?;
+            let mut terms = terms.clone();
+            if self.tells_operations(rounds.iter().map(|r| r.end)) {
+                terms.axis = judge::Axis::Operations;
+            }
             (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
-        self.judgement =
-            collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));
+        let has_heap = service.runtime.is_some();
+        self.judgement = collected.or_else(|| {
+            let mut judgement = self.judge_resident(service.process.id(), &terms);
+            let verdict = judgement.verdict.as_mut();
+            // What a runtime has taken from the system and not yet cleaned grows with all work.
+            if let Some(verdict) = verdict.filter(|v| {
+                let by_operations = v.growth.as_ref().is_some_and(|g| g.per == "operation");
+                has_heap && by_operations && v.outcome == Outcome::Leak
+            }) {
+                "too few collections to tell what is kept from what is not yet cleaned: let it do more".clone_into(&mut judgement.reason);
+                *verdict = verdict.clone().reopened(&judgement.reason);
+            }
+            Some(judgement)
+        });
     }
 
     fn judge_resident(&self, process: plimsoll_model::ProcessId, terms: &RoundTerms) -> Judgement {
+        let by_operations = self.tells_operations(self.resident.iter().map(|s| s.at));
         let series = judge::Series {
             id: judge::SeriesId {
                 role: "service".to_owned(),
@@ -219,7 +325,17 @@ impl Vigil {
             },
             metric: Metric::RSS_ANON.as_str().to_owned(),
             quantity: judge::Quantity::Bytes,
-            axis: judge::Axis::Time,
+            axis: if by_operations {
+                judge::Axis::Operations
+            } else {
+                judge::Axis::Time
+            },
+            ops: if by_operations {
+                let counts = self.resident.iter().map(|s| self.operations_at(s.at));
+                counts.collect()
+            } else {
+                Vec::new()
+            },
             t_ns: self.resident.iter().map(|s| s.at.0).collect(),
             value: self.resident.iter().map(|s| s.value).collect(),
             resolution: 4096.0,
@@ -250,6 +366,25 @@ impl Vigil {
             reason: String::new(),
         }
     }
+}
+
+/// How many times as long as a collection took the subject is left alone after it: it is not kept collecting for more than a
+/// tenth of its time, a twentieth where it has other work to do than being tested. One that tells of its work may be done in
+/// a moment, and is read at what it tells for up to half of its time.
+fn rest(session: &Session<'_>, matched: bool) -> u32 {
+    match (session.config.is_attached(), matched) {
+        (true, _) => 19,
+        (false, true) => 1,
+        (false, false) => 9,
+    }
+}
+
+/// Whether the subject ends with status 0, about now.
+fn ends_well(session: &Session<'_>) -> bool {
+    let exit = session
+        .subject
+        .wait_exit(Duration::from_secs(1), session.cancel);
+    exit == Some(plimsoll_model::Exit::Status(0))
 }
 
 /// Whether the service still runs. Its command may outlive it for a moment, and end with status 0 like it.

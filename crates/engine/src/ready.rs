@@ -43,13 +43,24 @@ impl Session<'_> {
             self.absorb_hub_events();
             let ready = match &self.config.ready {
                 Ready::Url(url, statuses) => {
-                    plimsoll_load::probe_ready(url, Duration::from_secs(2), statuses).is_ok()
+                    let wire = &self.config.wire;
+                    let patience = Duration::from_secs(2);
+                    match plimsoll_load::probe_ready(url, wire, patience, statuses) {
+                        Err(error @ plimsoll_load::Error::Unfit { .. }) => {
+                            let hint = error.hint().unwrap_or_default();
+                            return Err(Stop::failed(error.to_string()).hint(hint));
+                        }
+                        asked => asked.is_ok(),
+                    }
                 }
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
                 Ready::Started => {
                     self.config.is_attached()
-                        || (!self.isolates.is_empty() || started.elapsed() > STARTED_AFTER)
+                        // What tells of its operations may do all of them in a moment.
+                        || (!self.isolates.is_empty()
+                            || self.config.count.is_some()
+                            || started.elapsed() > STARTED_AFTER)
                             && !self.still_wraps(started)
                 }
             };

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use plimsoll_load::{Expect, Extract, Form, HttpRequest, Origin, Plan, Step, Table, Walk};
+use plimsoll_load::{Expect, Extract, Form, HttpRequest, Origin, Plan, Step, Table, Walk, Wire};
 use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
@@ -40,6 +40,8 @@ pub(crate) struct StepEntry {
     headers: BTreeMap<String, String>,
     body: Option<String>,
     json: Option<Value>,
+    /// What is sent on a WebSocket: a text, or a value as JSON.
+    message: Option<Value>,
     extract: BTreeMap<String, String>,
     expect: ExpectEntry,
     #[serde(deserialize_with = "duration")]
@@ -127,6 +129,7 @@ impl Scenario {
                 .collect::<Result<_, Error>>()?,
             cookies: true,
             keep_alive: true,
+            wire: Wire::default(),
         })
     }
 
@@ -171,10 +174,15 @@ impl Scenario {
 impl StepEntry {
     fn step(&self, base: Option<&String>, defaults: &Defaults) -> Result<Step, Wrong> {
         let sugar = u8::from(self.trpc.is_some()) + u8::from(self.graphql.is_some());
-        let bodies = u8::from(self.body.is_some()) + u8::from(self.json.is_some());
+        let bodies = [
+            self.body.is_some(),
+            self.json.is_some(),
+            self.message.is_some(),
+        ];
+        let bodies = bodies.map(u8::from).iter().sum::<u8>();
         if sugar + bodies > 1 {
             return Err(Wrong::new(
-                "body, json, trpc and graphql exclude each other",
+                "body, json, message, trpc and graphql exclude each other",
             ));
         }
         let mut request = HttpRequest {
@@ -196,7 +204,12 @@ impl StepEntry {
             request.headers.push((name.clone(), value));
         }
         let (mut url, mut name, mut form) = (self.url.clone(), self.name.clone(), Form::Plain);
-        if let Some(json) = &self.json {
+        if let Some(message) = &self.message {
+            request.body = Some(match message {
+                Value::String(text) => text.clone().into_bytes(),
+                other => written(other).into_bytes(),
+            });
+        } else if let Some(json) = &self.json {
             set_json(&mut request, &written(json));
         } else if let Some(trpc) = &self.trpc {
             form = Form::Trpc;
@@ -210,6 +223,9 @@ impl StepEntry {
         }
         let url = url.ok_or_else(|| Wrong::new("a step needs a `url`"))?;
         request.url = absolute(&url, base)?;
+        if self.message.is_some() {
+            request.url = as_websocket(&request.url);
+        }
         request.method = match (&self.method, &request.method[..]) {
             (Some(method), _) => method.clone(),
             (None, "") if request.body.is_some() => "POST".to_owned(),
@@ -424,6 +440,14 @@ fn absolute(url: &str, base: Option<&String>) -> Result<String, Wrong> {
     })?;
     let slash = if url.starts_with('/') { "" } else { "/" };
     Ok(format!("{}{slash}{url}", origin(base)))
+}
+
+/// The same place, for messages: http becomes ws, https becomes wss.
+fn as_websocket(url: &str) -> String {
+    match url.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}"),
+        None => url.to_owned(),
+    }
 }
 
 fn read_table(path: &Path) -> Result<Table, Error> {

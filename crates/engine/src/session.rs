@@ -17,8 +17,9 @@ use crate::check::Supervisor;
 use crate::config::{Config, Origin};
 use crate::environment::environment;
 use crate::error::Error;
-use crate::load::Load;
+
 use crate::parts::{Part, State};
+use crate::tally::Tally;
 use crate::warnings::Warning;
 use crate::watch::Watch;
 
@@ -93,6 +94,8 @@ pub(crate) struct Session<'a> {
     pub(crate) parts: Vec<Part>,
     /// The source of what all of them have together.
     pub(crate) sum: Option<SourceId>,
+    /// Whose heap is looked into after a leak, if not the service's main isolate's.
+    pub(crate) explained: Option<SourceId>,
     pub(crate) hub: Hub,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -172,6 +175,7 @@ impl<'a> Session<'a> {
             gone: BTreeSet::new(),
             parts: Vec::new(),
             sum: None,
+            explained: None,
             hub,
             warned,
         };
@@ -358,7 +362,24 @@ impl<'a> Session<'a> {
 
     /// A driver for the configured load.
     pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
-        self.config.load.as_ref().map(Load::driver)
+        let load = self.config.load.as_ref()?;
+        let asked = self.tally().map(Tally::into_asked);
+        Some(load.driver(&self.config.count, asked))
+    }
+
+    /// What counts operations that are not ours, from here on.
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        let count = &self.config.count;
+        let log = count
+            .log
+            .as_ref()
+            .map(|log| (self.subject.on_line(log.regex().clone()), log.clone()));
+        let counter = count.counter.clone();
+        match (counter, log) {
+            (Some(counter), _) => Some(Tally::Counter(counter, self.config.wire.clone())),
+            (None, Some((lines, log))) => Some(Tally::Log(lines, log)),
+            (None, None) => None,
+        }
     }
 
     /// Ends the subject for certain and says what is known about it.

@@ -81,12 +81,12 @@ impl LoadRun {
             None => File::read_if_there(&working_directory.join("plimsoll.toml"))?,
         };
         let mut driver = flags.driver.or(crate::config::Flags::from(file).driver);
-        if driver.urls.is_empty() {
+        if driver.urls.is_empty() && driver.openapi.is_none() {
             driver.urls.push(DEFAULT_URL.to_owned());
         }
         let fixed_concurrency = driver.concurrency.is_some();
         let load = driver
-            .load()?
+            .load(&driver.wire(), None)?
             .ok_or_else(|| Error::Internal("a load without a URL".to_owned()))?;
         let length = match (flags.operations, flags.duration) {
             (Some(n), _) => Length::Operations(within("--operations", n, 1, MOST_OPERATIONS)?),

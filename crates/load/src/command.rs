@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::count::number;
 use crate::{Driver, Error};
 
 /// Lines of output that are kept for an error.
@@ -40,15 +42,6 @@ struct Program {
     /// Lines of standard output that nobody has taken yet.
     lines: VecDeque<String>,
     last_lines: VecDeque<String>,
-}
-
-/// Why waiting for a program ended.
-enum Waited {
-    Line(String),
-    /// It says nothing more.
-    Over,
-    Deadline,
-    Cancelled,
 }
 
 impl Program {
@@ -104,21 +97,22 @@ impl Program {
         })
     }
 
-    /// The next line of standard output.
-    fn line(&mut self, cx: &Cx) -> Result<Waited, Error> {
+    /// The next line of standard output; `None` if it says nothing more.
+    fn line(&mut self, cx: &Cx) -> Result<Option<String>, Error> {
         loop {
             if let Some(line) = self.lines.pop_front() {
-                return Ok(Waited::Line(line));
+                return Ok(Some(line));
             }
             if self.output.is_none() && self.errors.is_none() {
-                return Ok(Waited::Over);
+                return Ok(None);
             }
+            let stats = Box::default();
             if cx.cancel.is_cancelled() {
-                return Ok(Waited::Cancelled);
+                return Err(Error::Cancelled { stats });
             }
             let now = Instant::now();
             if now >= cx.deadline {
-                return Ok(Waited::Deadline);
+                return Err(Error::Deadline { stats });
             }
             let left = rustix::event::Timespec::try_from(cx.deadline - now).ok();
             {
@@ -320,46 +314,37 @@ impl Driver for WorkerDriver {
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
         loop {
-            match program.line(cx)? {
-                Waited::Line(line) => {
-                    match answer(&line) {
-                        None => {}
-                        Some((done, errors)) if done == asked && errors <= done => {
-                            let elapsed = started.elapsed();
-                            return Ok(stats(
-                                done - errors,
-                                errors,
-                                elapsed,
-                                "reported by the worker",
-                            ));
-                        }
-                        Some((done, errors)) => {
-                            return Err(program.failed(
-                            format!("was told `run {asked}` and answered `done {done} errors {errors}`"),
-                            RoundStats::default(),
-                        ));
-                        }
-                    }
-                }
-                Waited::Over => {
-                    let how = match program.status() {
-                        Some(status) => format!("ended in a round ({status})"),
-                        None => "closed its output in a round".to_owned(),
-                    };
-                    return Err(program.failed(how, RoundStats::default()));
-                }
-                Waited::Deadline if sent.is_err() => {
+            let line = match program.line(cx) {
+                Err(Error::Deadline { .. }) if sent.is_err() => {
                     return Err(program.failed("does not read its input", RoundStats::default()));
                 }
-                Waited::Deadline => {
-                    return Err(Error::Deadline {
-                        stats: Box::default(),
-                    });
+                line => line?,
+            };
+            let Some(line) = line else {
+                let how = match program.status() {
+                    Some(status) => format!("ended in a round ({status})"),
+                    None => "closed its output in a round".to_owned(),
+                };
+                return Err(program.failed(how, RoundStats::default()));
+            };
+            match answer(&line) {
+                None => {}
+                Some((done, errors)) if done == asked && errors <= done => {
+                    let elapsed = started.elapsed();
+                    return Ok(stats(
+                        done - errors,
+                        errors,
+                        elapsed,
+                        "reported by the worker",
+                    ));
                 }
-                Waited::Cancelled => {
-                    return Err(Error::Cancelled {
-                        stats: Box::default(),
-                    });
+                Some((done, errors)) => {
+                    return Err(program.failed(
+                        format!(
+                            "was told `run {asked}` and answered `done {done} errors {errors}`"
+                        ),
+                        RoundStats::default(),
+                    ));
                 }
             }
         }
@@ -392,14 +377,29 @@ fn answer(line: &str) -> Option<(u64, u64)> {
 /// A load test of its own: run anew each round, with `{n}` in its arguments replaced by the number of operations.
 ///
 /// How many it did is read from its output (`count`: the last match of a regular expression, its first group if it has
-/// one), or taken to be `{n}`. A status other than 0 fails the round.
-#[derive(Debug)]
+/// one), or what the subject counted meanwhile, or taken to be `{n}`. A status other than 0 fails the round.
 pub struct ExternalDriver {
     command: Vec<OsString>,
     operations: [OperationKind; 1],
     concurrency: u32,
     count: Option<Regex>,
+    asked: Option<Asked>,
+    /// What asking itself adds to what is counted.
+    asking: f64,
     subject: String,
+}
+
+/// Says how many operations the subject has counted so far, or why it does not say so.
+pub type Asked = Box<dyn FnMut() -> Result<f64, String> + Send>;
+
+impl fmt::Debug for ExternalDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalDriver")
+            .field("command", &self.command)
+            .field("count", &self.count)
+            .field("is_asked", &self.asked.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ExternalDriver {
@@ -411,12 +411,13 @@ impl ExternalDriver {
         command: Vec<OsString>,
         concurrency: u32,
         count: Option<Regex>,
+        asked: Option<Asked>,
     ) -> Result<Self, Error> {
         let takes_n = command.iter().any(|w| w.to_string_lossy().contains("{n}"));
-        if !takes_n && count.is_none() {
+        if !takes_n && count.is_none() && asked.is_none() {
             return Err(Error::Unsupported {
                 what: "a driver whose operations nobody counts".into(),
-                instead: "put `{n}` where it takes their number, or name a line of its output with `--ops-log`".into(),
+                instead: "put `{n}` where it takes their number, name a line of output with `--ops-log`, or a counter with `--ops-counter`".into(),
             });
         }
         Ok(Self {
@@ -424,7 +425,20 @@ impl ExternalDriver {
             command,
             concurrency,
             count,
+            asked,
+            asking: 0.0,
             subject: String::new(),
+        })
+    }
+
+    /// What the subject has counted so far, if it is asked.
+    fn ask(&mut self) -> Result<Option<f64>, Error> {
+        let Some(asked) = &mut self.asked else {
+            return Ok(None);
+        };
+        asked().map(Some).map_err(|reason| Error::Uncounted {
+            reason,
+            stats: Box::default(),
         })
     }
 }
@@ -436,6 +450,10 @@ impl Driver for ExternalDriver {
 
     fn prepare(&mut self, subject: &SubjectHandle) -> Result<(), Error> {
         self.subject = subject.process.pid.to_string();
+        // A request for the counter may be counted as well.
+        if let (Some(once), Some(twice)) = (self.ask()?, self.ask()?) {
+            self.asking = twice - once;
+        }
         Ok(())
     }
 
@@ -455,37 +473,29 @@ impl Driver for ExternalDriver {
             ("PLIMSOLL_CONCURRENCY", self.concurrency.to_string()),
             ("PLIMSOLL_OPERATIONS", asked),
         ];
+        let before = self.ask()?;
         let mut program = Program::start(&command, &environment, false)?;
-        let mut counted = self.count.is_none().then_some(spec.operations);
-        loop {
-            match program.line(cx)? {
-                Waited::Line(line) => {
-                    let found = self.count.as_ref().and_then(|regex| {
-                        let groups = regex.captures(&line)?;
-                        let text = groups.get(1).or(groups.get(0))?.as_str();
-                        text.trim().parse::<f64>().ok()
-                    });
-                    if let Some(found) = found.filter(|n| *n >= 0.0) {
-                        counted = Some(found as u64);
-                    }
-                }
-                Waited::Over => break,
-                Waited::Deadline => {
-                    return Err(Error::Deadline {
-                        stats: Box::default(),
-                    });
-                }
-                Waited::Cancelled => {
-                    return Err(Error::Cancelled {
-                        stats: Box::default(),
-                    });
-                }
+        let nobody_counts = self.count.is_none() && before.is_none();
+        let mut counted = nobody_counts.then_some(spec.operations);
+        while let Some(line) = program.line(cx)? {
+            let found = self.count.as_ref().and_then(|regex| {
+                let groups = regex.captures(&line)?;
+                number(groups.get(1).or(groups.get(0))?.as_str())
+            });
+            if let Some(found) = found {
+                counted = Some(found as u64);
             }
         }
         let status = program.status();
+        if counted.is_none()
+            && let (Some(before), Some(after)) = (before, self.ask()?)
+        {
+            let grown = (after - before - self.asking).round();
+            counted = (grown > 0.0).then_some(grown as u64);
+        }
         let Some(done) = counted else {
             return Err(program.failed(
-                "printed no number of operations that `--ops-log` matches",
+                "did no operation that is counted: neither its output nor the subject tells of one",
                 RoundStats::default(),
             ));
         };

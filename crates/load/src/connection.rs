@@ -1,17 +1,21 @@
-//! One connection and the operation on it: closed, connecting, idle, busy, ending.
+//! One connection and the operation on it: closed, connecting, idle, busy, ending; whatever is spoken over it.
 //!
 //! All sockets are non-blocking and watched edge-triggered: what an event announces is used up before the next wait,
 //! or [`Step::Again`] says that some is left.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpStream;
 
+use crate::http2::Http2;
 use crate::meter::{Failure, Meter};
 use crate::response::{Answer, Capture, ResponseParser};
+use crate::transport::{Reach, Transport};
+use crate::trust::TlsFailure;
+use crate::websocket::{Opening, Socket};
 
 /// Bytes read at once, from whichever connection has some.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -53,6 +57,27 @@ pub(crate) enum Step {
     Connected,
 }
 
+/// How far an exchange is that is not HTTP/1.1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Progress {
+    Wait,
+    Again,
+    /// Whether the connection can carry another.
+    Answered {
+        open: bool,
+    },
+    Failed(Failure),
+}
+
+/// What is spoken.
+#[derive(Debug)]
+enum Link {
+    /// HTTP/1.1, and everything else before it is agreed on.
+    Http1(Transport),
+    Http2(Box<Http2>),
+    WebSocket(Box<Socket>),
+}
+
 /// What an event said.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readiness {
@@ -84,8 +109,15 @@ impl From<&Event> for Readiness {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: Option<TcpStream>,
+    link: Option<Link>,
     state: State,
+    /// Whether TCP is through, while the rest of connecting is not.
+    is_reached: bool,
+    /// Whether HTTP/2 is spoken without asking.
+    http2: bool,
+    /// Whether the operation under way is a message on a WebSocket, and the request that opens it meanwhile.
+    is_message: bool,
+    opening: Option<Opening>,
     /// Start of the operation under way, connecting included.
     pub(crate) started: Option<Instant>,
     pub(crate) closing: Closing,
@@ -95,6 +127,8 @@ pub(crate) struct Connection {
     /// Bytes of the answer so far, and of the request.
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// What the link had counted the last time, where it counts for itself.
+    counted: (u64, u64),
     pub(crate) parser: ResponseParser,
     idle_since: Instant,
     idle_timeout: Option<Duration>,
@@ -103,14 +137,19 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new() -> Self {
         Self {
-            stream: None,
+            link: None,
             state: State::Closed,
+            is_reached: false,
+            http2: false,
+            is_message: false,
+            opening: None,
             started: None,
             closing: Closing::Planned,
             request: Vec::new(),
             written: 0,
             received: 0,
             sent: 0,
+            counted: (0, 0),
             parser: ResponseParser::new(),
             idle_since: Instant::now(),
             idle_timeout: None,
@@ -127,10 +166,34 @@ impl Connection {
     }
 
     /// Takes a stream that is being connected.
-    pub(crate) fn connecting(&mut self, stream: TcpStream) {
-        self.stream = Some(stream);
+    pub(crate) fn connecting(&mut self, stream: TcpStream, reach: &Reach) -> io::Result<()> {
+        self.link = Some(Link::Http1(Transport::try_new(stream, reach)?));
+        self.http2 = reach.http2;
+        self.is_reached = false;
         self.state = State::Connecting;
         self.idle_timeout = None;
+        Ok(())
+    }
+
+    /// Whether the operation that was begun can go over what is open.
+    pub(crate) fn suits(&self) -> bool {
+        match &self.link {
+            Some(Link::WebSocket(socket)) => self.is_message && socket.suits(&self.request),
+            Some(Link::Http2(_)) => !self.is_message,
+            Some(Link::Http1(_)) | None => true,
+        }
+    }
+
+    /// What is spoken, for people, unless it is HTTP/1.1 as it is.
+    pub(crate) fn spoken(&self) -> Option<&'static str> {
+        Some(match self.link.as_ref()? {
+            Link::Http1(Transport::Plain(_)) => return None,
+            Link::Http1(Transport::Secure(_)) => "HTTP/1.1 over TLS",
+            Link::Http2(http2) if http2.is_secure() => "HTTP/2 over TLS",
+            Link::Http2(_) => "HTTP/2",
+            Link::WebSocket(socket) if socket.is_secure() => "WebSocket over TLS",
+            Link::WebSocket(_) => "WebSocket",
+        })
     }
 
     /// Closes it, and gives up what was under way.
@@ -139,17 +202,23 @@ impl Connection {
         if self.state != State::Connecting && self.state != State::Closed {
             self.closing = closing;
         }
-        self.stream = None;
+        if closing == Closing::Planned && matches!(self.state, State::Idle | State::Busy) {
+            self.say_goodbye();
+        }
+        self.link = None;
+        self.opening = None;
         self.state = State::Closed;
         self.started = None;
     }
 
     /// Says that we are done, so that the server closes its side.
     pub(crate) fn end(&mut self) {
-        let said = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.shutdown(Shutdown::Write).is_ok());
+        self.say_goodbye();
+        let said = match &mut self.link {
+            Some(Link::Http1(transport)) => transport.shutdown().is_ok(),
+            Some(Link::Http2(_) | Link::WebSocket(_)) => true,
+            None => false,
+        };
         if said {
             self.closing = Closing::Planned;
             self.state = State::Ending;
@@ -158,22 +227,42 @@ impl Connection {
         }
     }
 
+    /// Where a protocol has a word for the end, it is said.
+    fn say_goodbye(&mut self) {
+        match &mut self.link {
+            Some(Link::Http2(http2)) => http2.end(),
+            Some(Link::WebSocket(socket)) => socket.end(),
+            Some(Link::Http1(_)) | None => {}
+        }
+    }
+
     /// Begins an operation at `now`; the request was rendered before. Sent by [`Connection::send`] once connected.
-    pub(crate) fn begin(&mut self, now: Instant, to_head_request: bool, capture: Capture) {
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        to_head_request: bool,
+        is_message: bool,
+        capture: Capture,
+    ) {
         self.started = Some(now);
         self.written = 0;
         self.received = 0;
         self.sent = 0;
+        self.is_message = is_message;
+        self.opening = None;
         self.parser.begin(to_head_request, capture);
     }
 
     /// Whether the server closed it, or said something nobody asked for, while it was idle.
     pub(crate) fn is_over(&mut self, buffer: &mut [u8]) -> bool {
-        let Some(stream) = &mut self.stream else {
-            return true;
+        let transport = match &mut self.link {
+            Some(Link::Http1(transport)) => transport,
+            Some(Link::Http2(http2)) => return http2.is_over(),
+            Some(Link::WebSocket(socket)) => return socket.is_over(),
+            None => return true,
         };
         loop {
-            match stream.read(buffer) {
+            match transport.read(buffer) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return e.kind() != ErrorKind::WouldBlock,
                 // Nothing, or bytes like those of a `408 Request Timeout` that announces the end.
@@ -199,20 +288,28 @@ impl Connection {
         meter: &mut Meter,
     ) -> Step {
         match self.state {
-            State::Connecting if ready.writable => self.check_connected(),
-            State::Closed | State::Connecting => Step::Wait,
+            State::Connecting => self.go_on_connecting(ready),
+            State::Closed => Step::Wait,
             State::Idle => {
-                if ready.readable && self.is_over(buffer) {
+                let is_plain = matches!(&self.link, Some(Link::Http1(Transport::Plain(_))));
+                if (ready.readable || !is_plain) && self.is_over(buffer) {
                     self.close(Closing::Lost);
                 }
                 Step::Wait
             }
-            State::Busy => {
-                if ready.writable
-                    && self.written < self.length(fixed)
-                    && let Step::Failed(failure) = self.send(fixed, buffer, meter)
-                {
-                    return Step::Failed(failure);
+            State::Busy if matches!(self.link, Some(Link::Http1(_))) => {
+                if ready.writable {
+                    if self.written < self.outgoing(fixed).len()
+                        && let Step::Failed(failure) = self.send(fixed, buffer, meter)
+                    {
+                        return Step::Failed(failure);
+                    }
+                    if let Some(Link::Http1(transport)) = &mut self.link
+                        && let Err(error) = transport.flush()
+                        && error.kind() != ErrorKind::WouldBlock
+                    {
+                        return Step::Failed(failure(&error));
+                    }
                 }
                 if ready.readable {
                     self.receive(ready.ended, fixed, buffer, meter)
@@ -220,41 +317,113 @@ impl Connection {
                     Step::Wait
                 }
             }
+            State::Busy => self.exchange(meter),
             State::Ending => {
-                while let Some(stream) = &mut self.stream {
-                    match stream.read(buffer) {
-                        Ok(1..) => {}
-                        Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                        Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                        Ok(0) | Err(_) => self.close(Closing::Planned),
-                    }
+                if self.has_ended(buffer) {
+                    self.close(Closing::Planned);
                 }
                 Step::Wait
             }
         }
     }
 
-    fn check_connected(&mut self) -> Step {
-        let Some(stream) = &self.stream else {
+    fn has_ended(&mut self, buffer: &mut [u8]) -> bool {
+        let transport = match &mut self.link {
+            Some(Link::Http1(transport)) => transport,
+            Some(Link::Http2(http2)) => return http2.has_ended(),
+            Some(Link::WebSocket(socket)) => return socket.has_ended(),
+            None => return true,
+        };
+        loop {
+            match transport.read(buffer) {
+                Ok(1..) => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
+                Ok(0) | Err(_) => return true,
+            }
+        }
+    }
+
+    /// TCP first, TLS over it if it is wanted, and what both sides speak then.
+    fn go_on_connecting(&mut self, ready: Readiness) -> Step {
+        let Some(Link::Http1(transport)) = &mut self.link else {
             return Step::Wait;
         };
-        let peer = match stream.take_error() {
-            Ok(None) => stream.peer_addr(),
-            Ok(Some(e)) | Err(e) => return Step::Failed(connect_failure(&e)),
-        };
-        match peer {
-            Ok(peer) if is_own_end(stream.local_addr(), peer) => Step::Failed(Failure::Refused),
-            Ok(_) => {
-                // Only speed is lost if it fails.
-                let _ = stream.set_nodelay(true);
-                self.state = State::Idle;
-                self.idle_since = Instant::now();
-                Step::Connected
+        if !self.is_reached {
+            if !ready.writable {
+                return Step::Wait;
             }
-            // Left over from an earlier connection of this slot, or not there yet.
-            Err(e) if e.kind() == ErrorKind::NotConnected => Step::Wait,
-            Err(e) => Step::Failed(connect_failure(&e)),
+            let stream = transport.tcp();
+            let peer = match stream.take_error() {
+                Ok(None) => stream.peer_addr(),
+                Ok(Some(e)) | Err(e) => return Step::Failed(connect_failure(&e)),
+            };
+            match peer {
+                Ok(peer) if is_own_end(stream.local_addr(), peer) => {
+                    return Step::Failed(Failure::Refused);
+                }
+                Ok(_) => {
+                    // Only speed is lost if it fails.
+                    let _ = stream.set_nodelay(true);
+                    self.is_reached = true;
+                }
+                // Left over from an earlier connection of this slot, or not there yet.
+                Err(e) if e.kind() == ErrorKind::NotConnected => return Step::Wait,
+                Err(e) => return Step::Failed(connect_failure(&e)),
+            }
         }
+        match transport.shake_hands() {
+            Ok(true) => {}
+            Ok(false) => return Step::Wait,
+            Err(error) => return Step::Failed(failure(&error)),
+        }
+        let agreed = transport.protocol() == Some(b"h2");
+        if self.http2 && !transport.is_plain() && !agreed {
+            return Step::Failed(Failure::Tls(TlsFailure::NoHttp2));
+        }
+        if (self.http2 || agreed)
+            && let Some(Link::Http1(transport)) = self.link.take()
+        {
+            self.link = Some(Link::Http2(Box::new(Http2::start(transport))));
+            self.counted = (0, 0);
+        }
+        self.state = State::Idle;
+        self.idle_since = Instant::now();
+        Step::Connected
+    }
+
+    /// Goes on with an operation that is not HTTP/1.1.
+    fn exchange(&mut self, meter: &mut Meter) -> Step {
+        let progress = match &mut self.link {
+            Some(Link::Http2(http2)) => http2.advance(&mut self.parser),
+            Some(Link::WebSocket(socket)) => socket.advance(&mut self.parser),
+            _ => return Step::Failed(Failure::Other),
+        };
+        self.count(meter);
+        match progress {
+            Progress::Wait => Step::Wait,
+            Progress::Again => Step::Again,
+            Progress::Answered { open } => Step::Answered {
+                answer: self.parser.answer(),
+                open,
+            },
+            Progress::Failed(failure) => Step::Failed(failure),
+        }
+    }
+
+    /// Adds what went over a connection that counts for itself.
+    fn count(&mut self, meter: &mut Meter) {
+        let now = match &self.link {
+            Some(Link::Http2(http2)) => http2.counts(),
+            Some(Link::WebSocket(socket)) => socket.counts(),
+            Some(Link::Http1(_)) | None => return,
+        };
+        let before = std::mem::replace(&mut self.counted, now);
+        let (received, sent) = (now.0 - before.0, now.1 - before.1);
+        self.received += received;
+        self.sent += sent;
+        meter.bytes_in += received;
+        meter.bytes_out += sent;
     }
 
     /// Sends what is left of the request. Whatever the server says meanwhile is an answer all the same.
@@ -265,8 +434,24 @@ impl Connection {
         meter: &mut Meter,
     ) -> Step {
         self.state = State::Busy;
-        let request = fixed.unwrap_or(&self.request);
-        let Some(stream) = &mut self.stream else {
+        let begun = match &mut self.link {
+            Some(Link::Http1(_)) | None => None,
+            Some(Link::Http2(http2)) => Some(http2.begin(fixed.unwrap_or(&self.request))),
+            Some(Link::WebSocket(socket)) => Some(socket.begin(&self.request)),
+        };
+        match begun {
+            None => {}
+            Some(Err(failure)) => return Step::Failed(failure),
+            Some(Ok(())) => return self.exchange(meter),
+        }
+        if self.is_message && self.opening.is_none() {
+            self.opening = Some(Opening::of(&self.request));
+        }
+        let request = match &self.opening {
+            Some(opening) => &opening.request[..],
+            None => fixed.unwrap_or(&self.request),
+        };
+        let Some(Link::Http1(stream)) = &mut self.link else {
             return Step::Failed(Failure::Other);
         };
         while self.written < request.len() {
@@ -298,10 +483,11 @@ impl Connection {
         meter: &mut Meter,
     ) -> Step {
         for _ in 0..READS_AT_ONCE {
-            let Some(stream) = &mut self.stream else {
+            let Some(Link::Http1(transport)) = &mut self.link else {
                 return Step::Failed(Failure::Other);
             };
-            let received = match stream.read(buffer) {
+            let is_plain = transport.is_plain();
+            let received = match transport.read(buffer) {
                 Ok(0) => {
                     return match self.parser.end() {
                         Ok(()) => Step::Answered {
@@ -323,14 +509,17 @@ impl Connection {
                 Err(failure) => return Step::Failed(failure),
             };
             // Less than was asked for: nothing is left, and more will be a new event (epoll(7), question 9). An end
-            // that was already announced is not announced again.
-            let drained = received < buffer.len() && !ended;
+            // that was already announced is not announced again. TLS gives a record at a time.
+            let drained = received < buffer.len() && !ended && is_plain;
             if fed.complete {
                 let answer = self.parser.answer();
+                if self.opening.is_some() && answer.status == 101 {
+                    return self.upgrade(&buffer[fed.consumed..received], meter);
+                }
                 let open = !answer.closes
                     // Bytes behind the answer would be taken for the next one.
                     && fed.consumed == received
-                    && self.written == self.length(fixed)
+                    && self.written == self.outgoing(fixed).len()
                     && (drained || !self.is_over(buffer));
                 return Step::Answered { answer, open };
             }
@@ -349,8 +538,31 @@ impl Connection {
         self.idle_timeout = idle_timeout;
     }
 
-    fn length(&self, fixed: Option<&[u8]>) -> usize {
-        fixed.unwrap_or(&self.request).len()
+    /// What is written to the connection for the operation under way.
+    fn outgoing<'a>(&'a self, fixed: Option<&'a [u8]>) -> &'a [u8] {
+        match &self.opening {
+            Some(opening) => &opening.request,
+            None => fixed.unwrap_or(&self.request),
+        }
+    }
+
+    /// The server agreed to speak WebSocket: the message of the operation follows.
+    fn upgrade(&mut self, unread: &[u8], meter: &mut Meter) -> Step {
+        let Some((opening, Link::Http1(transport))) = self.opening.take().zip(self.link.take())
+        else {
+            return Step::Failed(Failure::Other);
+        };
+        if !opening.is_confirmed_by(self.parser.kept_head()) {
+            return Step::Failed(Failure::NotUpgraded);
+        }
+        let mut socket = Box::new(Socket::open(transport, unread, opening));
+        let begun = socket.begin(&self.request);
+        self.counted = (0, 0);
+        self.link = Some(Link::WebSocket(socket));
+        match begun {
+            Ok(()) => self.exchange(meter),
+            Err(failure) => Step::Failed(failure),
+        }
     }
 }
 
@@ -371,8 +583,12 @@ pub(crate) fn connect_failure(error: &io::Error) -> Failure {
     }
 }
 
-fn failure(error: &io::Error) -> Failure {
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    if let Some(failure) = TlsFailure::of(error) {
+        return Failure::Tls(failure);
+    }
     match error.kind() {
+        ErrorKind::UnexpectedEof => Failure::ClosedBefore,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             Failure::Reset
         }

@@ -1,6 +1,7 @@
 //! Why something could not be driven. Errors of single operations are not here: they are counted in the round.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plimsoll_model::RoundStats;
@@ -81,6 +82,26 @@ pub enum Error {
         /// What was done until then.
         stats: Box<RoundStats>,
     },
+    /// Client and server do not get as far as a first operation.
+    #[error("no operation is possible at {address}: {reason}")]
+    Unfit {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: &'static str,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
+    /// A file of certificates that cannot be used.
+    #[error("the certificates of {} cannot be used: {reason}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A program that makes the operations failed.
     #[error("`{command}` {reason}{}", last_lines.last().map(|l| format!("; its last line: {l}")).unwrap_or_default())]
     Program {
@@ -90,6 +111,14 @@ pub enum Error {
         reason: String,
         /// What it printed last.
         last_lines: Vec<String>,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
+    /// The subject does not say how many operations it has done.
+    #[error("operations cannot be counted: {reason}")]
+    Uncounted {
+        /// Why.
+        reason: String,
         /// What was done until then.
         stats: Box<RoundStats>,
     },
@@ -134,7 +163,9 @@ impl Error {
             Self::ServerLost { stats, .. }
             | Self::Deadline { stats }
             | Self::Setup { stats, .. }
+            | Self::Unfit { stats, .. }
             | Self::Program { stats, .. }
+            | Self::Uncounted { stats, .. }
             | Self::Cancelled { stats } => Some(stats),
             _ => None,
         }
@@ -144,6 +175,11 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url { .. } => Some("an example: http://127.0.0.1:3000/api?user={{seq}}"),
+            Self::Unfit { hint, .. } => Some(hint),
+            Self::Uncounted { .. } => Some(
+                "ask the counter by hand; an example: --ops-counter http://127.0.0.1:3000/metrics#http_requests_total",
+            ),
+            Self::Certificates { .. } => Some("it begins with -----BEGIN CERTIFICATE-----"),
             Self::Setup { .. } => {
                 Some("try the requests of `[[driver.setup]]` by hand, in their order")
             }

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 driver: so many operations in flight, the next begins when one ends (closed loop) or when it is due
+//! The driver of requests: so many operations in flight, the next begins when one ends (closed loop) or when it is due
 //! (open loop).
 //!
 //! One thread, the caller's, waits for all connections, for the next operation that is due and for the cancel request
@@ -25,10 +25,12 @@ use plimsoll_model::{
 use crate::clock::{Schedule, Timer};
 use crate::connection::{BUFFER, Closing, Connection, Readiness, State, Step, connect_failure};
 use crate::error::is_out_of_descriptors;
-use crate::meter::{Meter, Progress};
+use crate::meter::{Failure, Meter, Progress};
 use crate::plan::{Plan, Walk};
 use crate::ready::first_that_accepts;
+use crate::response::BODY_LIMIT;
 use crate::script::{Action, Script};
+use crate::trust::TlsFailure;
 use crate::user::{Doing, User};
 use crate::{Driver, Error, HttpRequest, Url};
 
@@ -44,7 +46,8 @@ const ENDING: Duration = Duration::from_millis(200);
 const CANCEL: Token = Token(usize::MAX);
 const TIMER: Token = Token(usize::MAX - 1);
 
-/// Drives HTTP requests in rounds, over connections that are kept alive.
+/// Drives requests and messages in rounds, over connections that are kept alive: HTTP/1.1, HTTP/2, WebSocket, with TLS or
+/// without.
 ///
 /// - Before a round there are exactly as many connections as operations in flight, however few operations there are.
 ///   One that the server closed while it was idle is opened again before anything is sent on it.
@@ -84,6 +87,10 @@ pub struct HttpDriver {
     set_cookie_answers: u64,
     login_redirects: u64,
     noticed: Noticed,
+    /// Longest part of a body that is looked into.
+    body_limit: usize,
+    /// What was spoken, if it was not plain HTTP/1.1.
+    spoken: Option<&'static str>,
 }
 
 /// Answers over all rounds that deserve an advice.
@@ -131,6 +138,8 @@ struct Round {
     refused_since: Option<Instant>,
     /// A virtual user that cannot be set up.
     broken: Option<(usize, String)>,
+    /// Why no operation is possible, however often it is tried.
+    unfit: Option<Failure>,
 }
 
 /// Why a round stops early.
@@ -140,6 +149,7 @@ enum Stop {
     Lost(Duration),
     /// Index of the setup step, and what came of it.
     Setup(usize, String),
+    Unfit(Failure),
     Failed(Error),
 }
 
@@ -209,6 +219,7 @@ impl HttpDriver {
                 next_timeout: Instant::now(),
                 refused_since: None,
                 broken: None,
+                unfit: None,
             },
             timeout,
             next_number: 1,
@@ -219,6 +230,8 @@ impl HttpDriver {
             set_cookie_answers: 0,
             login_redirects: 0,
             noticed: Noticed::default(),
+            body_limit: BODY_LIMIT,
+            spoken: None,
             script,
         })
     }
@@ -226,6 +239,23 @@ impl HttpDriver {
     /// Where it drives.
     pub fn url(&self) -> &Url {
         &self.script.url
+    }
+
+    /// Has every virtual user keep so much of a body, where it looks into bodies.
+    pub(crate) fn keep_bodies_up_to(&mut self, bytes: usize) {
+        self.body_limit = bytes;
+    }
+
+    /// The body of the answer that the first virtual user has got last, as far as it was kept.
+    pub(crate) fn last_body(&self) -> &[u8] {
+        let first = self.connections.first();
+        first.map_or(&[], |connection| connection.parser.kept_body())
+    }
+
+    /// The status of the answer that the first virtual user has got last.
+    pub(crate) fn last_status(&self) -> u16 {
+        let first = self.connections.first();
+        first.map_or(0, |connection| connection.parser.answer().status)
     }
 
     /// How far the round is, for another thread.
@@ -299,6 +329,15 @@ impl HttpDriver {
                 reason,
                 stats,
             },
+            Stop::Unfit(failure) => Error::Unfit {
+                address: self.script.url.authority.clone(),
+                reason: failure.to_string(),
+                hint: match failure {
+                    Failure::Tls(failure) => failure.advice(),
+                    _ => TlsFailure::NoHttp2.advice(),
+                },
+                stats,
+            },
             Stop::Failed(error) => error,
         }
     }
@@ -326,6 +365,9 @@ impl HttpDriver {
         }
         self.round.next_timeout = start + self.timeout;
         loop {
+            if let Some(failure) = self.round.unfit {
+                return Err(Stop::Unfit(failure));
+            }
             self.begin_operations()?;
             if let Some((step, reason)) = self.round.broken.take() {
                 return Err(Stop::Setup(step, reason));
@@ -363,6 +405,9 @@ impl HttpDriver {
             {
                 return Err(Stop::Lost(now - since));
             }
+        }
+        if let Some(failure) = self.round.unfit {
+            return Err(Stop::Unfit(failure));
         }
         // All operations are used up, and to begin the next round would say the same.
         match self.round.refused_since {
@@ -566,7 +611,7 @@ impl HttpDriver {
         user.begun = now;
         let mut capture = action.capture;
         capture.head |= self.script.cookies;
-        let is_head = action.rendering.is_head;
+        let (is_head, is_message) = (action.rendering.is_head, action.rendering.is_message);
         if action.timeout < self.timeout {
             self.round.next_timeout = self.round.next_timeout.min(now + action.timeout);
         }
@@ -576,7 +621,8 @@ impl HttpDriver {
             &mut self.scratch,
             &mut connection.request,
         );
-        connection.begin(now, is_head, capture);
+        connection.begin(now, is_head, is_message, capture);
+        connection.parser.keep_up_to(self.body_limit);
         if let Err(failure) = rendered {
             self.end(slot, None, Err(failure));
             return Ok(());
@@ -587,6 +633,11 @@ impl HttpDriver {
     /// Sends the request of this slot, or connects first.
     fn send(&mut self, slot: usize) -> Result<(), Stop> {
         let connection = &mut self.connections[slot];
+        if connection.state() == State::Idle && !connection.suits() {
+            let started = connection.started;
+            connection.close(Closing::Planned);
+            connection.started = started;
+        }
         if connection.state() == State::Idle {
             let fixed = fixed(&self.script, &self.users[slot]);
             let step = connection.send(fixed, &mut self.buffer, &mut self.meter);
@@ -605,8 +656,12 @@ impl HttpDriver {
                 .register(&mut stream, Token(slot), interest)?;
             Ok(stream)
         });
+        let connected = connected.and_then(|stream| {
+            let reach = &self.script.reach;
+            self.connections[slot].connecting(stream, reach)
+        });
         match connected {
-            Ok(stream) => self.connections[slot].connecting(stream),
+            Ok(()) => {}
             Err(source) if is_out_of_descriptors(&source) => {
                 return Err(Stop::Failed(Error::Io {
                     doing: "open another connection",
@@ -757,6 +812,7 @@ impl Driver for HttpDriver {
         self.round.ended = 0;
         self.round.setups = 0;
         self.round.broken = None;
+        self.round.unfit = None;
         self.round.answers = 0;
         self.round.announced_ends = 0;
         self.round.distinct = spec.distinct;

@@ -3,7 +3,7 @@
 //! A driver makes operations happen and says truthfully what came of them; it never judges. Nothing is retried, and no
 //! per-operation data is kept: a driver that grows with the operations it makes would be the leak it looks for.
 //!
-//! [`HttpDriver`] is a closed or open loop over HTTP/1.1 on one thread, the caller's. Every operation it begins ends in exactly
+//! [`HttpDriver`] is a closed or open loop over `HTTP` and `WebSocket`s on one thread, the caller's. Every operation it begins ends in exactly
 //! one of two ways, answered as expected or counted under a kind of error, and while nothing is in flight the number of
 //! its connections is the same after every round, because a server pays bytes for each of them.
 //!
@@ -27,9 +27,11 @@ mod clock;
 mod command;
 mod connection;
 mod cookies;
+mod count;
 mod driver;
 mod error;
 mod http;
+mod http2;
 mod meter;
 mod plan;
 mod ready;
@@ -38,18 +40,23 @@ mod response;
 mod script;
 mod status;
 mod template;
+mod transport;
+mod trust;
 mod url;
 mod user;
 mod values;
+mod websocket;
 
-pub use command::{ExternalDriver, WorkerDriver, words};
+pub use command::{Asked, ExternalDriver, WorkerDriver, words};
+pub use count::{Counter, LineCount};
 pub use driver::Driver;
 pub use error::Error;
 pub use http::HttpDriver;
 pub use meter::Progress;
-pub use plan::{Expect, Extract, Form, Origin, Plan, Step, Walk};
-pub use ready::{port_is_silent, probe_ready};
+pub use plan::{Expect, Extract, Form, Origin, Plan, Step, Walk, Wire};
+pub use ready::{fetch, port_is_silent, probe_ready};
 pub use request::HttpRequest;
 pub use status::{StatusRange, StatusRanges};
-pub use url::Url;
+pub use trust::Trust;
+pub use url::{Scheme, Url};
 pub use values::Table;

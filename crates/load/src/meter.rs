@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::trust::TlsFailure;
 use hdrhistogram::Histogram;
 use plimsoll_model::{Latency, OpId, OpStats, RoundStats};
 use rustix::time::{ClockId, clock_gettime};
@@ -24,6 +25,11 @@ pub(crate) enum Failure {
     Unreachable,
     NoLocalPort,
     Connect,
+    Tls(TlsFailure),
+    /// What answers speaks another protocol.
+    NotHttp2,
+    StreamReset,
+    NotUpgraded,
     Other,
     /// An answer with a good status that is wrong all the same; index of what was expected.
     Check(u16),
@@ -46,11 +52,26 @@ impl fmt::Display for Failure {
             Self::Unreachable => "host unreachable",
             Self::NoLocalPort => "no local port left",
             Self::Connect => "cannot connect",
+            Self::Tls(failure) => return failure.fmt(f),
+            Self::NotHttp2 => "no HTTP/2 is spoken there",
+            Self::StreamReset => "stream reset",
+            Self::NotUpgraded => "the WebSocket was not confirmed",
             Self::Other => "connection failed",
             Self::NoValue => "a variable has no value",
             Self::Redirects => "too many redirects",
             Self::Check(index) => return write!(f, "check {index}"),
         })
+    }
+}
+
+impl Failure {
+    /// Whether there cannot be an operation at all, however often it is tried.
+    pub(crate) fn is_final(self) -> bool {
+        match self {
+            Self::Tls(failure) => failure.is_final(),
+            Self::NotHttp2 => true,
+            _ => false,
+        }
     }
 }
 

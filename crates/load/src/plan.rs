@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::script::Script;
 use crate::template::{Span, spans};
-use crate::{Error, HttpRequest, Table};
+use crate::{Error, HttpRequest, Table, Trust};
 
 /// Everything a driver is to do.
 #[derive(Debug, Clone)]
@@ -30,6 +30,17 @@ pub struct Plan {
     pub cookies: bool,
     /// Whether connections carry more than one operation.
     pub keep_alive: bool,
+    /// What is spoken below the requests.
+    pub wire: Wire,
+}
+
+/// What is spoken below the requests.
+#[derive(Debug, Clone, Default)]
+pub struct Wire {
+    /// Whether it is HTTP/2, without asking where there is no TLS. Else it is where a server with TLS chooses it.
+    pub http2: bool,
+    /// Whose certificates are good.
+    pub trust: Trust,
 }
 
 /// In which order the steps are done.
@@ -158,6 +169,7 @@ impl Plan {
             variables: Vec::new(),
             cookies: false,
             keep_alive: true,
+            wire: Wire::default(),
         }
     }
 

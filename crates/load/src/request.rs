@@ -16,13 +16,16 @@ const METHODS: [&str; 8] = [
 /// One HTTP request, made again and again. `{{seq}}` in path, query, header values and body is the number of the
 /// operation, which no other operation of the driver has; `{{uuid}}` and `{{rand 1 100}}` are random.
 ///
+/// On a WebSocket (`ws://`, `wss://`) an operation sends the body as one message and ends with the next one that comes. The
+/// socket is opened by the first operation of a virtual user, and again whenever URL or headers change.
+///
 /// Beyond the headers given here only `Host`, `User-Agent`, `Accept: */*` and, with a body, `Content-Length` are sent;
 /// a header given here replaces ours. No `Accept-Encoding`, so that nothing is compressed for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// Method, e.g. `GET`.
     pub method: String,
-    /// URL, `http://` only.
+    /// URL.
     pub url: String,
     /// Headers, in this order.
     pub headers: Vec<(String, String)>,
@@ -59,6 +62,8 @@ pub(crate) struct Rendering {
     body: Template,
     /// All of it, if it never changes.
     fixed: Option<Vec<u8>>,
+    /// Whether it is a message on a WebSocket.
+    pub(crate) is_message: bool,
     /// Whether answers have no body whatever they say.
     pub(crate) is_head: bool,
     /// For people: method, path and query.
@@ -68,7 +73,18 @@ pub(crate) struct Rendering {
 impl Rendering {
     /// Checks and renders a request.
     pub(crate) fn try_new(request: &HttpRequest, url: &Url, names: &Names) -> Result<Self, Error> {
-        let method = method(&request.method)?;
+        let is_message = url.scheme.is_websocket();
+        let method = if is_message {
+            "GET".to_owned()
+        } else {
+            method(&request.method)?
+        };
+        if is_message && request.body.is_none() {
+            return Err(Error::Request {
+                what: "an operation on a WebSocket".to_owned(),
+                reason: "it sends a message, which is its body".to_owned(),
+            });
+        }
         let unknown = |part: String| {
             move |unknown: Unknown| Error::Template {
                 part,
@@ -106,8 +122,15 @@ impl Rendering {
             );
             head.literal(b"\r\n");
         }
+        if is_message {
+            head.literal(
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+            );
+        }
         // A method that usually has a body says so when it has none: servers answer 411 otherwise.
-        if request.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+        let has_body =
+            request.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+        if has_body && !is_message {
             head.literal(b"Content-Length: ");
             head.body_length();
             head.literal(b"\r\n");
@@ -118,10 +141,12 @@ impl Rendering {
             head,
             body: Template::parse(body, Place::Body, names).map_err(unknown("body".to_owned()))?,
             fixed: None,
+            is_message,
             is_head: method == "HEAD",
-            name: name(&method, &url.path_and_query),
+            name: name(if is_message { "WS" } else { &method }, &url.path_and_query),
         };
-        if rendering.head.is_fixed() && rendering.body.is_fixed() {
+        // A message is apart from the request that opens its socket.
+        if !is_message && rendering.head.is_fixed() && rendering.body.is_fixed() {
             let mut bytes = Vec::new();
             let mut random = crate::values::Random::new(0);
             let mut values = Values {

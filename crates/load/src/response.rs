@@ -26,6 +26,22 @@ pub(crate) struct Answer {
     pub(crate) to_login: bool,
 }
 
+impl Answer {
+    /// Remembers what a header says about what comes after the answer.
+    fn notice(&mut self, name: &str, value: &[u8]) {
+        match name.len() {
+            8 if name.eq_ignore_ascii_case("Location") => {
+                self.to_login = (300..400).contains(&self.status) && is_login(value);
+            }
+            10 if name.eq_ignore_ascii_case("Set-Cookie") => self.sets_cookie = true,
+            10 if name.eq_ignore_ascii_case("Keep-Alive") => {
+                self.idle_timeout = idle_timeout(value);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What of an answer is kept for whoever looks into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Capture {
@@ -41,7 +57,7 @@ impl Capture {
 }
 
 /// Longest part of a body that is kept: what is looked for in it stands near its start, and memory is bounded.
-const BODY_LIMIT: usize = 1024 * 1024;
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// What became of the bytes fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +109,8 @@ pub(crate) struct ResponseParser {
     to_head_request: bool,
     answer: Answer,
     capture: Capture,
+    /// Longest part of a body that is kept.
+    body_limit: usize,
     kept_head: Vec<u8>,
     kept_body: Vec<u8>,
 }
@@ -106,6 +124,7 @@ impl ResponseParser {
             to_head_request: false,
             answer: Answer::default(),
             capture: Capture::NOTHING,
+            body_limit: BODY_LIMIT,
             kept_head: Vec::new(),
             kept_body: Vec::new(),
         }
@@ -125,6 +144,11 @@ impl ResponseParser {
         self.kept_body.shrink_to(16 * 1024);
     }
 
+    /// From now on so much of a body is kept.
+    pub(crate) fn keep_up_to(&mut self, bytes: usize) {
+        self.body_limit = bytes;
+    }
+
     /// The head of the answer, if it was to be kept.
     pub(crate) fn kept_head(&self) -> &[u8] {
         &self.kept_head
@@ -137,7 +161,7 @@ impl ResponseParser {
 
     fn keep_body(&mut self, bytes: &[u8]) {
         if self.capture.body {
-            let room = BODY_LIMIT - self.kept_body.len();
+            let room = self.body_limit - self.kept_body.len();
             self.kept_body
                 .extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -179,6 +203,46 @@ impl ResponseParser {
             consumed,
             complete: self.phase == Phase::Complete,
         })
+    }
+
+    /// Takes the head of an answer that is not HTTP/1.1; its body is given by [`ResponseParser::take_body`].
+    pub(crate) fn take_head<'h>(
+        &mut self,
+        status: u16,
+        version: &str,
+        fields: impl Iterator<Item = (&'h str, &'h [u8])>,
+    ) {
+        self.answer = Answer {
+            status,
+            ..Answer::default()
+        };
+        self.phase = Phase::UntilClose;
+        if self.capture.head {
+            self.kept_head
+                .extend_from_slice(format!("{version} {status}\r\n").as_bytes());
+        }
+        for (name, value) in fields {
+            self.answer.notice(name, value);
+            if self.capture.head {
+                for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                    self.kept_head.extend_from_slice(part);
+                }
+            }
+        }
+    }
+
+    /// Takes the next part of the body of such an answer.
+    pub(crate) fn take_body(&mut self, bytes: &[u8]) {
+        self.keep_body(bytes);
+    }
+
+    /// Takes an answer that is nothing but a body.
+    pub(crate) fn take_message(&mut self, bytes: &[u8]) {
+        self.answer = Answer {
+            status: 101,
+            ..Answer::default()
+        };
+        self.keep_body(bytes);
     }
 
     /// The server sends no more: this is the end of some answers, and cuts off the others.
@@ -393,11 +457,6 @@ fn read_head(
                     says_keep |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            8 if is("Location") => {
-                answer.to_login = (300..400).contains(&status) && is_login(header.value);
-            }
-            10 if is("Set-Cookie") => answer.sets_cookie = true,
-            10 if is("Keep-Alive") => answer.idle_timeout = idle_timeout(header.value),
             14 if is("Content-Length") => {
                 for part in header.value.split(|b| *b == b',') {
                     let length = decimal(part.trim_ascii()).ok_or(Failure::Malformed)?;
@@ -418,7 +477,7 @@ fn read_head(
                     coding = Some(last.eq_ignore_ascii_case(b"chunked"));
                 }
             }
-            _ => {}
+            _ => answer.notice(header.name, header.value),
         }
     }
 

@@ -1,14 +1,18 @@
 //! A plan, checked and made ready to be carried out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::cookies::pair;
 use crate::meter::Failure;
-use crate::plan::{Extract, Form, Origin, Plan, Step, Walk};
+use crate::plan::{Extract, Form, Origin, Plan, Step, Walk, Wire};
 use crate::request::Rendering;
 use crate::response::{Capture, ResponseParser};
+use crate::transport::Reach;
+use crate::trust::server_name;
 use crate::values::Names;
 use crate::{Error, StatusRange, StatusRanges, Table, Url};
 
@@ -28,8 +32,9 @@ pub(crate) struct Script {
     pub(crate) walk: Walk,
     pub(crate) cookies: bool,
     pub(crate) keep_alive: bool,
-    /// Where the server is.
+    /// Where the server is, and how it is reached.
     pub(crate) url: Url,
+    pub(crate) reach: Reach,
     /// The sequence of a shared walk, and of an own one.
     pub(crate) order: Vec<u32>,
     /// For each step the steps without which it cannot be done, itself last.
@@ -118,6 +123,14 @@ impl Script {
         let mut steps = compile(plan.steps, false).map_err(unwrapped)?;
         number_twins(&mut steps);
         let url = url.ok_or_else(|| unsupported("a plan without steps", "name at least one"))?;
+        let messages = setup.iter().chain(&steps).any(|a| a.rendering.is_message);
+        if plan.wire.http2 && messages {
+            return Err(unsupported(
+                "a WebSocket over HTTP/2",
+                "leave out `http2`: it is opened over HTTP/1.1",
+            ));
+        }
+        let reach = reach(&plan.wire, messages, &url)?;
         let order = match plan.walk {
             Walk::Shared => interleave(&weights),
             Walk::Own => interleave_in_order(&weights),
@@ -140,6 +153,7 @@ impl Script {
             cookies: plan.cookies,
             keep_alive: plan.keep_alive,
             url,
+            reach,
             order,
             checks,
         })
@@ -149,6 +163,26 @@ impl Script {
     pub(crate) fn only(&self, step: usize) -> Option<&[u32]> {
         self.needs.get(step).map(Vec::as_slice)
     }
+}
+
+/// How the server is reached.
+fn reach(wire: &Wire, messages: bool, url: &Url) -> Result<Reach, Error> {
+    let http2 = wire.http2;
+    if !url.scheme.is_secure() {
+        return Ok(Reach { tls: None, http2 });
+    }
+    let mut config = ClientConfig::clone(&*wire.trust.config()?);
+    // A virtual user has one connection: where it opens WebSockets, it speaks HTTP/1.1 beside them.
+    let offered: &[&[u8]] = match (http2, messages) {
+        (true, _) => &[b"h2"],
+        (false, true) => &[b"http/1.1"],
+        (false, false) => &[b"h2", b"http/1.1"],
+    };
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+    Ok(Reach {
+        tls: Some((Arc::new(config), server_name(&url.host)?)),
+        http2,
+    })
 }
 
 fn step_name(step: &Step, setup: bool, index: usize) -> String {
@@ -235,16 +269,7 @@ impl Action {
         checks: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let url = Url::parse(&step.request.url)?;
-        match server {
-            Some(server) if (&server.host, server.port) != (&url.host, url.port) => {
-                return Err(Error::Unsupported {
-                    what: format!("{} beside {}", url.authority, server.authority),
-                    instead: "one driver has one server".to_owned(),
-                });
-            }
-            Some(_) => {}
-            None => *server = Some(url.clone()),
-        }
+        same_server(server, &url)?;
         if step.request.timeout.is_zero() {
             return Err(Error::Request {
                 what: "timeout".into(),
@@ -255,12 +280,13 @@ impl Action {
             let headers = &step.request.headers;
             headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
         };
-        if !keep_alive && !has("Connection") {
+        if !keep_alive && !has("Connection") && !url.scheme.is_websocket() {
             step.request
                 .headers
                 .push(("Connection".into(), "close".into()));
         }
         let rendering = Rendering::try_new(&step.request, &url, names)?;
+        check_message(&rendering, &step)?;
         let mut check = |text: String| {
             let index = u16::try_from(checks.len()).unwrap_or(u16::MAX);
             checks.push(text);
@@ -303,7 +329,9 @@ impl Action {
         let in_head = |origin: &Origin| matches!(origin, Origin::Header(_) | Origin::Cookie(_));
         Ok(Self {
             capture: Capture {
-                head: step.redirects > 0 || extract.iter().any(|(_, o, _)| in_head(o)),
+                head: rendering.is_message
+                    || step.redirects > 0
+                    || extract.iter().any(|(_, o, _)| in_head(o)),
                 body: !json.is_empty()
                     || contains.is_some()
                     || form.0 != Form::Plain
@@ -314,7 +342,13 @@ impl Action {
             } else {
                 step.name
             },
-            expect: if step.request.expect_status.is_empty() {
+            expect: if rendering.is_message {
+                // What opens a WebSocket, and what its messages are given as.
+                StatusRange::new(101, 101)
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .into()
+            } else if step.request.expect_status.is_empty() {
                 let usual = StatusRange::new(200, 399).into_iter();
                 usual.collect::<Vec<_>>().into()
             } else {
@@ -334,7 +368,9 @@ impl Action {
 
     /// Whether nothing but the status is looked at.
     pub(crate) fn is_plain(&self) -> bool {
-        self.capture == Capture::NOTHING && self.within.is_none()
+        (self.capture == Capture::NOTHING || (self.rendering.is_message && !self.capture.body))
+            && self.within.is_none()
+            && self.extract.is_empty()
     }
 
     /// Looks into an answer with a good status and takes from it what is wanted.
@@ -402,6 +438,39 @@ impl Action {
         }
         Ok(())
     }
+}
+
+/// A message has nothing beside its text.
+fn check_message(rendering: &Rendering, step: &Step) -> Result<(), Error> {
+    let of_head = |e: &Extract| matches!(e.from, Origin::Header(_) | Origin::Cookie(_));
+    if rendering.is_message && step.extract.iter().any(of_head) {
+        return Err(Error::Request {
+            what: "extract".into(),
+            reason: "a message has neither headers nor cookies, only json: and regex:".into(),
+        });
+    }
+    Ok(())
+}
+
+/// One driver has one server.
+fn same_server(server: &mut Option<Url>, url: &Url) -> Result<(), Error> {
+    let Some(server) = server else {
+        *server = Some(url.clone());
+        return Ok(());
+    };
+    if (&server.host, server.port) != (&url.host, url.port) {
+        return Err(Error::Unsupported {
+            what: format!("{} beside {}", url.authority, server.authority),
+            instead: "one driver has one server".to_owned(),
+        });
+    }
+    if server.scheme.is_secure() != url.scheme.is_secure() {
+        return Err(Error::Unsupported {
+            what: format!("{} beside {}", url.scheme.as_str(), server.scheme.as_str()),
+            instead: "a server speaks TLS on a port or does not".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 impl Form {

@@ -1,4 +1,4 @@
-//! The URLs a driver takes: `http://` only, and what may be loaded without asking.
+//! The URLs a driver takes, and what may be loaded without asking.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -7,16 +7,59 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use crate::Error;
 use crate::template::{Span, spans};
 
-/// An `http://` URL. Its path and query may hold templates such as `{{seq}}`.
+/// What a URL begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http://`
+    Http,
+    /// `https://`
+    Https,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
+}
+
+impl Scheme {
+    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Ws, Self::Wss];
+
+    /// As it stands in front of `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// Whether it is spoken over TLS.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
+
+    /// Whether messages are exchanged over a WebSocket.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    fn port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+}
+
+/// A URL. Its path and query may hold templates such as `{{seq}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
+    /// What is spoken.
+    pub scheme: Scheme,
     /// Name or address of the host; of an IPv6 address without the brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// Path and query, percent-encoded where they have to be; at least `/`.
     pub path_and_query: String,
-    /// What a `Host` header says: the host, and the port unless it is 80.
+    /// What a `Host` header says: the host, and the port unless it is the usual one.
     pub authority: String,
 }
 
@@ -26,7 +69,7 @@ impl Url {
     /// Spaces and characters beyond ASCII are percent-encoded as a browser does, a fragment is dropped.
     ///
     /// # Errors
-    /// If it is no URL, or none of this slice: `https` and a user in the URL are refused by name.
+    /// If it is no URL, or none that can be driven; a user in it is refused by name.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let wrong = |reason: &str| Error::Url {
@@ -36,15 +79,10 @@ impl Url {
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| wrong("it does not start with `http://`"))?;
-        if scheme.eq_ignore_ascii_case("https") {
-            return Err(Error::Unsupported {
-                what: format!("`{text}`"),
-                instead: "only http:// is supported, take the port on which the service speaks it without TLS".into(),
-            });
-        }
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(wrong("only http:// is supported"));
-        }
+        let scheme = Scheme::ALL
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))
+            .ok_or_else(|| wrong("only http, https, ws and wss are spoken"))?;
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
@@ -52,19 +90,20 @@ impl Url {
                 "a user or password is sent as a header, `Authorization: Basic …`",
             ));
         }
-        let (host, port) = split_authority(authority).map_err(wrong)?;
+        let (host, port) = split_authority(authority, scheme.port()).map_err(wrong)?;
         let shown = if host.contains(':') {
             format!("[{host}]")
         } else {
             host.clone()
         };
         Ok(Self {
-            authority: if port == 80 {
+            authority: if port == scheme.port() {
                 shown
             } else {
                 format!("{shown}:{port}")
             },
             path_and_query: encode(path).map_err(wrong)?,
+            scheme,
             host,
             port,
         })
@@ -114,7 +153,8 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path_and_query)
+        let scheme = self.scheme.as_str();
+        write!(f, "{scheme}://{}{}", self.authority, self.path_and_query)
     }
 }
 
@@ -126,7 +166,7 @@ impl std::str::FromStr for Url {
     }
 }
 
-fn split_authority(authority: &str) -> Result<(String, u16), &'static str> {
+fn split_authority(authority: &str, usual_port: u16) -> Result<(String, u16), &'static str> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (address, port) = rest
             .split_once(']')
@@ -154,7 +194,7 @@ fn split_authority(authority: &str) -> Result<(String, u16), &'static str> {
         return Err("it has no host");
     }
     let port = match port {
-        "" => 80,
+        "" => usual_port,
         digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits
             .parse()
             .ok()
@@ -229,6 +269,11 @@ mod tests {
             "http://api.localhost:81?x=1#top",
             "api.localhost 81 api.localhost:81 /?x=1 loopback",
         );
+        check("https://localhost/", "localhost 443 localhost / loopback");
+        check(
+            "wss://localhost:80/",
+            "localhost 80 localhost:80 / loopback",
+        );
         check("http://[::1]:8080/", "::1 8080 [::1]:8080 / loopback");
         check(
             "http://[::ffff:127.0.0.1]",
@@ -261,7 +306,7 @@ mod tests {
         );
         check(
             "ftp://localhost",
-            "the URL `ftp://localhost` cannot be used: only http:// is supported",
+            "the URL `ftp://localhost` cannot be used: only http, https, ws and wss are spoken",
         );
         check(
             "http://",
@@ -306,10 +351,6 @@ mod tests {
         check(
             "http://a/\r\nx",
             "the URL `http://a/\r\nx` cannot be used: the path holds a control character",
-        );
-        check(
-            "https://localhost/",
-            "`https://localhost/` cannot be driven: only http:// is supported, take the port on which the service speaks it without TLS",
         );
     }
 }

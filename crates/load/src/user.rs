@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::Url;
 use crate::cookies::Jar;
 use crate::meter::Failure;
 use crate::request::Rendering;
@@ -154,12 +155,12 @@ impl User {
         status: u16,
         answer: &ResponseParser,
         request: &[u8],
-        authority: &str,
+        server: &Url,
     ) -> Option<Vec<u8>> {
         let (_, location) =
             headers(answer.kept_head()).find(|(name, _)| name.eq_ignore_ascii_case(b"location"))?;
         let location = std::str::from_utf8(location).ok()?;
-        let path = resolve(location, path_of(request), authority)?;
+        let path = resolve(location, path_of(request), server)?;
         let head_end = request.windows(4).position(|w| w == b"\r\n\r\n")? + 2;
         let (head, body) = (&request[..head_end], &request[head_end + 2..]);
         let mut lines = head.split_inclusive(|b| *b == b'\n');
@@ -196,11 +197,13 @@ fn path_of(request: &[u8]) -> &[u8] {
 }
 
 /// Where a `Location` leads on the same server.
-fn resolve(location: &str, from: &[u8], authority: &str) -> Option<String> {
+fn resolve(location: &str, from: &[u8], server: &Url) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let path = if let Some((scheme, rest)) = location.split_once("://") {
         let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if !scheme.eq_ignore_ascii_case("http") || !host.eq_ignore_ascii_case(authority) {
+        let same = scheme.eq_ignore_ascii_case(server.scheme.as_str())
+            && host.eq_ignore_ascii_case(&server.authority);
+        if !same {
             return None;
         }
         if path.starts_with('/') {
@@ -229,8 +232,9 @@ mod tests {
 
     #[test]
     fn redirects_lead_only_to_the_same_server() {
+        let server = Url::parse("http://127.0.0.1:3000/").unwrap();
         let check = |location: &str, expected: Option<&str>| {
-            let seen = resolve(location, b"/a/b?c", "127.0.0.1:3000");
+            let seen = resolve(location, b"/a/b?c", &server);
             assert_eq!(seen.as_deref(), expected, "{location}");
         };
         check("/x?y#z", Some("/x?y"));

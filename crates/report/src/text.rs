@@ -1,7 +1,7 @@
 //! A run on one screen: the verdict first, then what explains it, then what limits it, then where to find the rest.
 
 use plimsoll_model::{
-    Culprit, Finding, LimitKind, Metric, Outcome, Part, Role, RoundKind, Run, RunStatus,
+    Culprit, Finding, LimitKind, LoadInfo, Metric, Outcome, Part, Role, RoundKind, Run, RunStatus,
     SeriesRecord, Severity, Unit, Verdict, units,
 };
 
@@ -121,7 +121,9 @@ fn conditions(run: &Run) -> Vec<String> {
                 several(run.plan.warm_up_operations, word)
             ));
         }
-        if !rounds.is_empty() {
+        if run.plan.operations_per_round == 0 && load.total_operations > 0 {
+            parts.push(several(load.total_operations, word));
+        } else if !rounds.is_empty() {
             parts.push(format!(
                 "{} x {}",
                 several(rounds.len() as u64, "round"),
@@ -145,7 +147,9 @@ fn conditions(run: &Run) -> Vec<String> {
             .to_owned(),
         );
     }
-    if let Some(load) = &run.load {
+    // Who only counts operations does not know how they ended.
+    let driven = |load: &&LoadInfo| load.concurrency > 0;
+    if let Some(load) = run.load.as_ref().filter(driven) {
         let errors: u64 = load.errors_by_kind.values().sum();
         let kinds: Vec<String> = load
             .errors_by_kind

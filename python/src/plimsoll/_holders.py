@@ -18,12 +18,18 @@ import sysconfig
 import types
 import weakref
 from collections import deque
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 _CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
 #: Containers of bytes and characters.
 _BUFFERS: Tuple[type, ...] = (bytearray, io.StringIO, io.BytesIO)
 _LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
+#: Those whose length is all that `entries` says.
+_PLAIN = frozenset((list, dict, set, deque, bytearray))
+#: Containers that the collector may not know of.
+_UNTRACKED = frozenset((dict, bytearray))
+#: Objects whose referents are asked for in one call, which nobody can interrupt.
+_SLICE = 512
 _OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
 _WIDTH = 24
@@ -66,26 +72,30 @@ def is_cache(thing: Any) -> bool:
     return type(thing) is _LRU
 
 
-def containers() -> Iterator[Any]:
+def containers() -> List[Any]:
     """Every container there is: tracked ones, their untracked dicts and byte arrays, caches of functions."""
     tracked = gc.get_objects()
-    seen: Set[int] = set()
-    for start in range(0, len(tracked), 512):
-        for thing in gc.get_referents(*tracked[start : start + 512]):
-            kind = type(thing)
-            if (kind is dict or kind is bytearray) and not gc.is_tracked(thing) and id(thing) not in seen:
-                seen.add(id(thing))
-                yield thing
-    for thing in tracked:
-        kind = type(thing)
-        if kind is _LRU or kind in _CONTAINERS or (isinstance(thing, _CONTAINERS) and id(thing) not in seen):
-            yield thing
+    # Chosen by type and in comprehensions: what is done to each object of a large program has to be little.
+    wanted = {kind for kind in set(map(type, tracked)) if kind is _LRU or issubclass(kind, _CONTAINERS)}
+    found = [thing for thing in tracked if type(thing) in wanted]
+    hidden: Dict[int, Any] = {}
+    for start in range(0, len(tracked), _SLICE):
+        held = gc.get_referents(*tracked[start : start + _SLICE])
+        hidden.update([(id(thing), thing) for thing in held if type(thing) in _UNTRACKED])
+    found.extend([thing for thing in hidden.values() if not gc.is_tracked(thing)])
+    return found
 
 
 def lengths() -> Dict[int, int]:
     """Entries of every container by identity."""
     found: Dict[int, int] = {}
+    rest: List[Any] = []
     for thing in containers():
+        if type(thing) in _PLAIN:
+            found[id(thing)] = len(thing)
+        else:
+            rest.append(thing)
+    for thing in rest:
         try:
             found[id(thing)] = entries(thing)
         except Exception:
@@ -97,13 +107,16 @@ def lengths() -> Dict[int, int]:
 def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
     """Containers that gained entries in step with operations: `(entries gained, container)`, the largest first."""
     found: List[Tuple[int, Any]] = []
+    least = max(operations // 2, 1)
     for thing in containers():
+        was = before.get(id(thing))
+        if was is None:
+            continue
         try:
-            was = before.get(id(thing))
-            gained = entries(thing) - was if was is not None else 0
+            gained = (len(thing) if type(thing) in _PLAIN else entries(thing)) - was
         except Exception:
             continue
-        if gained >= max(operations // 2, 1) and not _is_weak(thing):
+        if gained >= least and not _is_weak(thing):
             found.append((gained, thing))
     # A buffer gains bytes, not entries.
     found.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))

@@ -48,6 +48,11 @@ _FEW = 10
 #: CPython 3.12 starts with a few hundred frozen objects; a program that freezes has many more.
 _FROZEN_AT_START = 1000
 _MOST = 250
+#: A glance: repetitions between two readings, at least and at most. The most is for a list that gains pointers: the C
+#: library counts what its thread cache keeps (up to 1,032 bytes a block) as in use, so that shorter lists look level.
+_GLANCE_LEAST, _GLANCE_MOST = 8, 160
+#: Growth above which a glance is not level, per operation: half a pointer, the floor of bytes.
+_GLANCE_BYTES = 4.0
 
 
 @dataclass(frozen=True)
@@ -410,4 +415,58 @@ def measure(
     return Rounds(operation, counters, judge, limits or Limits(), between).measure()
 
 
-__all__ = ["Limits", "NotRepeatable", "Record", "freezer", "measure"]
+def glance(
+    operation: Callable[[], None],
+    *,
+    counters: Counters,
+    cpu_s: float,
+    between: Callable[[], None] = lambda: None,
+) -> Optional[Record]:
+    """A few repetitions between two readings, for a suite that cannot afford to measure each of its tests.
+
+    Flat, with the least growth that would have shown, or None: something grew, twice in a row, and whether that is a
+    leak is for `measure` to find out. `cpu_s` is what the repetitions between two readings may take where more than the
+    least are affordable.
+    """
+    cpu_begin = time.process_time()
+    counters.restart()
+    with freezer.frozen():
+        begun = time.process_time()
+        operation()
+        cost = max(time.process_time() - begun, 1e-6)
+        count = min(max(int(cpu_s / cost), _GLANCE_LEAST), _GLANCE_MOST)
+        # All that this function keeps is there before the first reading: it would be the first leak that it finds.
+        done, row, size = 0, 0, 1
+        bound, grew = _GLANCE_BYTES * count, True
+        while row < 3 and grew:
+            for _ in range(size):
+                operation()
+            done += size
+            size = count
+            between()
+            gc.collect()
+            counters.read(done)
+            row += 1
+            grew = row == 1 or _grew(counters, bound)
+    if grew:
+        return None
+    return Record(
+        "flat",
+        operations=done + 1,
+        cpu_s=time.process_time() - cpu_begin,
+        would_have_seen=_GLANCE_BYTES,
+        gaps=list(counters.gaps),
+    )
+
+
+def _grew(counters: Counters, bound_bytes: float) -> bool:
+    """Whether anything was more at the last reading than at the one before, bytes by more than their bound."""
+    last = counters.rows - 1
+    for counter in _LEVEL:
+        growth = counters.value(last, counter) - counters.value(last - 1, counter)
+        if growth > (bound_bytes if counter == LIVE_BYTES else 0.0):
+            return True
+    return False
+
+
+__all__ = ["Limits", "NotRepeatable", "Record", "freezer", "glance", "measure"]

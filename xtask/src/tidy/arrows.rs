@@ -26,6 +26,9 @@ const ASYNCHRONOUS: [&str; 9] = [
     "async-trait",
 ];
 
+/// Crates whose traits are implemented, without their runtime: no features of theirs may be on.
+const TRAITS_ONLY: [(&str, &str); 1] = [("plimsoll-load", "tokio")];
+
 /// A crate of the workspace and what it depends on outside its tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -54,6 +57,13 @@ pub(crate) fn members(metadata: &Value) -> BTreeMap<String, Member> {
                 } else {
                     &mut member.foreign
                 };
+                let features = dependency["features"].as_array().map_or(0, Vec::len);
+                let is_bare =
+                    features == 0 && dependency["uses_default_features"] == Value::Bool(false);
+                let package = package["name"].as_str()?;
+                if is_bare && TRAITS_ONLY.contains(&(package, name)) {
+                    continue;
+                }
                 list.insert(name.to_owned());
             }
             Some((package["name"].as_str()?.to_owned(), member))
@@ -189,5 +199,17 @@ mod tests {
             printed(&check(&tree, &members(&metadata))),
             ["Cargo.toml: load depends on tokio; the workspace is threads and channels"]
         );
+    }
+
+    #[test]
+    fn traits_without_a_runtime_are_none() {
+        let problems = |features: &[&str]| {
+            let metadata = json!({"packages": [{"name": "plimsoll-load", "dependencies": [
+                {"name": "tokio", "kind": null, "features": features, "uses_default_features": false},
+            ]}]});
+            let tree = Tree::of(&[("ARCHITECTURE.md", "```arrows\nplimsoll-load:\n```")]);
+            check(&tree, &members(&metadata)).len()
+        };
+        assert_eq!((problems(&[]), problems(&["rt"])), (0, 1));
     }
 }

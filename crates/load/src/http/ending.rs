@@ -23,6 +23,9 @@ impl HttpDriver {
                 if self.connections[slot].state() == State::Connecting {
                     self.connect_failed(slot, failure);
                 } else {
+                    if failure.is_final() {
+                        self.round.unfit.get_or_insert(failure);
+                    }
                     self.fail(slot, failure, Duration::ZERO);
                 }
             }
@@ -32,6 +35,7 @@ impl HttpDriver {
     fn answered(&mut self, slot: usize, answer: Answer, open: bool) {
         let now = Instant::now();
         let connection = &mut self.connections[slot];
+        self.spoken = connection.spoken().or(self.spoken);
         if open && self.script.keep_alive {
             connection.rest(now, answer.idle_timeout);
         } else if answer.closes || open {
@@ -68,8 +72,8 @@ impl HttpDriver {
             } else {
                 action.rendering.fixed().unwrap_or_default()
             };
-            let authority = &self.script.url.authority;
-            if let Some(next) = user.redirected(answer.status, parser, request, authority) {
+            let server = &self.script.url;
+            if let Some(next) = user.redirected(answer.status, parser, request, server) {
                 if user.hops >= action.redirects {
                     self.end(slot, Some(now), Err(Failure::Redirects));
                 } else {
@@ -101,7 +105,7 @@ impl HttpDriver {
         };
         connection.request = request;
         let (received, sent) = (connection.received, connection.sent);
-        connection.begin(user.begun, is_head, capture);
+        connection.begin(user.begun, is_head, false, capture);
         (connection.received, connection.sent) = (received, sent);
         if let Err(Stop::Failed(_)) = self.send(slot) {
             self.fail(slot, Failure::Connect, PAUSE);
@@ -201,6 +205,9 @@ impl HttpDriver {
     }
 
     pub(super) fn connect_failed(&mut self, slot: usize, failure: Failure) {
+        if failure.is_final() {
+            self.round.unfit.get_or_insert(failure);
+        }
         if matches!(failure, Failure::Refused | Failure::Unreachable) {
             self.round.refused_since.get_or_insert_with(Instant::now);
         }
@@ -229,6 +236,9 @@ impl HttpDriver {
     /// What deserves an advice.
     pub(super) fn advice(&self) -> Vec<Finding> {
         let mut found = Vec::new();
+        if let Some(spoken) = self.spoken {
+            found.push(Finding::info("spoken", format!("driven by {spoken}")));
+        }
         let Noticed {
             answers,
             unauthorized,

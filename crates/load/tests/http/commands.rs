@@ -26,7 +26,7 @@ fn worker(script: &str) -> WorkerDriver {
 
 fn external(command: &str, count: Option<&str>) -> Result<ExternalDriver, Error> {
     let count = count.map(|c| Regex::new(c).unwrap());
-    ExternalDriver::try_new(words(command).unwrap(), 3, count)
+    ExternalDriver::try_new(words(command).unwrap(), 3, count, None)
 }
 
 #[test]
@@ -113,7 +113,9 @@ fn an_external_driver_is_counted_or_told_how_many() {
         failed("sh -c 'echo threshold crossed {n}; exit 99'", None)
             .contains("failed (exit status: 99); its last line: threshold crossed 40")
     );
-    assert!(failed("echo nothing", Some(r"iterations: (\d+)")).contains("no number of operations"));
+    assert!(
+        failed("echo nothing", Some(r"iterations: (\d+)")).contains("no operation that is counted")
+    );
     assert!(matches!(
         external("k6 run s.js", None),
         Err(Error::Unsupported { .. })

@@ -401,7 +401,7 @@ fn cancelled_and_late_rounds_return_at_once() {
 #[test]
 fn what_cannot_be_driven_is_said() {
     let try_new = |request| HttpDriver::try_new(request, 10).unwrap_err().to_string();
-    assert!(try_new(HttpRequest::get("https://localhost/")).contains("only http://"));
+    assert!(try_new(HttpRequest::get("ftp://localhost/")).contains("only http, https"));
     assert!(try_new(HttpRequest::get("localhost")).contains("http://"));
     assert!(HttpDriver::try_new(HttpRequest::get("http://localhost/"), 0).is_err());
     let zero = HttpRequest {

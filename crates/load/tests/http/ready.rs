@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::server::{Reply, Server, answer, silent_address, text};
-use plimsoll_load::{Error, StatusRanges, Url, port_is_silent, probe_ready};
+use plimsoll_load::{Error, StatusRanges, Url, Wire, port_is_silent, probe_ready};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ fn check(
         accept.parse().unwrap()
     };
     assert!(!port_is_silent(&url));
-    let seen = match probe_ready(&url, timeout, &accept) {
+    let seen = match probe_ready(&url, &Wire::default(), timeout, &accept) {
         Ok(status) => status.to_string(),
         Err(Error::NotReady { status, reason, .. }) => format!("{status:?}: {reason}"),
         Err(error) => panic!("{error:?}"),
@@ -83,7 +83,7 @@ fn no_answer_is_not_ready() {
 fn nobody_is_silent() {
     let url = Url::parse(&format!("http://{}/", silent_address())).unwrap();
     assert!(port_is_silent(&url));
-    let error = probe_ready(&url, PATIENT, &[]).unwrap_err();
+    let error = probe_ready(&url, &Wire::default(), PATIENT, &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("{url} is not ready: nobody listens")
@@ -100,7 +100,10 @@ fn localhost_is_silent_only_if_both_addresses_are() {
         let server = Server::on(listener, true, true, |_| answer("200 OK", ""));
         let url = Url::parse(&format!("http://localhost:{}/", server.address.port())).unwrap();
         assert!(!port_is_silent(&url));
-        assert_eq!(probe_ready(&url, PATIENT, &[]).unwrap(), 200);
+        assert_eq!(
+            probe_ready(&url, &Wire::default(), PATIENT, &[]).unwrap(),
+            200
+        );
         server.kill();
         assert!(port_is_silent(&url));
     }
