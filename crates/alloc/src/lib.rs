@@ -8,6 +8,9 @@
 //! They do not judge: the crate `plimsoll` does.
 //!
 //! Counted is what the program asks for, not what the allocator beneath reserves for it.
+//!
+//! On Linux a process that is started with `PLIMSOLL_REGION=FOLDER` publishes its counts in a file there, from which
+//! `plimsoll check` reads them ([`read_published`]).
 
 #![expect(
     unsafe_code,
@@ -15,6 +18,10 @@
 )]
 
 mod allocator;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod publish;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod published;
 mod region;
 mod sample;
 mod scope;
@@ -23,6 +30,8 @@ mod tally;
 mod thread;
 
 pub use allocator::{Counted, Scoped};
+#[cfg(all(target_os = "linux", not(miri)))]
+pub use published::{Published, REGION_VARIABLE, read_published};
 pub use sample::Survivor;
 pub use scope::{Entered, InScope, Scope, TooManyScopes};
 pub use stats::{Level, Peak, SizeClass, Stats, installed, size_classes, stats};

@@ -291,6 +291,8 @@ impl Thread {
     /// Finds a shard for a thread that has none.
     #[cold]
     fn settle(&self) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        crate::publish::once();
         // From here on, whatever this allocates is counted to the shared shard.
         self.home.set(Home::Shared);
         if RETIREMENT.try_with(|_| ()).is_err() {
