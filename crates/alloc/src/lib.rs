@@ -8,6 +8,9 @@
 //! They do not judge: the crate `plimsoll` does.
 //!
 //! Counted is what the program asks for, not what the allocator beneath reserves for it.
+//!
+//! On Linux a process that is started with `PLIMSOLL_REGION=FOLDER` publishes its counts in a file there, from which
+//! `plimsoll check` reads them ([`read_published`]).
 
 #![expect(
     unsafe_code,
@@ -15,16 +18,24 @@
 )]
 
 mod allocator;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod publish;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod published;
 mod region;
 mod sample;
 mod scope;
 mod stats;
+mod tally;
 mod thread;
 
 pub use allocator::{Counted, Scoped};
+#[cfg(all(target_os = "linux", not(miri)))]
+pub use published::{Published, REGION_VARIABLE, read_published};
 pub use sample::Survivor;
 pub use scope::{Entered, InScope, Scope, TooManyScopes};
 pub use stats::{Level, Peak, SizeClass, Stats, installed, size_classes, stats};
+pub use tally::Tally;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -40,6 +51,10 @@ pub fn sample_every(bytes: u64) {
 pub fn survivors(mut each: impl FnMut(&Survivor<'_>)) {
     sample::survivors(|_| true, &mut each);
 }
+
+/// A file of this crate, as the compiler names it: who shows stacks leaves its frames out.
+#[doc(hidden)]
+pub const SOURCE: &str = file!();
 
 /// Samples that were not kept, because 8,192 were alive or the tables had no room for another stack.
 pub fn dropped_samples() -> u64 {

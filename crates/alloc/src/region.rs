@@ -37,6 +37,10 @@ pub(crate) struct Region {
 /// What belongs to the process as a whole.
 #[repr(C, align(64))]
 pub(crate) struct Head {
+    /// What the file is, where the region is published in one: see `publish`.
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU32,
+    pub(crate) region_bytes: AtomicU64,
     /// Live bytes as of the last time each thread told; for the peak only.
     pub(crate) told: AtomicI64,
     /// The most `told` has been.
@@ -130,6 +134,9 @@ pub(crate) struct Stack {
 /// The one region of the process.
 pub(crate) static REGION: Region = Region {
     head: Head {
+        magic: AtomicU64::new(0),
+        version: AtomicU32::new(0),
+        region_bytes: AtomicU64::new(0),
         told: AtomicI64::new(0),
         peak: AtomicI64::new(0),
         level: AtomicU32::new(0),

@@ -178,6 +178,15 @@ fn slots_used() -> usize {
     (REGION.head.slots_used.load(Acquire) as usize).min(SCOPES)
 }
 
+/// Handles of the same scope are equal.
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        self.tag == other.tag
+    }
+}
+
+impl Eq for Scope {}
+
 impl Clone for Scope {
     fn clone(&self) -> Self {
         let slot = &REGION.slots[tag::slot(self.tag)];

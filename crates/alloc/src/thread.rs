@@ -35,6 +35,8 @@ struct Thread {
     to_free: Cell<i64>,
     /// The own shard; null without one.
     shard: Cell<*const Shard>,
+    /// The number of the own shard; that of the shared one without.
+    number: Cell<usize>,
     /// The row of the current scope in the own shard; null without one.
     row: Cell<*const Row>,
     home: Cell<Home>,
@@ -59,6 +61,7 @@ thread_local! {
             to_allocate: Cell::new(CLOSED),
             to_free: Cell::new(CLOSED),
             shard: Cell::new(ptr::null()),
+            number: Cell::new(SHARED),
             row: Cell::new(ptr::null()),
             home: Cell::new(Home::Unborn),
             opened_with: Cell::new(0),
@@ -148,6 +151,17 @@ pub(crate) fn moved<const SCOPED: bool>(
         leave(place);
     }
     trailer
+}
+
+/// The number of the calling thread's shard, which nobody else has meanwhile; [`SHARED`] if it has none.
+#[inline]
+pub(crate) fn number() -> usize {
+    THREAD.with(|thread| {
+        if thread.home.get() == Home::Unborn {
+            thread.settle();
+        }
+        thread.number.get()
+    })
 }
 
 /// Enters a scope; the place to [`leave`] it from. `None` where too many are entered already.
@@ -277,6 +291,8 @@ impl Thread {
     /// Finds a shard for a thread that has none.
     #[cold]
     fn settle(&self) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        crate::publish::once();
         // From here on, whatever this allocates is counted to the shared shard.
         self.home.set(Home::Shared);
         if RETIREMENT.try_with(|_| ()).is_err() {
@@ -298,6 +314,7 @@ impl Thread {
         self.random
             .set((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.shard.set(shard);
+        self.number.set(number);
         self.home.set(Home::Own);
         self.sample_every.set(0);
         self.turn_to(self.current());
@@ -311,6 +328,7 @@ impl Thread {
             self.to_allocate.set(CLOSED);
             self.to_free.set(CLOSED);
             self.shard.set(ptr::null());
+            self.number.set(SHARED);
             self.row.set(ptr::null());
             shard.taken.store(0, Release);
         }
