@@ -3,6 +3,8 @@
 //!
 //! Only the last snapshot has references; of the earlier ones the ids are enough.
 
+use std::hash::Hash;
+
 use rustc_hash::FxHashMap;
 
 use crate::bits::Bits;
@@ -70,6 +72,15 @@ impl Gain {
         self.bytes[usize::from(window)] += bytes;
     }
 
+    fn absorb(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for (bytes, more) in self.bytes.iter_mut().zip(other.bytes) {
+            *bytes += more;
+        }
+    }
+
     pub(crate) fn total_bytes(&self) -> u64 {
         self.bytes.iter().sum()
     }
@@ -123,6 +134,43 @@ pub(crate) struct Owner {
     pub(crate) holders: FxHashMap<(u32, u32), Gain>,
     /// One entry or new object of each class, the latest.
     pub(crate) samples: FxHashMap<u32, u32>,
+    /// The containers in it that gained, where it is a table of many; sorted.
+    pub(crate) members: Vec<u32>,
+}
+
+impl Owner {
+    /// Takes in what one of the containers of a table gained.
+    #[expect(
+        clippy::iter_over_hash_type,
+        reason = "sums and maxima are the same in any order"
+    )]
+    pub(crate) fn absorb(&mut self, other: Self, member: u32, table: u32) {
+        fn sum<K: Hash + Eq>(all: &mut FxHashMap<K, Gain>, more: FxHashMap<K, Gain>) {
+            for (key, gain) in more {
+                all.entry(key).or_default().absorb(&gain);
+            }
+        }
+        self.all.absorb(&other.all);
+        self.store.absorb(&other.store);
+        self.store_edges.0 += other.store_edges.0;
+        self.store_edges.1 += other.store_edges.1;
+        sum(&mut self.classes, other.classes);
+        sum(&mut self.entries, other.entries);
+        sum(&mut self.places, other.places);
+        for ((container, class), gain) in other.holders {
+            let container = if container == member {
+                table
+            } else {
+                container
+            };
+            let all = self.holders.entry((container, class)).or_default();
+            all.absorb(&gain);
+        }
+        for (class, node) in other.samples {
+            let sample = self.samples.entry(class).or_insert(node);
+            *sample = node.max(*sample);
+        }
+    }
 }
 
 impl Growth {

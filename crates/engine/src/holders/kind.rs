@@ -13,32 +13,45 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
         .iter()
         .filter_map(|id| snapshot.find(*id))
         .collect();
-    let mut functions = samples
+    let function = samples
         .iter()
-        .filter(|n| snapshot.kind(**n) == NodeKind::Closure);
-    if let Some(function) = functions.next() {
-        // Functions that keep objects of the user's: these are what people know.
+        .find(|n| snapshot.kind(**n) == NodeKind::Closure);
+    let scope = samples.iter().find(|n| is_scope(heap, **n));
+    if function.is_some() || scope.is_some() {
+        // Functions and variables that keep objects of the user's: these are what people know.
         let class = classes.rows().find(|row| {
             found.origin == Origin::User && row.place.is_some() && row.place == found.place
         });
         if let Some(class) = class.filter(|_| found.place != found.holder.place) {
             return cut(&class.name);
         }
+    }
+    if let Some(function) = function {
         // Of several sorts of functions the one whose place is told is meant, wherever it hangs.
-        let name = found
-            .place
-            .as_ref()
+        let told = found.place.as_ref();
+        let name = told
+            .filter(|place| Some(*place) != found.holder.place.as_ref())
             .and_then(|place| name_at(heap, place))
             .or_else(|| own_name(heap, *function))
             .or_else(|| kept_as(heap, *function))
             .unwrap_or_else(|| "(anonymous)".to_owned());
         return format!("function {}", cut(&name));
     }
-    let scope = samples.iter().find(|n| is_scope(heap, **n));
     if let Some(function) = scope.and_then(|scope| function_of(heap, *scope)) {
         return format!("variables of function {}", cut(&function));
     }
-    cut(&found.kind)
+    if scope.is_some() {
+        // What waits for a promise is the runtime's own: nobody wrote the function.
+        let is_reaction = found.holder.class == "Promise";
+        return if is_reaction {
+            "Promise reactions".to_owned()
+        } else {
+            "variables of a function".to_owned()
+        };
+    }
+    let kinds = std::iter::once(&found.kind).chain(&found.kinds_beside);
+    let kinds: Vec<&str> = kinds.map(String::as_str).collect();
+    cut(&kinds.join(" and "))
 }
 
 fn is_scope(heap: &Heap, node: Node) -> bool {

@@ -7,6 +7,7 @@
 mod holder;
 mod pattern;
 mod place;
+mod spread;
 
 use std::cmp::Reverse;
 
@@ -16,8 +17,10 @@ use crate::classes::{Class, Classes};
 use crate::error::Result;
 use crate::growth::{Gain, Growth, Owner, Windows};
 use crate::heap::Heap;
+use crate::meta::NodeKind;
 use crate::snapshot::{Node, Place};
 use crate::source_map::SourceMaps;
+use crate::window::Window;
 
 pub use holder::{Holder, Hop};
 pub use pattern::Pattern;
@@ -51,6 +54,8 @@ const SAME_LEAK: f64 = 0.8;
 pub struct Culprit {
     /// Class of what piles up.
     pub kind: String,
+    /// Classes that pile up with it in the same place, one for one: the keys of a Map beside its values.
+    pub kinds_beside: Vec<String>,
     /// Where that class is written, if it has a constructor.
     pub kind_place: Option<Place>,
     /// The old object that holds it.
@@ -135,7 +140,7 @@ pub fn rank(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Result<Ran
     if operations == 0 {
         return Ok(ranking);
     }
-    let mut owners: Vec<(u32, Owner)> = growth.owners(heap, classes).into_iter().collect();
+    let mut owners = spread::together(heap, &growth, growth.owners(heap, classes));
     owners.sort_unstable_by_key(|(node, owner)| (Reverse(owner.all.total_bytes()), *node));
     for (node, owner) in &owners {
         if owner.all.total_bytes() as f64 <= SMALLEST_SHARE * total as f64 {
@@ -145,6 +150,7 @@ pub fn rank(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Result<Ran
             heap,
             classes,
             growth: &growth,
+            earlier: windows.earlier,
             node: *node,
             owner,
         };
@@ -189,6 +195,7 @@ struct Judged<'a> {
     heap: &'a Heap,
     classes: &'a Classes,
     growth: &'a Growth,
+    earlier: &'a [Window],
     node: u32,
     owner: &'a Owner,
 }
@@ -199,14 +206,17 @@ impl Judged<'_> {
         let holders = self.holders(class, gain);
         let container = holders.first().copied().unwrap_or(self.node);
         let sample = self.owner.samples.get(&class).copied()?;
-        let pattern = pattern::of(self.heap, self.growth, container, sample);
+        // What is spread over the containers of a table is lost in the way in which each of them loses it.
+        let member = self.owner.members.first().copied();
+        let inner = member.filter(|_| container == self.node);
+        let pattern = pattern::of(self.heap, self.growth, inner.unwrap_or(container), sample);
         let position = place::best(
             self.heap,
             &self.owner.places,
             pattern.is_about_functions(),
             |gain| self.is_steady(gain),
         );
-        let holder = if holders.is_empty() {
+        let holder = if holders.is_empty() && inner.is_none() {
             Holder::of_inner(self.heap, self.growth, container, sample)
         } else {
             Holder::of(self.heap, Node(container))
@@ -223,8 +233,15 @@ impl Judged<'_> {
             name: kind,
             place: kind_place,
             ..
-        } = self.classes.row(class).clone();
+        } = self.classes.row(self.outermost(class, sample)).clone();
         let mut evidence = vec![self.count_line(&kind, &counts)];
+        if let Some(member) = inner {
+            evidence.push(format!(
+                "spread over {} objects of class {} in it",
+                self.owner.members.len(),
+                self.heap.snapshot.name(Node(member))
+            ));
+        }
         let also_held_by: Vec<Holder> = holders
             .iter()
             .skip(1)
@@ -236,6 +253,7 @@ impl Judged<'_> {
         Some(Culprit {
             kind,
             kind_place,
+            kinds_beside: self.beside(class, gain, container),
             also_held_by,
             origin: place
                 .as_ref()
@@ -288,6 +306,65 @@ impl Judged<'_> {
         best(&self.owner.entries, false)
             .filter(|(_, gain)| carries(gain))
             .or_else(|| best(&self.owner.classes, true))
+    }
+
+    /// The class of the outermost object around one that piles up, if as many of it came: one that is made anew again and
+    /// again, as a job is that goes back into its queue, has no age that would tell.
+    fn outermost(&self, class: u32, sample: u32) -> u32 {
+        let snapshot = &self.heap.snapshot;
+        let mut top = sample;
+        let mut current = sample;
+        while self.growth.owner_of(current) != current {
+            if snapshot.nodes.kind(current) == NodeKind::Object {
+                top = current;
+            }
+            let above = self.heap.dominators.immediate[current as usize];
+            if above == current {
+                break;
+            }
+            current = above;
+        }
+        let outer = self.growth.class(self.classes, top);
+        let row = self.classes.row(outer);
+        let is_user = |place: &Place| origin(&place.script) == Origin::User;
+        if outer == class || !row.place.as_ref().is_some_and(is_user) {
+            return class;
+        }
+        let counts: Vec<u64> = self
+            .earlier
+            .iter()
+            .map(|w| w.class(&row.name).count)
+            .collect();
+        let mut gain = Gain::default();
+        for (count, pair) in gain.counts.iter_mut().zip(counts.windows(2)) {
+            *count = u32::try_from(pair[1].saturating_sub(pair[0])).unwrap_or(u32::MAX);
+        }
+        let is_confirmed = self.growth.operations.len() > 1 && self.is_steady(&gain);
+        if is_confirmed { outer } else { class }
+    }
+
+    /// Classes that enter the same container as often.
+    fn beside(&self, class: u32, gain: Gain, container: u32) -> Vec<String> {
+        let alike = |held: &Gain| {
+            let (one, other) = (held.total_count() as f64, gain.total_count() as f64);
+            one >= SAME_LEAK * other && other >= SAME_LEAK * one
+        };
+        let mut found: Vec<(Reverse<u64>, u32)> = self
+            .owner
+            .holders
+            .iter()
+            .filter(|((at, of), held)| {
+                *at == container && *of != class && self.is_steady(held) && alike(held)
+            })
+            .map(|((_, of), held)| (Reverse(held.total_bytes()), *of))
+            .collect();
+        found.sort_unstable();
+        let names = found.into_iter().map(|(_, of)| &self.classes.row(of).name);
+        // Texts, numbers and the like are no classes of anybody's.
+        names
+            .filter(|name| !name.starts_with('('))
+            .cloned()
+            .collect()
     }
 
     /// Old containers that hold the entries, the likeliest first; the owner itself where none gained.
@@ -365,6 +442,11 @@ impl Judged<'_> {
         format!("new and still there: {}", windows.join(", "))
     }
 
+    fn owns(&self, node: u32) -> bool {
+        let owner = self.growth.owner_of(node);
+        owner == self.node || self.owner.members.binary_search(&owner).is_ok()
+    }
+
     /// Ids of a few of the objects that pile up.
     fn samples(&self, class: u32) -> Vec<u32> {
         let snapshot = &self.heap.snapshot;
@@ -372,7 +454,7 @@ impl Judged<'_> {
             .filter(|node| {
                 self.growth.class(self.classes, *node) == class
                     && self.growth.window(*node).is_some()
-                    && self.growth.owner_of(*node) == self.node
+                    && self.owns(*node)
             })
             .take(3)
             .map(|node| snapshot.nodes.ids[node as usize])

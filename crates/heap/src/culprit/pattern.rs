@@ -233,9 +233,14 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
         .map(|(_, pattern)| *pattern);
     let container_name = snapshot.name(Node(container));
     let is_collection = matches!(&*container_name, "Map" | "Set" | "Array");
-    // Promises under keys are a cache of answers, not what waits for one.
+    // Promises under keys are a cache of answers, not what waits for one; a timer that is over waits for nothing either.
+    let is_over = |pattern| match pattern {
+        Pattern::PendingPromises => true,
+        Pattern::Timers => !is_pending(heap, sample),
+        _ => false,
+    };
     if let Some(pattern) = by_class
-        && !(is_collection && pattern == Pattern::PendingPromises)
+        && !(is_collection && is_over(pattern))
     {
         return pattern;
     }
@@ -248,8 +253,20 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
     if container_name == "Promise" {
         return Pattern::PendingPromises;
     }
+    // A text that is added to again and again is a row of its pieces.
+    let piece_of = heap.dominators.immediate[sample as usize];
+    if !is_collection
+        && [container, piece_of]
+            .iter()
+            .any(|node| snapshot.nodes.kind(*node) == NodeKind::ConsString)
+    {
+        return Pattern::LinkedList;
+    }
     if kind == NodeKind::Closure && is_bound_to_context(heap, growth, sample) {
         return Pattern::AsyncResources;
+    }
+    if kind == NodeKind::Closure && is_list_by_topic(heap, container) {
+        return Pattern::EventListeners;
     }
     // Functions under keys are kept by who holds the keys, whatever they capture.
     if kind == NodeKind::Closure && !matches!(&*container_name, "Map" | "Set") {
@@ -272,14 +289,15 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
 }
 
 fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
-    if [
+    const OF_TARGETS: [&str; 4] = [
         "V8EventListener",
         "EventListener",
         "RegisteredEventListener",
         "Listener",
-    ]
-    .contains(&name)
-    {
+    ];
+    // An event target holds its listeners in a row: one may be held by the one before.
+    let before = heap.snapshot.name(Node(container));
+    if OF_TARGETS.contains(&name) || OF_TARGETS.contains(&&*before) {
         return true;
     }
     heap.retainer_path(Node(container))
@@ -322,6 +340,26 @@ fn is_bound_to_context(heap: &Heap, growth: &Growth, function: u32) -> bool {
         .any(|node| {
             growth.window(node.0).is_some() && CONTEXTS_OF_WORK.contains(&&*snapshot.name(node))
         })
+}
+
+/// Whether a timer still stands in the list of those to come.
+fn is_pending(heap: &Heap, timer: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    let next = snapshot.follow(Node(timer), EdgeKind::Property, "_idleNext");
+    next.is_some_and(|next| snapshot.kind(next) == NodeKind::Object)
+}
+
+/// Whether it is one of the lists of a Map: functions in it are called when something happens to their key.
+fn is_list_by_topic(heap: &Heap, list: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    if !matches!(snapshot.raw_name(list), b"Array" | b"Set") {
+        return false;
+    }
+    let mut above = heap.dominators.immediate[list as usize];
+    if snapshot.nodes.kind(above) == NodeKind::Array {
+        above = heap.dominators.immediate[above as usize];
+    }
+    snapshot.raw_name(above) == b"Map"
 }
 
 /// Whether a weak map has an entry for the object.

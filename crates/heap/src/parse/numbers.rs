@@ -70,9 +70,10 @@ impl Numbers {
                 && let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
             {
                 let (digits, value, next) = leading_number(u64::from_le_bytes(*word));
-                if (1..8).contains(&digits) {
+                let is_one = next == b',' || next == b'\n';
+                if (1..8).contains(&digits) && (is_one || next == b']') {
                     self.push(value, base + at as u64, rows)?;
-                    at += digits + usize::from(next == b',' || next == b'\n');
+                    at += digits + usize::from(is_one);
                     continue;
                 }
                 if digits == 8 {
@@ -202,6 +203,25 @@ mod tests {
             (*b"7\xff\xff\xff\xff\xff\xff\xff", (1, 7, 0xff)),
         ] {
             assert_eq!(leading_number(u64::from_le_bytes(text)), expected);
+        }
+    }
+
+    /// `28-9` was two numbers where the chunk went on, and an error where it was cut there.
+    #[test]
+    fn a_number_ends_where_a_separator_is() {
+        for (text, at) in [("28-9,10,11,12]", 2), ("1,28x345678]", 4)] {
+            for size in [1, 2, 7, text.len()] {
+                let mut numbers = Numbers::signed("locations", 1);
+                let mut base = 0;
+                let pieces = text.as_bytes().chunks(size);
+                let mut errors = pieces.filter_map(|piece| {
+                    let fed = numbers.feed(piece, 0, base, &mut All(Vec::new()));
+                    base += piece.len() as u64;
+                    fed.err()
+                });
+                let error = errors.next().unwrap().to_string();
+                assert!(error.contains(&format!("at byte {at} ")), "{error}");
+            }
         }
     }
 

@@ -221,6 +221,47 @@ fn classes_of_a_module_that_is_loaded_again_are_one() {
 }
 
 #[test]
+fn what_is_spread_over_the_containers_of_a_table_is_one() {
+    check(
+        "spread",
+        "unbounded array: Visit in rooms (programs.cjs: class Visit { constructor(i) { this.i = i; } })",
+    );
+    let Some(ranking) = rank("topics") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(
+        (culprit.pattern.name(), culprit.holder.name.as_str()),
+        ("event listeners", "topics")
+    );
+}
+
+#[test]
+fn what_is_made_anew_again_and_again_is_told_by_its_own_class() {
+    let Some(ranking) = rank("requeued") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(
+        (culprit.kind.as_str(), culprit.holder.name.as_str()),
+        ("Job", "jobs")
+    );
+}
+
+#[test]
+fn a_timer_that_is_over_and_a_text_that_grows() {
+    for (program, wanted) in [
+        ("rung", ("unbounded map/cache", "timers")),
+        ("rope", ("linked list", "protocol.text")),
+    ] {
+        let Some(ranking) = rank(program) else { return };
+        let culprit = &ranking.culprits[0];
+        let found = (culprit.pattern.name(), culprit.holder.name.as_str());
+        assert_eq!(found, wanted, "{program}");
+    }
+}
+
+#[test]
 fn what_only_some_operations_leave_behind() {
     let Some(ranking) = rank("third") else { return };
     let culprit = &ranking.culprits[0];

@@ -99,6 +99,29 @@ exports.reloaded = () => {
   const pages = new Map();
   return (i) => { delete require.cache[file]; pages.set(i, new (require(file).Page)(i)); module.children.length = 0; };
 };
+exports.spread = () => {
+  // Forty lists gain a fortieth each: none of them would be told by itself.
+  class Visit { constructor(i) { this.i = i; } }
+  const rooms = new Map(Array.from({ length: 40 }, (_, room) => [room, { visits: [] }]));
+  return (i) => { rooms.get(i % 40).visits.push(new Visit(i)); };
+};
+exports.topics = () => {
+  const topics = new Map();
+  return (i) => { const t = i % 8; if (!topics.has(t)) topics.set(t, []); topics.get(t).push(() => i); };
+};
+exports.requeued = () => {
+  class Job { constructor(body) { this.body = body; } }
+  const jobs = [];
+  return (i) => { jobs.push(new Job({ about: i })); for (let k = 0; k < jobs.length; k++) jobs[k] = new Job(jobs[k].body); };
+};
+exports.rung = () => {
+  const timers = new Map();
+  return (i) => new Promise((done) => { timers.set(i, setTimeout(() => done(i), 0)); });
+};
+exports.rope = () => {
+  const protocol = { text: '' };
+  return (i) => { protocol.text += 'line ' + i + ' of a protocol that nobody reads\n'; };
+};
 exports.dictionary = () => {
   const seen = Object.create(null);
   return (i) => { seen['key' + i] = { i }; };

@@ -1,0 +1,84 @@
+//! A leak that is spread over many containers of one table: each gains little, together they are one holder.
+
+use rustc_hash::FxHashMap;
+
+use crate::growth::{Growth, Owner};
+use crate::heap::Heap;
+use crate::meta::{EdgeKind, NodeKind};
+
+/// Fewer containers are told one by one.
+const FEWEST: usize = 4;
+/// One that has more of the growth than this is told by itself.
+const LARGEST_SHARE: f64 = 0.6;
+/// So many objects may stand between a container and the table: `sessions` → `Session` → `{…}` → `Array`.
+const DEEPEST: usize = 3;
+
+/// Owners that hang alike in one table become one, in its place.
+pub(super) fn together(
+    heap: &Heap,
+    growth: &Growth,
+    mut owners: FxHashMap<u32, Owner>,
+) -> Vec<(u32, Owner)> {
+    let mut tables: FxHashMap<(u32, Vec<u32>), Vec<u32>> = FxHashMap::default();
+    let mut nodes: Vec<u32> = owners.keys().copied().collect();
+    nodes.sort_unstable();
+    for node in nodes {
+        if let Some(way) = table_of(heap, growth, node) {
+            tables.entry(way).or_default().push(node);
+        }
+    }
+    let mut found: Vec<(u32, Owner)> = Vec::new();
+    let mut tables: Vec<_> = tables.into_iter().collect();
+    tables.sort_unstable();
+    for ((table, _), members) in tables {
+        let bytes = |node: &u32| owners[node].all.total_bytes();
+        let all: u64 = members.iter().map(bytes).sum();
+        let largest = members.iter().map(bytes).max().unwrap_or(0);
+        if members.len() < FEWEST || largest as f64 > LARGEST_SHARE * all as f64 {
+            continue;
+        }
+        let mut whole = Owner::default();
+        for member in &members {
+            if let Some(owner) = owners.remove(member) {
+                whole.absorb(owner, *member, table);
+            }
+        }
+        whole.members = members;
+        found.push((table, whole));
+    }
+    found.extend(owners);
+    found
+}
+
+/// The table that an owner hangs in, and what it and those between are called.
+fn table_of(heap: &Heap, growth: &Growth, owner: u32) -> Option<(u32, Vec<u32>)> {
+    let snapshot = &heap.snapshot;
+    let mut way = Vec::new();
+    let mut current = owner;
+    for _ in 0..DEEPEST {
+        way.push(snapshot.nodes.names[current as usize]);
+        let above = growth.owner_of(heap.dominators.immediate[current as usize]);
+        if above == snapshot.meta.root {
+            return None;
+        }
+        if is_table(heap, above) {
+            return Some((above, way));
+        }
+        current = above;
+    }
+    None
+}
+
+/// Whether it is a collection, or an object used as one.
+fn is_table(heap: &Heap, node: u32) -> bool {
+    /// An object with fewer properties has names for them.
+    const DICTIONARY: usize = 8;
+    let snapshot = &heap.snapshot;
+    let is_entry = |edge: &u32| snapshot.edges.kind(*edge) == EdgeKind::Property;
+    snapshot.nodes.kind(node) == NodeKind::Object
+        && match snapshot.raw_name(node) {
+            b"Map" | b"Set" | b"Array" => true,
+            b"Object" => snapshot.edge_range(node).filter(is_entry).count() >= DICTIONARY,
+            _ => false,
+        }
+}
