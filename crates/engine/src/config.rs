@@ -396,7 +396,7 @@ pub(crate) fn parse_url(text: &str, allow_remote: bool) -> Result<Url, Error> {
     let url = Url::parse(text)?;
     if !url.is_loopback() && !allow_remote {
         return Err(Error::usage(
-            format!("--url {text} is not on this machine"),
+            format!("{text} is not on this machine"),
             "only loopback addresses are loaded; `--allow-remote` lifts that for a service you own",
         ));
     }

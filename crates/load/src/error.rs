@@ -179,7 +179,9 @@ impl Error {
             Self::Uncounted { .. } => Some(
                 "ask the counter by hand; an example: --ops-counter http://127.0.0.1:3000/metrics#http_requests_total",
             ),
-            Self::Certificates { .. } => Some("it begins with -----BEGIN CERTIFICATE-----"),
+            Self::Certificates { .. } => {
+                Some("a file of certificates in PEM is needed: -----BEGIN CERTIFICATE-----")
+            }
             Self::Setup { .. } => {
                 Some("try the requests of `[[driver.setup]]` by hand, in their order")
             }
