@@ -32,6 +32,10 @@ def session(pytester, monkeypatch):
         pytester.makepyfile(test_it=source)
         if files:
             pytester.makepyfile(**files)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", *arguments)
+        plugins = ["-p", "no:cacheprovider"]
+        if not any(argument.startswith("--ds=") for argument in arguments):
+            # Its fixtures are set up for every test, and make each repetition dear.
+            plugins += ["-p", "no:django"]
+        return pytester.runpytest_subprocess(*plugins, "-W", "ignore", *arguments)
 
     return run

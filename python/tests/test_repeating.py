@@ -20,7 +20,8 @@ def verdicts_on(tmp_path_factory):
         names = {f"test_{re.sub('[^a-z]', '_', name)}.py": name for name in cases}
         for file, name in names.items():
             (folder / file).write_text(cases[name] + "\n")
-        arguments = ["--detect-leaks", "--leak-threshold-mb=10000", "--leak-json=leaks.json", "-p", "no:cacheprovider"]
+        arguments = ["--detect-leaks", "--leak-threshold-mb=10000", "--leak-json=leaks.json"]
+        arguments += ["-p", "no:cacheprovider", "-p", "no:django"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *arguments],
             cwd=folder,
@@ -204,6 +205,78 @@ def test_beside_other_plugins(session, module, arguments):
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes["failed"]) == (1, 1)
     assert "KEPT (list)" in result.stdout.str()
+
+
+def test_database_transactions_of_a_framework(session):
+    pytest.importorskip("pytest_django")
+    settings = """
+    SECRET_KEY, USE_TZ = "x", True
+    INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    """
+    source = """
+    import pytest
+    from django.contrib.auth.models import Group
+    KEPT = []
+    @pytest.mark.django_db
+    def test_rolled_back():
+        assert Group.objects.count() == 0
+        Group.objects.create(name="a")
+    @pytest.mark.django_db
+    def test_leaky():
+        assert Group.objects.count() == 0
+        KEPT.append([Group.objects.create(name="a")] * 100)
+    """
+    result = session(source, "--detect-leaks", "--leak-mode=rate", "--ds=settings_here", settings_here=settings)
+    result.assert_outcomes(passed=1, failed=1)
+    assert "held by test_it.KEPT (list)" in result.stdout.str()
+
+
+def test_an_application_of_the_whole_session_is_kept(session):
+    source = """
+    import pytest
+    class App:
+        made = 0
+        def __init__(self):
+            App.made += 1
+            self.requests = []
+    @pytest.fixture(scope="session")
+    def app():
+        yield App()
+    @pytest.fixture
+    def client(app):
+        return lambda path: app.requests.append(path + "?" * 100 + str(len(app.requests)))
+    def test_leaky(client):
+        client("/")
+    def test_fixed(app):
+        assert App.made == 1
+        app.requests.clear()
+    """
+    result = session(source, "--detect-leaks", "--leak-mode=rate")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*held by fixture `app` (session scope)*(list), +1 entry per run*"])
+
+
+def test_a_repetition_that_hangs_is_ended_by_the_timeout(session):
+    pytest.importorskip("pytest_timeout")
+    source = """
+    import time
+    done = []
+    def test_it():
+        done.append(1)
+        if len(done) > 5: time.sleep(600)
+    """
+    result = session(source, "--detect-leaks", "--timeout=2", "--timeout-method=signal")
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("passed", 0) + outcomes.get("failed", 0) == 1
+    assert "repetition failed: Failed: Timeout" in result.stdout.str()
+
+
+def test_another_interpreter_is_told_and_tests_still_run(session):
+    conftest = "import plimsoll._pytest as p\np.implementation_gap = lambda: 'pypy is not supported: why'"
+    result = session("def test_it(): pass", "--detect-leaks", "-W", "default", conftest=conftest)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*--detect-leaks does nothing: pypy is not supported: why"])
 
 
 def test_uncaptured_output_is_not_multiplied(session):

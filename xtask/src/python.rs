@@ -10,7 +10,7 @@ use crate::tally::{Runner, Tally};
 use crate::workspace::{cargo, command, output_of, root};
 
 /// What the step needs besides the package itself. Bounds keep a new release from breaking an old checkout.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 11] = [
     "pytest>=8,<10",
     "pytest-asyncio>=0.24,<2",
     "anyio>=4,<5",
@@ -18,6 +18,8 @@ const TOOLS: [&str; 9] = [
     "pytest-rerunfailures>=14",
     "pytest-cov>=5,<8",
     "pytest-timeout>=2,<3",
+    "pytest-django>=4.8,<5",
+    "django>=4.2,<6",
     "mypy>=1.11,<3",
     "ruff>=0.6,<1",
 ];

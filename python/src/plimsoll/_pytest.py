@@ -19,6 +19,7 @@ from typing import Any, Dict, Generator, Iterator, List, Optional, Set, Tuple
 import pytest
 
 from . import _screen
+from ._counters import implementation_gap
 from ._judge import session_judge
 from ._judging import glance_at, prepare, verdict_on
 from ._repeat import Repetition
@@ -89,6 +90,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     asked = os.environ.get(_ENVIRONMENT, "").strip().lower() in ("1", "true", "yes")
     if asked or config.getoption("--detect-leaks"):
+        gap = implementation_gap()
+        if gap is not None:
+            config.issue_config_time_warning(pytest.PytestWarning(f"--detect-leaks does nothing: {gap}"), 2)
+            return
         config.pluginmanager.register(_Leaks(config), _PLUGIN)
 
 
@@ -396,6 +401,9 @@ class _Leaks:
         told = ", ".join(f"{counts[o]} {o}" for o in (LEAK, "no leak", INCONCLUSIVE, NOT_REPEATABLE) if o in counts)
         line = f"{len(judged)} judged" + (f" ({told})" if told else "")
         terminalreporter.write_line(f"{line}, {screened} screened only, {skipped} skipped")
+        waiting = sum(1 for _, d in self._results if d.get("waiting"))
+        if waiting:
+            terminalreporter.write_line(f"{waiting} suspected, and left to the next run: the budget was spent")
         for nodeid, document in judged:
             if document["verdict"] == "no leak":
                 continue

@@ -105,6 +105,8 @@ class Screen:
         self._seconds, self._share = parse_budget(text)
         self._asked = text is not None
         self._whole = True
+        #: Whether the selection was seen.
+        self._knows = False
         self._mallinfo: Callable[[], Optional[int]] = NativeHeap().read
         self._tests = 0
         #: Seconds of repetition, and the part of them that the sample took.
@@ -130,28 +132,35 @@ class Screen:
 
     def begin(self, items: List[pytest.Item]) -> None:
         """Knows the selection."""
-        if not self._asked and len(items) > _WHOLE:
-            self._share = _SHARE
-        self._whole = self._seconds is None and self._share is None
+        self._knows = True
+        self._decide(len(items))
         revision = self._config.getoption("--leak-changed")
         if revision:
             self._changed = changed_files(str(self._config.rootpath), revision)
             if self._whole and not self._asked:
                 # Naming files that matter means that the others matter less.
                 self._share, self._whole = _SHARE, False
-        self._firsts = len(items)
-        if not self._whole:
-            begun = time.process_time()
-            for _ in range(4):
-                self._count()
-            self._counting_s = (time.process_time() - begun) / 2
-        cache = getattr(self._config, "cache", None)
-        if cache is None or self._whole:
+        if self._whole:
             return
-        kept = cache.get(_CACHE, None)
+        begun = time.process_time()
+        for _ in range(4):
+            self._count()
+        self._counting_s = (time.process_time() - begun) / 2
+        self._recall({item.nodeid for item in items})
+
+    def _decide(self, tests: int) -> None:
+        """Whether all of so many tests are measured."""
+        if not self._asked and tests > _WHOLE:
+            self._share = _SHARE
+        self._whole = self._seconds is None and self._share is None
+
+    def _recall(self, selected: Set[str]) -> None:
+        """What earlier runs left that concerns this selection."""
+        self._firsts = len(selected)
+        cache = getattr(self._config, "cache", None)
+        kept = cache.get(_CACHE, None) if cache is not None else None
         if not isinstance(kept, dict):
             return
-        selected = {item.nodeid for item in items}
         try:
             leaks = [(nodeid, told) for nodeid, told in kept["leaks"].items() if nodeid in selected]
             self._leaks = {nodeid: Culprit.of_json(told) if told else None for nodeid, told in leaks}
@@ -168,9 +177,13 @@ class Screen:
         Reports are what a controller knows of its workers. Without a cache the next run starts anew.
         """
         cache = getattr(self._config, "cache", None)
-        if cache is None or self._whole or hasattr(self._config, "workerinput"):
-            return
         known = list(results)
+        if not self._knows and known:
+            # A controller, whose workers ran the tests.
+            self._decide(len(known))
+            self._recall({nodeid for nodeid, _ in known})
+        if cache is None or self._whole or not known or hasattr(self._config, "workerinput"):
+            return
         leaks = {nodeid: told.get("culprit") for nodeid, told in known if told.get("verdict") == "leak"}
         waiting = [nodeid for nodeid, told in known if told.get("waiting")]
         judged = {_key(nodeid) for nodeid, told in known if "verdict" in told}
