@@ -11,10 +11,12 @@ exports.waits = async () => {
   await 3;
 };
 const server = require('http').createServer((request, response) => response.end('ok'));
+server.on('connection', (socket) => socket.unref());
 let listening = null;
 const agent = new (require('http').Agent)({ keepAlive: true, maxSockets: 1 });
 exports.http = async () => {
-  listening ??= new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port)));
+  // Unref'ed, with its sockets: a runner ends when its tests do.
+  listening ??= new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port)).unref());
   const port = await listening;
   await new Promise((resolve, reject) => {
     const request = require('http').get({ port, host: '127.0.0.1', agent }, (response) => response.resume().on('end', resolve));
@@ -36,4 +38,14 @@ exports.bytes152 = () => {
 };
 exports.hundredth = (iteration) => {
   if (iteration % 100 === 0) chain = { next: chain, a: 1, b: 2, c: 3 };
+};
+
+/* Numbers in a table: nothing grows but the table, when it doubles. */
+const seen = new Set();
+exports.seen = (iteration) => {
+  seen.add(iteration);
+};
+const numbers = [];
+exports.numbers = (iteration) => {
+  numbers.push(iteration);
 };

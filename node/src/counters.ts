@@ -25,6 +25,9 @@ const CAPACITY = 256;
 /** Growth of counts per operation below which nothing is a leak: DESIGN's floor, one thing in 200 operations. */
 const COUNT_FLOOR = 0.005;
 
+/** A fall below which a collection of something else is no question. */
+const FALL_BYTES = 1024;
+
 export const LIVE_BYTES = 0;
 
 /** Instances of `kind` that are reachable; null where this runtime cannot tell. */
@@ -165,8 +168,10 @@ export class Counters {
     const growing: number[] = [];
     this.counters.forEach((counter, index) => {
       const { grown, operations } = this.growth(index, rounds);
-      const level = counter.level * operations;
-      if (grown > (counter.quantity === 'bytes' ? Math.max(level, levelBytes) : level)) growing.push(index);
+      const level = counter.quantity === 'bytes' ? Math.max(counter.level * operations, levelBytes) : counter.level * operations;
+      // Bytes that fall are not level either: what is given back late hides what grows.
+      const falls = counter.quantity === 'bytes' && -grown > Math.max(4 * level, FALL_BYTES);
+      if (grown > level || falls) growing.push(index);
     });
     return growing;
   }

@@ -93,9 +93,8 @@ export function every(milliseconds: number, f: () => void): { end: () => void } 
 
 /** Bytes in use on the heap and, owned by its objects, off it. `external` already contains array buffers. */
 export function usedBytes(): number {
+  if (runtime === 'bun') return (require('bun:jsc') as { heapStats: () => { heapSize: number } }).heapStats().heapSize;
   const statistics = v8.getHeapStatistics();
-  // Bun counts external memory as used.
-  if (runtime === 'bun') return statistics.used_heap_size;
   return statistics.used_heap_size + (statistics.external_memory ?? process.memoryUsage().external);
 }
 

@@ -2,10 +2,22 @@
 
 export { Balance, BalanceError, balanced, type BalanceOptions, type Surplus } from './balance';
 export { findBinary } from './binary';
+export {
+  BoundedCache,
+  cacheKey,
+  type BoundedCacheOptions,
+  type CacheStatistics,
+  type Eviction,
+  type EvictionPolicy,
+  type EvictionReason,
+} from './cache';
 export { RetainedError, expectCollected, type Collected } from './collected';
 export type { Kind } from './counters';
 export { BinaryError, RuntimeError, SnapshotError, UnsettledError, type BinaryErrorCode } from './errors';
 export type { Subject } from './isolate';
+export { WeakValueMap, lazy, type Lazy } from './lazy';
 export { LeakError, check, leakTest, type LeakTestOptions } from './leak-test';
+export { ObjectPool, type ObjectPoolOptions, type PoolStatistics } from './object-pool';
 export type { Operation } from './rounds';
+export { sizeOf, type SizeEstimate } from './size-of';
 export { describe, type Culprit, type Rate, type Verdict } from './verdict';

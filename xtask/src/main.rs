@@ -1,4 +1,5 @@
-//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures` and `wrappers`.
+//! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`
+//! and `runners`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 8] = [
+const CHORES: [(&str, &str); 9] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -56,6 +57,10 @@ const CHORES: [(&str, &str); 8] = [
     (
         "wrappers",
         "tests behind package managers, loaders and other runtimes, which it installs from npm",
+    ),
+    (
+        "runners",
+        "the npm package inside vitest, jest, mocha and Bun, which it installs from npm",
     ),
     (
         "culprits",
@@ -88,6 +93,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "culprits" => culprits::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "wrappers" => wrappers::run(),
+        "runners" => node::runners(),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {
@@ -150,7 +156,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, culprits"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, culprits"
         );
     }
 }

@@ -1,8 +1,10 @@
-//! The step `node`: builds the npm package and runs the tests of package, probe and examples.
+//! The step `node`: builds the npm package and runs the tests of package, probe and examples. The chore `runners`: the
+//! package inside the test runners it has adapters for.
 
 use std::fs;
+use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::runner::{self, Ran};
 use crate::tally::{Runner, Tally};
@@ -34,8 +36,36 @@ pub(crate) fn test(tree: &Tree) -> anyhow::Result<Ran> {
     })
 }
 
+/// Test runners, with the versions that the adapters were written against.
+const RUNNERS: [&str; 4] = ["bun@1.4.5", "jest@30", "mocha@11", "vitest@4"];
+
+/// `cargo xtask runners`: installs them into `target/runners` and runs the same cases in each. Kept apart from `test`, which
+/// would become slow by it.
+pub(crate) fn runners() -> anyhow::Result<ExitCode> {
+    ensure!(build()?, "the npm package could not be built");
+    let folder = root().join("target/runners");
+    fs::create_dir_all(&folder).context("make target/runners")?;
+    fs::write(folder.join("package.json"), "{ \"private\": true }\n")?;
+    let mut npm = command("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--prefer-offline"])
+        .args(RUNNERS)
+        .current_dir(&folder);
+    ensure!(
+        runner::run(&mut npm, None)?.succeeded,
+        "npm could not install into target/runners"
+    );
+    let mut node = command("node");
+    node.args(["node/test/runners/run.mjs", "target/runners"]);
+    let ran = runner::run(&mut node, None)?;
+    Ok(if ran.succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 /// The package as its tests import it, and the judge they ask; whether all of it succeeded.
-pub(crate) fn build() -> anyhow::Result<bool> {
+fn build() -> anyhow::Result<bool> {
     install()?;
     let mut succeeded = runner::run(
         cargo().args(["build", "--quiet", "--package", "plimsoll-cli"]),

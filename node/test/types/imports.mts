@@ -17,3 +17,10 @@ await leakTest(() => undefined, { iteration: 1 });
 // @ts-expect-error: a result is read only.
 verdict.verdict = outcome;
 export const all = [error, new Balance({ settleMs: 10 })];
+
+import { BoundedCache, ObjectPool, WeakValueMap, lazy, sizeOf } from 'plimsoll';
+
+const cache = new BoundedCache<string>({ policy: 'lfu', ttlMs: 1000, sizeOf: (text) => text.length });
+const text: string | undefined = cache.set('a', 'b', 'c') ? cache.get('a', 'b') : undefined;
+const pool = new ObjectPool(() => new Map<string, number>(), { reset: (map) => map.clear() });
+export const more = [text, pool.acquire().size, lazy(() => 5).get(), new WeakValueMap<string, Session>().get('a'), sizeOf(cache).bytes];
