@@ -664,7 +664,8 @@ class Probe {
       if (typeof this.v8.GCProfiler === 'function') caps.push('gc');
       else gap('gc', 'v8.GCProfiler came with Node 18.15');
     }
-    if (RUNTIME === 'node' && (process.features || {}).inspector && threads.isMainThread) caps.push('snapshot');
+    // A worker thread opens an inspector of its own, beside that of the main thread.
+    if (RUNTIME === 'node' && (process.features || {}).inspector) caps.push('snapshot');
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
     const statistics = this.heap.read();
     return {

@@ -1,16 +1,27 @@
-//! `cargo xtask culprits [NAMES]`: every pair of `examples/culprits`, leaky and fixed, with the score.
+//! `cargo xtask culprits [DIR] [NAMES]`: every pair of `examples/culprits`, or of a folder of the same shape, leaky and
+//! fixed, with the score.
 //!
-//! The npm packages that some of them need are installed into `target/culprits`, once.
+//! The npm packages that some of them need are installed under `target/culprits`, once.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 
 use crate::workspace::{cargo, command, root};
 
-pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
-    install()?;
+/// The pairs that are ours.
+const OURS: &str = "examples/culprits";
+
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let (folder, names) = match arguments.split_first() {
+        Some((first, rest)) if Path::new(first).is_dir() => (fs::canonicalize(first)?, rest),
+        _ => (root().join(OURS), arguments),
+    };
+    let table = folder.join("truth.json");
+    ensure!(table.is_file(), "there is no {}", table.display());
+    let packages = install(&folder)?;
     let status = cargo()
         .args([
             "test",
@@ -22,6 +33,8 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
         ])
         .args(["--ignored", "--exact", "all_pairs", "--nocapture"])
         .env("PLIMSOLL_CULPRITS", names.join(" "))
+        .env("PLIMSOLL_CULPRITS_FOLDER", &folder)
+        .env("PLIMSOLL_CULPRITS_PACKAGES", packages)
         .status()?;
     Ok(if status.success() {
         ExitCode::SUCCESS
@@ -30,13 +43,26 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn install() -> anyhow::Result<()> {
-    let place = root().join("target/culprits");
-    let manifest = fs::read_to_string(root().join("examples/culprits/package.json"))?;
+/// Installs what a folder's `package.json` names; where it has none, what ours names. Where to is returned.
+fn install(folder: &Path) -> anyhow::Result<PathBuf> {
+    let ours = root().join(OURS);
+    let own = folder.join("package.json");
+    let (own, place) = if folder == ours || !own.is_file() {
+        (ours.join("package.json"), root().join("target/culprits"))
+    } else {
+        let name: String = folder
+            .to_string_lossy()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        (own, root().join("target/culprits/of").join(name))
+    };
+    let packages = place.join("node_modules");
+    let manifest = fs::read_to_string(&own).with_context(|| format!("read {}", own.display()))?;
     let here = place.join("package.json");
     let is_current = fs::read_to_string(&here).is_ok_and(|text| text == manifest);
-    if is_current && place.join("node_modules").is_dir() {
-        return Ok(());
+    if is_current && packages.is_dir() {
+        return Ok(packages);
     }
     fs::create_dir_all(&place)?;
     let _ = fs::remove_file(&here);
@@ -54,5 +80,5 @@ fn install() -> anyhow::Result<()> {
         status.success(),
         "the packages of the pairs could not be installed"
     );
-    Ok(())
+    Ok(packages)
 }

@@ -14,6 +14,7 @@ mod culprits;
 mod dist;
 mod figures;
 mod fuzz;
+mod node;
 mod python;
 mod runner;
 mod tally;
@@ -46,7 +47,7 @@ const CHORES: [(&str, &str); 8] = [
     ),
     (
         "bench",
-        "what observing costs: `cargo xtask bench sampler`, `cargo xtask bench recorder LOG`",
+        "what observing costs: `cargo xtask bench sampler`, `recorder LOG`, `alloc [TURNS]`",
     ),
     (
         "figures",
@@ -105,13 +106,34 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// Builds a bench with optimisation and runs it.
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let Some((name, rest)) = arguments.split_first() else {
-        bail!("which bench? there are: sampler, recorder");
+        bail!("which bench? there are: sampler, recorder, alloc");
     };
-    let status = workspace::cargo()
-        .args(["run", "--quiet", "--release", "--package", "plimsoll-bench"])
-        .args(["--bin", name, "--"])
-        .args(rest)
-        .status()?;
+    let mut cargo = workspace::cargo();
+    if name == "alloc" {
+        // One binary per allocator, which must lie beside the one that compares them.
+        let apart = [
+            "--manifest-path",
+            "bench/alloc/Cargo.toml",
+            "--target-dir",
+            "target/bench-alloc",
+        ];
+        let built = workspace::cargo()
+            .args(["build", "--quiet", "--release", "--bins"])
+            .args(apart)
+            .status()?;
+        if !built.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+        cargo
+            .args(["run", "--quiet", "--release"])
+            .args(apart)
+            .args(["--bin", "compare", "--"]);
+    } else {
+        cargo
+            .args(["run", "--quiet", "--release", "--package", "plimsoll-bench"])
+            .args(["--bin", name, "--"]);
+    }
+    let status = cargo.args(rest).status()?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -5,11 +5,12 @@
 //! reported a failed test (formatting, lints, a crash of the runner) counts as one failure itself, so
 //! that `0 failed` and exit status 0 always mean the same.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::bail;
 
+use crate::node;
 use crate::python;
 use crate::runner::{self, Ran};
 use crate::tally::{Runner, Tally};
@@ -47,7 +48,7 @@ const STEPS: [Step; 8] = [
             Some(Runner::Libtest),
         )
     }),
-    ("node", node_step),
+    ("node", node::test),
     ("python", |_| python::test()),
 ];
 
@@ -236,24 +237,6 @@ fn rust_step(_: &Tree) -> anyhow::Result<Ran> {
         Runner::Libtest
     };
     runner::run(&mut tests, Some(runner))
-}
-
-/// The tests of the Node probe and of the examples, in files named `*.test.mjs`.
-fn node_step(tree: &Tree) -> anyhow::Result<Ran> {
-    // Named one by one: what a folder means to `node --test` differs between versions of Node.
-    let files: Vec<&str> = tree
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .filter(|path| path.starts_with("node/test/") || path.starts_with("examples/test/"))
-        .filter(|path| path.ends_with(".test.mjs"))
-        .collect();
-    if files.is_empty() {
-        bail!("no file matches node/test/*.test.mjs or examples/test/*.test.mjs");
-    }
-    let mut node: Command = command("node");
-    node.args(["--test", "--test-reporter=spec"]).args(files);
-    runner::run(&mut node, Some(Runner::Node))
 }
 
 #[cfg(test)]

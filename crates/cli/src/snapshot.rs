@@ -65,7 +65,9 @@ enum Question {
     /// Strings that are there more than once
     Strings(OneFile),
     /// Scopes that functions keep alive
-    Contexts(OneFile),
+    Contexts(Contexts),
+    /// Maps, Sets and arrays that are mostly empty
+    Collections(OneFile),
     /// Objects by class, id, property or text
     Query(Query),
     /// A copy without what its strings say
@@ -134,6 +136,17 @@ struct Diff {
 struct OneFile {
     /// The snapshot
     file: PathBuf,
+    #[command(flatten)]
+    rows: Rows,
+}
+
+#[derive(Debug, Args)]
+struct Contexts {
+    /// The snapshot
+    file: PathBuf,
+    /// Only variables that no living function can read
+    #[arg(long)]
+    dead: bool,
     #[command(flatten)]
     rows: Rows,
 }
@@ -234,7 +247,11 @@ pub(crate) fn snapshot(args: &SnapshotArgs, color: Color) -> anyhow::Result<Exit
         Question::Take(a) => return take(a, color),
         Question::Diff(a) => (snapshot::diff(&a.a, &a.b, a.rows.rows)?, a.rows.json),
         Question::Strings(a) => (snapshot::strings(&a.file, a.rows.rows)?, a.rows.json),
-        Question::Contexts(a) => (snapshot::contexts(&a.file, a.rows.rows)?, a.rows.json),
+        Question::Contexts(a) => (
+            snapshot::contexts(&a.file, a.rows.rows, a.dead)?,
+            a.rows.json,
+        ),
+        Question::Collections(a) => (snapshot::collections(&a.file, a.rows.rows)?, a.rows.json),
         Question::Anonymize(a) => (snapshot::redact(&a.file, &a.output)?, false),
         Question::Summary(a) => (
             snapshot::summary(&a.file, a.rows.rows, a.quick)?,

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{Place, example, repository};
 use serde_json::Value;
@@ -24,8 +24,20 @@ struct Said {
     culprits: Vec<Value>,
 }
 
+/// Where the pairs lie: `cargo xtask culprits DIR` names another folder of the same shape.
+fn folder() -> PathBuf {
+    let named = std::env::var_os("PLIMSOLL_CULPRITS_FOLDER").map(PathBuf::from);
+    named.unwrap_or_else(|| example("culprits").into())
+}
+
+/// Where the packages are installed that some need.
+fn packages() -> PathBuf {
+    let named = std::env::var_os("PLIMSOLL_CULPRITS_PACKAGES").map(PathBuf::from);
+    named.unwrap_or_else(|| repository("target/culprits/node_modules").into())
+}
+
 fn pairs() -> Vec<Pair> {
-    let text = std::fs::read_to_string(example("culprits/truth.json")).expect("the table");
+    let text = std::fs::read_to_string(folder().join("truth.json")).expect("the table");
     let table: Vec<Value> = serde_json::from_str(&text).expect("the table is JSON");
     let pair = |truth: Value| Pair {
         name: truth["name"].as_str().expect("a name").to_owned(),
@@ -40,16 +52,21 @@ fn pair(name: &str) -> Pair {
 }
 
 impl Pair {
+    fn file(&self) -> String {
+        let file = folder().join(format!("{}.js", self.name));
+        file.to_str().expect("a readable path").to_owned()
+    }
+
     fn check(&self, flags: &[&str]) -> Said {
         let place = Place::new();
         let url = place.url("/");
-        let server = example(&format!("culprits/{}.js", self.name));
+        let server = self.file();
         let mut arguments = vec!["check", "--json", "--explain", "always", "--rounds", "6"];
         arguments.extend(["--warm-up", "3000", "--operations", "1000", "--url", &url]);
         arguments.extend(["--", "node", &server]);
         arguments.extend(flags);
         let mut command = place.command(&arguments);
-        command.env("NODE_PATH", repository("target/culprits/node_modules"));
+        command.env("NODE_PATH", packages());
         let run = common::finish(&command.output().expect("plimsoll starts"));
         let document: Value = serde_json::from_str(&run.stdout)
             .unwrap_or_else(|_| panic!("{}: no run\n{}", self.name, run.said()));
@@ -97,7 +114,7 @@ impl Pair {
         if self.words("places").iter().any(|p| file.ends_with(p)) {
             return true;
         }
-        let source = example(&format!("culprits/{}.js", self.name));
+        let source = self.file();
         if Path::new(file).file_name() != Path::new(&source).file_name() {
             return false;
         }
@@ -160,7 +177,7 @@ fn all_pairs() {
     let chosen = std::env::var("PLIMSOLL_CULPRITS").unwrap_or_default();
     let chosen: Vec<&str> = chosen.split_whitespace().collect();
     let wanted = |p: &Pair| chosen.is_empty() || chosen.contains(&p.name.as_str());
-    let (mut right, mut quiet, mut all) = (0, 0, 0);
+    let (mut right, mut named, mut quiet, mut all) = (0, 0, 0, 0);
     let mut table = String::from(
         "| pair | kind | holder | place | pattern | first culprit | fixed twin |\n|---|---|---|---|---|---|---|\n",
     );
@@ -170,6 +187,8 @@ fn all_pairs() {
         let parts = pair.right(&leaky);
         all += 1;
         right += usize::from(parts.iter().all(|p| *p));
+        let [kind, holder, _, pattern] = parts;
+        named += usize::from(kind && holder && pattern);
         quiet += usize::from(fixed.culprits.is_empty());
         let mark = parts.map(|p| if p { "yes" } else { "NO" }).join(" | ");
         let twin = if fixed.culprits.is_empty() {
@@ -183,7 +202,7 @@ fn all_pairs() {
     }
     let _ = write!(
         table,
-        "\n{right} of {all} right at the first try, {quiet} of {all} fixed twins without a culprit"
+        "\n{right} of {all} right at the first try ({named} but for the place), {quiet} of {all} fixed twins without a culprit"
     );
     println!("{table}");
     assert!(

@@ -39,6 +39,8 @@ fn the_leaking_operation_is_named_and_no_other() {
     for other in ["GET /prices", "GET /calendar"] {
         assert_ne!(growth(&run, other)["outcome"], "leak");
     }
+    let holder = run["culprits"][0]["holder"].as_str().unwrap_or_default();
+    assert!(holder.contains("`printedLabels`"), "{}", run["culprits"]);
     place
         .run(&["report", "last"])
         .expect_code(0)

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use common::{Place, finish};
+use common::{Place, finish, namespaces};
 use serde_json::Value;
 
 /// Keeps parcels, more with each line of its input.
@@ -169,6 +169,7 @@ fn snapshots_of_a_running_process_answer_every_question() {
     );
     assert_eq!(found["facts"]["found"], 1);
     json(&place, &["snapshot", "strings", c, "--json"]);
+    json(&place, &["snapshot", "collections", c, "--json"]);
     let contexts = json(&place, &["snapshot", "contexts", c, "--json"]);
     assert!(
         contexts["rows"][0]["variables"]
@@ -215,6 +216,27 @@ fn a_copy_hides_what_strings_say(place: &Place, c: &str, parcel: &Value) {
 }
 
 #[test]
+fn a_disk_that_fills_up_is_told_and_nothing_half_is_left() {
+    let Some(mut unshare) = namespaces(&["--mount"]) else {
+        return;
+    };
+    let place = Place::new();
+    let script = format!(
+        "mount -t tmpfs -o size=1m none {disk} && cd {disk} && mkfifo up && \
+         {{ node --inspect-port={port} -e 'console.log(`up`); setInterval(() => {{}}, 1000)' > up & read line < up; \
+            {plimsoll} snapshot take --pid $! -o shots; echo code $?; ls -A shots | wc -l; kill $!; }}",
+        disk = place.directory.path().display(),
+        plimsoll = env!("CARGO_BIN_EXE_plimsoll"),
+        port = common::free_port(),
+    );
+    let output = unshare.args(["sh", "-c", &script]).output();
+    let run = finish(&output.expect("unshare runs"));
+    run.expect_said("No space left on device")
+        .expect_said("name another directory with `-o`");
+    assert_eq!(run.stdout, "code 2\n0\n", "{}", run.said());
+}
+
+#[test]
 fn snapshots_of_two_processes_are_not_compared() {
     let place = Place::new();
     let one = taken(&place, "one", 0);
@@ -224,6 +246,29 @@ fn snapshots_of_two_processes_are_not_compared() {
         .run(&["snapshot", "diff", a, b])
         .expect_code(2)
         .expect_said("cannot be compared");
+}
+
+#[test]
+fn variables_that_nobody_can_read_are_listed_where_the_runtime_tells_them() {
+    let place = Place::new();
+    let of = |name: &str| {
+        common::repository(&format!(
+            "crates/heap/tests/snapshots/{name}.heapsnapshot.zst"
+        ))
+    };
+    let page = of("chromium-detached");
+    let dead = json(&place, &["snapshot", "contexts", &page, "--dead", "--json"]);
+    assert_eq!(dead["facts"]["unread_variables"], 3, "{dead}");
+    assert_eq!(dead["rows"][0]["variable"], "unread");
+    assert_eq!(dead["rows"][0]["function"], "make");
+    place
+        .run(&["snapshot", "contexts", &of("node20-kept")])
+        .expect_code(0)
+        .expect_said("unread ones are not known");
+    place
+        .run(&["snapshot", "contexts", &of("node20-kept"), "--dead"])
+        .expect_code(2)
+        .expect_said("does not say which variables functions read");
 }
 
 #[test]

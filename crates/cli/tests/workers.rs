@@ -56,6 +56,8 @@ fn workers_of_a_cluster_are_judged_each_and_together() {
     check(&place, &["node", &server], &[])
         .expect_code(1)
         .expect_said("LEAK")
+        .expect_said("grew most: its heap was searched for holders")
+        .expect_said("Array `kept` (cluster.js)")
         .expect_said("worker pid");
     let part = |role: &str, isolate| (role.to_owned(), isolate);
     assert_eq!(
@@ -88,6 +90,8 @@ fn worker_threads_are_judged_and_a_sleeping_one_is_context() {
         .expect_code(1)
         .expect_said("LEAK")
         .expect_said(", thread 1")
+        .expect_said("grew most: its heap was searched for holders")
+        .expect_said("Array `kept` (worker-threads.js)")
         .expect_said("worker thread 3 does not answer");
     assert_eq!(judged(&place).len(), 4, "{:?}", judged(&place));
 

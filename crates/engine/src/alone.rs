@@ -11,10 +11,12 @@ use plimsoll_judge::{
 };
 use plimsoll_model::{
     Cx, Event, Finding, Growth, Interval, Mode, OpId, OperationGrowth, Outcome, Phase, RoundKind,
-    RoundSpec, Verdict, units,
+    RoundSpec, Verdict, Window, units,
 };
 
+use crate::config::Explain;
 use crate::drive::Drive;
+use crate::explain::Explainer;
 use crate::judged::{headline_metric, idle_growth_per_round};
 use crate::pilot::{in_time, robust_sd};
 use crate::rounds::{Journey, QUIET};
@@ -30,6 +32,8 @@ const NEGLIGIBLE: f64 = 0.25;
 const WANTED_ERROR: f64 = 3.0;
 /// Operations of a round at least; fewer would tell nothing over the noise of a collection.
 const FEWEST_OPERATIONS: u64 = 100;
+/// One part in so many of the time that is left is what driving between two explanation windows may take.
+const WINDOWS_SHARE: f64 = 8.0;
 /// Share of the time that is kept for these rounds.
 pub(crate) const SHARE: f64 = 0.45;
 
@@ -144,6 +148,58 @@ impl Journey {
         let affordable = in_time(share.checked_sub(self.measuring)?, cost);
         let operations = wanted.min(affordable);
         (operations >= FEWEST_OPERATIONS).then_some(operations)
+    }
+
+    /// Explains kinds that leak where the mix, in which they are diluted, was not called a leak: between two windows each
+    /// of them is driven alone, as often as the others.
+    pub(crate) fn explain_alone(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        explainer: &mut dyn Explainer,
+    ) -> Result<(), Stop> {
+        let never = drive.session.config.check.explain == Explain::Never;
+        let leaking: Vec<(OpId, f64)> = self.leaking().map(|g| (g.operation, g.rate)).collect();
+        if never
+            || leaking.is_empty()
+            || self.explained()
+            || explainer.wants(Window::Baseline, &self.facts).is_empty()
+        {
+            return Ok(());
+        }
+        let kinds = u32::try_from(leaking.len()).unwrap_or(u32::MAX);
+        let share = self.left().div_f64(WINDOWS_SHARE) / kinds;
+        let affordable = self.cost.map_or(0, |cost| in_time(share, cost));
+        let operations = self.plan.operations_per_round.min(affordable);
+        if operations < FEWEST_OPERATIONS {
+            drive.session.found(Finding::warning(
+                "not-explained",
+                "there was no time to find out what holds the growth",
+                Some("raise `--max-time`"),
+            ));
+            return Ok(());
+        }
+        self.windows(drive, explainer, RoundKind::Alone, |journey, drive| {
+            for &(id, _) in &leaking {
+                let kind = id.0 as usize;
+                let asked = Asked {
+                    name: "the explanation".to_owned(),
+                    spec: RoundSpec {
+                        only: Some(id),
+                        ..closed(drive, operations)
+                    },
+                };
+                if let Err(why) = journey.one_round(drive, kind, &asked)? {
+                    return Err(Stop::failed(format!("the explanation failed: {why}")));
+                }
+            }
+            Ok(operations)
+        })?;
+        let begin = Instant::now();
+        drive.rest(self.round_length)?;
+        self.measured(drive, RoundKind::Alone, begin, None)?;
+        self.last_window(drive, explainer)?;
+        self.facts.rate = Some(leaking.iter().map(|(_, rate)| rate).sum());
+        Ok(())
     }
 
     /// One round that is not of the mix. `Err` in the inner result says why its operations fail.

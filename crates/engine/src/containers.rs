@@ -4,7 +4,7 @@
 //! Every such row is a gain since the first window. It counts only if it grew by the same amount per operation in both
 //! windows and was not given back after idling: a cache that fills, or a pool that empties, is no culprit.
 
-use plimsoll_model::{CensusRow, Culprit, Facts, Metric, Outcome, Window, units};
+use plimsoll_model::{CensusRow, Culprit, Facts, Window, units};
 
 /// Entries that a container gained, by its path and the type of what it holds.
 pub(crate) const HOLDERS: &str = "holders";
@@ -32,17 +32,10 @@ pub(crate) fn culprits(facts: &Facts) -> Vec<Culprit> {
     let Some(gains) = Gains::of(facts) else {
         return Vec::new();
     };
-    let judged = facts
-        .verdicts
-        .iter()
-        .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
-        .map(|(_, verdict)| verdict)
-        .filter(|verdict| verdict.outcome == Outcome::Leak)
-        .and_then(|verdict| verdict.growth.as_ref())
-        .map(|growth| growth.rate);
     let holders = gains.that_grow(HOLDERS);
     let lines = gains.that_grow(ALLOCATED);
     let bytes: f64 = lines.iter().map(|line| line.rate).sum();
+    let judged = facts.bytes_per_operation();
     let share = judged
         .filter(|rate| *rate > 0.0 && bytes > 0.0)
         .map(|rate| (bytes / rate).min(1.0));
@@ -293,12 +286,14 @@ mod tests {
         Facts {
             verdicts: vec![],
             operations: vec![(baseline, 5000), (plus_n, 6000), (plus_2n, 7000)],
+            rate: None,
             censuses: vec![
                 (baseline, census(vec![row(HOLDERS, "none", 0)])),
                 (plus_n, census(at(0))),
                 (plus_2n, census(at(1))),
                 (last, census(at(2))),
             ],
+            part: vec![],
         }
     }
 

@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use plimsoll_model::{Census, Cx, EvidenceRequest, Finding, Gap, Metric, Scope, Window, units};
+use plimsoll_model::{
+    Census, Cx, EvidenceRequest, Finding, Gap, Metric, RoundKind, RoundRecord, Scope, SourceId,
+    Window, units,
+};
 use plimsoll_probe::Error as ProbeError;
 
 use crate::explain::Explainer;
-use crate::session::{Session, Stop};
+use crate::limits::Room;
+use crate::parts::State;
+use crate::session::{Inside, Session, Stop};
 
 /// A capture may take so long whatever the heap.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,12 +27,15 @@ impl Session<'_> {
         explainer: &mut dyn Explainer,
         at: Window,
         wanted: &[EvidenceRequest],
-        heap_used: Option<f64>,
+        rounds: &[RoundRecord],
     ) -> Result<Option<Census>, Stop> {
         if !wanted.contains(&EvidenceRequest::Snapshot) {
             return Ok(None);
         }
-        if self.snapshot(explainer, at, heap_used)? {
+        if at == Window::Baseline {
+            self.choose_explained(rounds);
+        }
+        if self.snapshot(explainer, at, self.heap_used(rounds))? {
             if wanted.contains(&EvidenceRequest::Scripts) {
                 self.scripts(explainer, at)?;
             }
@@ -36,10 +44,91 @@ impl Session<'_> {
         self.count_classes()
     }
 
+    /// Of all isolates that share the work, the one that grew most is looked into: holders are found heap by heap.
+    fn choose_explained(&mut self, rounds: &[RoundRecord]) {
+        let measured: Vec<&RoundRecord> = rounds
+            .iter()
+            .filter(|round| round.kind == RoundKind::Measured)
+            .collect();
+        let live = |round: &RoundRecord, source: SourceId| {
+            let part = round.parts.iter().find(|part| part.source == source)?;
+            part.values.get(&Metric::LIVE_BYTES).copied()
+        };
+        let grown = |source: SourceId| {
+            let (first, last) = (measured.first()?, measured.last()?);
+            Some((live(last, source)? - live(first, source)?, source))
+        };
+        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        let main = main.map(|inside| inside.source);
+        let working = self.parts.iter().filter(|p| p.state == State::Working);
+        let most = working
+            .filter_map(|part| part.inside.as_ref())
+            .map(|inside| inside.source)
+            .chain(main)
+            .filter_map(grown)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        self.explained = most.map(|(_, source)| source).filter(|s| Some(*s) != main);
+        let chosen = self.explained.and_then(|source| {
+            self.parts
+                .iter()
+                .find(|part| part.inside.as_ref().is_some_and(|i| i.source == source))
+        });
+        if let Some(part) = chosen {
+            let message = format!("{} grew most: its heap was searched for holders", part.name);
+            self.found(Finding::info("explained-isolate", message));
+        }
+    }
+
+    /// The isolate whose heap is looked into.
+    fn explained(&mut self) -> Option<&mut Inside> {
+        let main = self.service.as_mut().and_then(|s| s.runtime.as_mut());
+        let Some(source) = self.explained else {
+            return main;
+        };
+        let parts = self.parts.iter_mut().filter_map(|p| p.inside.as_mut());
+        parts.into_iter().find(|inside| inside.source == source)
+    }
+
+    /// Its process and what limits it.
+    fn explained_room(&self) -> Room {
+        let part = self.explained.and_then(|source| {
+            let is_it = |i: &Inside| i.source == source;
+            self.parts
+                .iter()
+                .find(|part| part.inside.as_ref().is_some_and(is_it))
+        });
+        match part {
+            Some(part) => {
+                let heap = part.inside.as_ref().and_then(|i| i.heap_limit);
+                Room::of(Some(&part.process), heap)
+            }
+            None => self.room(),
+        }
+    }
+
+    /// What its heap used at the last measurement, if it was read after a collection.
+    fn heap_used(&self, rounds: &[RoundRecord]) -> Option<f64> {
+        let last = rounds.last().filter(|r| r.collected)?;
+        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        let source = self.explained.or(main.map(|inside| inside.source));
+        let part = last.parts.iter().find(|p| Some(p.source) == source);
+        let values = part.map_or(&last.values, |part| &part.values);
+        values.get(&Metric::HEAP_USED).copied()
+    }
+
+    /// Its live bytes at the last measurement, if others share the work.
+    pub(crate) fn live_of_explained_part(&self, rounds: &[RoundRecord]) -> Option<f64> {
+        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        let source = self.explained.or(main.map(|inside| inside.source))?;
+        let parts = &rounds.last()?.parts;
+        let part = parts.iter().find(|part| part.source == source)?;
+        part.values.get(&Metric::LIVE_BYTES).copied()
+    }
+
     /// Where scripts come from; without it, places are told as the runtime sees them.
     fn scripts(&mut self, explainer: &mut dyn Explainer, at: Window) -> Result<(), Stop> {
         let cx = Cx::within(self.cancel, PATIENCE);
-        let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
+        let Some(inside) = self.explained() else {
             return Ok(());
         };
         let request = EvidenceRequest::Scripts;
@@ -54,7 +143,7 @@ impl Session<'_> {
     /// The cheap way: which classes grow, and which functions allocate.
     fn count_classes(&mut self) -> Result<Option<Census>, Stop> {
         let cx = Cx::within(self.cancel, PATIENCE);
-        let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
+        let Some(inside) = self.explained() else {
             return Ok(None);
         };
         match inside.runtime.census(Scope::Classes, &cx) {
@@ -76,7 +165,7 @@ impl Session<'_> {
 
     /// The captures are over.
     pub(crate) fn release(&mut self) {
-        if let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) {
+        if let Some(inside) = self.explained() {
             inside.runtime.release();
         }
     }
@@ -88,10 +177,7 @@ impl Session<'_> {
         at: Window,
         heap_used: Option<f64>,
     ) -> Result<bool, Stop> {
-        let (Some(heap_used), Some(service)) = (heap_used, &self.service) else {
-            return Ok(true);
-        };
-        let Some(inside) = &service.runtime else {
+        let (Some(heap_used), Some(inside)) = (heap_used, self.explained()) else {
             return Ok(true);
         };
         let known = &inside.runtime.capabilities().operations;
@@ -99,7 +185,7 @@ impl Session<'_> {
             return Ok(true);
         }
         let needed = plimsoll_probe::headroom_for_snapshot(heap_used as u64);
-        let left = self.room().left();
+        let left = self.explained_room().left();
         if let Some(left) = left.filter(|left| *left < needed && !self.config.check.force_snapshot)
         {
             self.found(Finding::warning(
@@ -117,7 +203,7 @@ impl Session<'_> {
         let patience = PATIENCE + Duration::from_secs_f64(heap_used / BYTES_PER_SECOND);
         let cx = Cx::within(self.cancel, patience);
         let mut sink = explainer.sink(at, &EvidenceRequest::Snapshot);
-        let Some(inside) = self.service.as_mut().and_then(|s| s.runtime.as_mut()) else {
+        let Some(inside) = self.explained() else {
             return Ok(true);
         };
         let begun = std::time::Instant::now();
@@ -147,10 +233,4 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// What the heap used at the last measurement, if it was read after a collection.
-pub(crate) fn heap_used(rounds: &[plimsoll_model::RoundRecord]) -> Option<f64> {
-    let last = rounds.last().filter(|r| r.collected)?;
-    last.values.get(&Metric::HEAP_USED).copied()
 }

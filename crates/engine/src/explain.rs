@@ -394,7 +394,9 @@ mod tests {
                 (Window::PlusN, 11_000),
                 (Window::Plus2N, 12_000),
             ],
+            rate: None,
             censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
+            part: vec![],
         }
     }
 

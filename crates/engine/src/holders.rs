@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use plimsoll_heap::culprit::Origin;
 use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
-use plimsoll_model::{Culprit, EvidenceRequest, Facts, Metric, Sink, Window};
+use plimsoll_model::{Culprit, EvidenceRequest, Facts, Sink, Window};
 
 pub(crate) use self::maps::Maps;
 use crate::explain::Explainer;
@@ -93,15 +93,32 @@ impl Explainer for Holders {
             return Vec::new();
         };
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
-        let operations = [n1 - n0, n2 - n1, 0];
-        let rate = facts
-            .verdicts
-            .iter()
-            .find(|(metric, _)| *metric == Metric::LIVE_BYTES)
-            .and_then(|(_, v)| v.growth.as_ref()?.per_operation);
+        let [first, second] = of_part(facts, [n1 - n0, n2 - n1]);
+        let operations = [first, second, 0];
+        let rate = facts.bytes_per_operation();
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
         named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
     }
+}
+
+/// The operations of both windows as the part that is looked into saw them. Where several share the work, nobody knows who
+/// did how many: by how much more or less it grew, within reason, it did more or less of them.
+fn of_part(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
+    const REASON: f64 = 2.0;
+    let live = |at| facts.part.iter().find(|(w, _)| *w == at).map(|(_, b)| *b);
+    let early = [Window::Baseline, Window::PlusN, Window::Plus2N].map(live);
+    let [Some(a), Some(b), Some(c)] = early else {
+        return operations;
+    };
+    let all = operations[0] + operations[1];
+    let expected = operations[0] as f64 / all.max(1) as f64;
+    let share = (b - a) / (c - a);
+    let within = (expected / REASON..=(1.0 - (1.0 - expected) / REASON)).contains(&share);
+    if !within {
+        return operations;
+    }
+    let first = (all as f64 * share).round() as u64;
+    [first, all - first]
 }
 
 /// So many culprits are told.
@@ -124,7 +141,11 @@ pub(crate) fn named(
     let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
     let told = ranking.culprits.iter().take(MOST);
     let mut culprits: Vec<Culprit> = told
-        .map(|found| culprit(&heap, &classes, &maps.back(found), rate))
+        .map(|found| {
+            let mut found = maps.back(found);
+            settle(&mut found.holder);
+            culprit(&heap, &classes, &found, rate)
+        })
         .collect();
     culprits.extend(growing::in_place(&heap, earlier, operations, rate));
     culprits.sort_by(|a, b| {
@@ -132,6 +153,17 @@ pub(crate) fn named(
         bytes(b).total_cmp(&bytes(a))
     });
     Ok(culprits)
+}
+
+/// Which of several names is the holder's, its script tells where it lies on disk.
+fn settle(holder: &mut plimsoll_heap::culprit::Holder) {
+    let Some(place) = &holder.place else { return };
+    let known = source::initialised(&place.script, &holder.alternatives, &holder.class);
+    if let Some(name) = known {
+        let all = holder.alternatives.join("|");
+        holder.name = holder.name.replacen(&all, name, 1);
+        holder.alternatives.clear();
+    }
 }
 
 fn culprit(
@@ -161,31 +193,32 @@ fn culprit(
 }
 
 /// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
-/// where neither is known, whatever is.
+/// where neither is known, whatever is. A holder is declared as a variable, or as a property by the class that has it.
 fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
-    let own = found
-        .place
-        .as_ref()
-        .filter(|_| found.origin == Origin::User);
-    let holder = found.holder.place.as_ref();
-    let is_holders = |place: &&plimsoll_heap::Place| Some(*place) == holder;
-    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
-    let declared = || {
-        let place = holder.or(own)?;
-        let is_user = plimsoll_heap::culprit::origin(&place.script) == Origin::User;
-        let names = [last, found.holder.name.split(['.', '[']).next()?];
-        let mut lines = names
-            .into_iter()
-            .filter_map(|n| source::declaration(&place.script, n));
-        lines.next().filter(|_| is_user)
+    let is_user = |place: &&plimsoll_heap::Place| {
+        plimsoll_heap::culprit::origin(&place.script) == Origin::User
     };
     // A function beside the holder says less than the line that declares it.
-    own.filter(|p| !is_holders(p))
-        .and_then(object::place)
-        .or_else(declared)
-        .or_else(|| own.and_then(object::place))
-        .or_else(|| found.place.as_ref().and_then(object::place))
-        .or_else(|| holder.and_then(object::place))
+    let made = found.place.as_ref();
+    let made = made.filter(|place| Some(*place) != found.holder.place.as_ref());
+    let holder = found.holder.place.as_ref();
+    let class = found.holder.class_place.as_ref();
+    let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
+    let first = found.holder.name.split(['.', '[']).next().unwrap_or("");
+    let declared = |place: Option<&plimsoll_heap::Place>, name: &str| {
+        source::declaration(&place?.script, name)
+    };
+    let tries: [&dyn Fn() -> Option<String>; 8] = [
+        &|| made.filter(is_user).and_then(object::place),
+        &|| declared(holder.filter(is_user), last),
+        &|| declared(class.filter(is_user), last),
+        &|| declared(holder.filter(is_user), first),
+        &|| holder.filter(is_user).and_then(object::place),
+        &|| made.and_then(object::place),
+        &|| declared(class, last),
+        &|| holder.and_then(object::place),
+    ];
+    tries.iter().find_map(|place| place())
 }
 
 /// ``Map `sessions` (store.js)``.
@@ -310,5 +343,29 @@ impl Drop for Copy {
             // Half a snapshot helps nobody and fills the disk it may have failed on.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_the_work_did_as_many_operations_as_it_grew() {
+        let facts = |bytes: [f64; 3]| Facts {
+            part: Window::ALL.into_iter().zip(bytes).collect(),
+            ..Facts::default()
+        };
+        assert_eq!(
+            of_part(&facts([0.0, 600.0, 1_000.0]), [500, 500]),
+            [600, 400]
+        );
+        // What stops growing is no question of who did the work.
+        assert_eq!(
+            of_part(&facts([0.0, 990.0, 1_000.0]), [500, 500]),
+            [500, 500]
+        );
+        assert_eq!(of_part(&facts([9.0, 9.0, 9.0]), [500, 500]), [500, 500]);
+        assert_eq!(of_part(&Facts::default(), [500, 500]), [500, 500]);
     }
 }

@@ -433,14 +433,12 @@ fn combine(
 /// How the growth divides over heap, external and the rest. What is not distinguishable from nothing is zero.
 pub(crate) fn shares(series: &[SeriesRecord], runtime: Option<&str>) -> Vec<Share> {
     let rate = |metric: &Metric| {
-        let growth = series
-            .iter()
-            .find(|s| s.metric == *metric)?
-            .verdict
-            .as_ref()?
-            .growth
-            .as_ref()?;
-        Some(if growth.interval.low > 0.0 {
+        let own = series.iter().find(|s| s.metric == *metric)?;
+        let verdict = own.verdict.as_ref()?;
+        let growth = verdict.growth.as_ref()?;
+        // What a runtime keeps resident beside its heap goes up and down by megabytes: only what is called growth counts.
+        let grows = own.part != Part::Guard || verdict.outcome == Outcome::Leak;
+        Some(if grows && growth.interval.low > 0.0 {
             growth.rate
         } else {
             0.0

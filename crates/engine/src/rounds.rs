@@ -65,7 +65,7 @@ pub(crate) struct Journey {
     pub(crate) driver_cpu: Duration,
     pub(crate) looks_taken: u32,
     /// How long a round lasts, and so one without operations.
-    round_length: Duration,
+    pub(crate) round_length: Duration,
     /// What one operation took in the last round that had any.
     pub(crate) cost: Option<Duration>,
     /// What quiet, collection and readings took the last time.
@@ -74,7 +74,7 @@ pub(crate) struct Journey {
     pub(crate) growth: Vec<OperationGrowth>,
     /// What operations and what time make grow, if it was asked.
     pub(crate) split: Option<plimsoll_judge::Split>,
-    census: CensusPace,
+    pub(crate) census: CensusPace,
     deadline: Instant,
     max_time: Duration,
     /// How long the subject may keep things on purpose.
@@ -85,10 +85,10 @@ pub(crate) struct Journey {
 
 /// Spaces censuses so that they take no more than their share of the time.
 #[derive(Debug, Default)]
-struct CensusPace {
+pub(crate) struct CensusPace {
     last: Option<(Instant, Duration)>,
     /// The next one is taken whatever it costs.
-    wanted: bool,
+    pub(crate) wanted: bool,
 }
 
 impl CensusPace {
@@ -182,6 +182,7 @@ impl Journey {
         self.last_window(&mut drive, explainer)?;
         self.two_rates(&mut drive)?;
         self.alone(&mut drive)?;
+        self.explain_alone(&mut drive, explainer)?;
         self.inputs(&mut drive)?;
         Ok(())
     }
@@ -320,11 +321,7 @@ impl Journey {
             let begin = Instant::now();
             drive.rest(self.round_length)?;
             // The last one after an explanation closes it: its counts are wanted whatever they cost.
-            let explained = self
-                .facts
-                .operations
-                .iter()
-                .any(|(w, _)| *w == Window::Plus2N);
+            let explained = self.explained();
             let last = done + 1 == IDLE_ROUNDS || self.left() < self.round_length * 2;
             self.census.wanted = explained && last;
             self.measured(drive, RoundKind::Idle, begin, None)?;
@@ -443,20 +440,36 @@ impl Journey {
         if !wanted || explainer.wants(Window::Baseline, &self.facts).is_empty() {
             return Ok(());
         }
+        let operations = self.plan.operations_per_round;
+        self.windows(drive, explainer, RoundKind::Explain, |journey, drive| {
+            let begin = Instant::now();
+            let stats = journey.operate(drive, operations, RoundKind::Explain)?;
+            journey.measured(drive, RoundKind::Explain, begin, Some(&stats))?;
+            Ok(operations)
+        })
+    }
+
+    /// Baseline, +N, +2N: `drive_once` drives between them and says how many operations that were.
+    pub(crate) fn windows<'s, 'd>(
+        &mut self,
+        drive: &mut Drive<'s, 'd>,
+        explainer: &mut dyn Explainer,
+        kind: RoundKind,
+        drive_once: impl Fn(&mut Self, &mut Drive<'s, 'd>) -> Result<u64, Stop>,
+    ) -> Result<(), Stop> {
         drive.session.tell(Event::PhaseStarted {
             phase: Phase::Explain,
             detail: String::new(),
         });
-        let operations = self.plan.operations_per_round;
         drive.session.mark(&Mark::ExplanationStart);
         // Counts may be missing from the last round, where they were too dear for every round.
-        self.measured(drive, RoundKind::Explain, Instant::now(), None)?;
-        self.window(drive, explainer, Window::Baseline)?;
+        self.census.wanted = true;
+        self.measured(drive, kind, Instant::now(), None)?;
+        let mut operations = self.totals.operations;
+        self.window(drive, explainer, Window::Baseline, operations)?;
         for (window, done) in [(Window::PlusN, 1), (Window::Plus2N, 2)] {
-            let begin = Instant::now();
-            let stats = self.operate(drive, operations, RoundKind::Explain)?;
-            self.measured(drive, RoundKind::Explain, begin, Some(&stats))?;
-            self.window(drive, explainer, window)?;
+            operations += drive_once(self, drive)?;
+            self.window(drive, explainer, window, operations)?;
             self.progress(drive, Phase::Explain, done, Some(2));
         }
         drive.session.tell(Event::PhaseEnded {
@@ -466,19 +479,21 @@ impl Journey {
         Ok(())
     }
 
+    /// Whether the windows of an explanation were all reached.
+    pub(crate) fn explained(&self) -> bool {
+        let mut windows = self.facts.operations.iter().map(|(window, _)| *window);
+        windows.any(|window| window == Window::Plus2N)
+    }
+
     /// The state after idling closes the explanation.
-    fn last_window(
+    pub(crate) fn last_window(
         &mut self,
         drive: &mut Drive<'_, '_>,
         explainer: &mut dyn Explainer,
     ) -> Result<(), Stop> {
-        if self
-            .facts
-            .operations
-            .iter()
-            .any(|(w, _)| *w == Window::Plus2N)
-        {
-            self.window(drive, explainer, Window::Final)?;
+        if self.explained() {
+            self.window(drive, explainer, Window::Final, self.totals.operations)?;
+            self.census.wanted = false;
             drive.session.release();
             drive.session.mark(&Mark::ExplanationEnd);
         }
@@ -491,8 +506,9 @@ impl Journey {
         drive: &mut Drive<'_, '_>,
         explainer: &mut dyn Explainer,
         window: Window,
+        operations: u64,
     ) -> Result<(), Stop> {
-        self.facts.operations.push((window, self.totals.operations));
+        self.facts.operations.push((window, operations));
         if let Some(last) = self.rounds.last() {
             let rows = last
                 .values
@@ -524,10 +540,11 @@ impl Journey {
             what: format!("window {window:?}"),
         });
         let wanted = explainer.wants(window, &self.facts);
-        let heap_used = crate::evidence::heap_used(&self.rounds);
         let counted = drive
             .session
-            .capture(explainer, window, &wanted, heap_used)?;
+            .capture(explainer, window, &wanted, &self.rounds)?;
+        let live = drive.session.live_of_explained_part(&self.rounds);
+        self.facts.part.extend(live.map(|bytes| (window, bytes)));
         if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
             census.rows.extend(counted.rows);
         }
@@ -637,7 +654,8 @@ impl Journey {
         stats: Option<&RoundStats>,
     ) -> Result<f64, Stop> {
         let census = match kind {
-            RoundKind::WarmUp | RoundKind::Alone => false,
+            RoundKind::WarmUp => false,
+            RoundKind::Alone => self.census.wanted,
             RoundKind::Explain => true,
             _ => self.census.is_due(),
         };

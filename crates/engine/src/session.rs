@@ -94,6 +94,8 @@ pub(crate) struct Session<'a> {
     pub(crate) parts: Vec<Part>,
     /// The source of what all of them have together.
     pub(crate) sum: Option<SourceId>,
+    /// Whose heap is looked into after a leak, if not the service's main isolate's.
+    pub(crate) explained: Option<SourceId>,
     pub(crate) hub: Hub,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -173,6 +175,7 @@ impl<'a> Session<'a> {
             gone: BTreeSet::new(),
             parts: Vec::new(),
             sum: None,
+            explained: None,
             hub,
             warned,
         };
@@ -252,14 +255,14 @@ impl<'a> Session<'a> {
             }
             HubEvent::Samples { key, at, values } => {
                 if let Some(source) = self.source_of(key) {
-                    for (metric, value) in values {
-                        self.recorder.sample(Sample {
-                            at,
-                            source,
-                            metric,
-                            value,
-                        });
-                    }
+                    let sample = |(metric, value)| Sample {
+                        at,
+                        source,
+                        metric,
+                        value,
+                    };
+                    self.recorder
+                        .row(&mut values.into_iter().map(sample).collect());
                 }
             }
             HubEvent::Gc {

@@ -24,7 +24,7 @@ pub use leaks::{leaks, leaks_of_class};
 pub use look::{dominators, query, retainers, summary};
 pub use object::Target;
 pub use take::{Take, take};
-pub use waste::{contexts, strings};
+pub use waste::{collections, contexts, strings};
 
 /// A file of a snapshot that could not be used.
 #[derive(Debug, thiserror::Error)]

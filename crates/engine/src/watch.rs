@@ -83,6 +83,7 @@ fn run(
     let mut clock = ClockWatch::start();
     let mut pace = Pace::every(PERIOD, Instant::now());
     let mut looked = Instant::now();
+    let mut readings = Vec::new();
     loop {
         let (next, due) = pace.next();
         match commands.recv_deadline(next) {
@@ -112,8 +113,9 @@ fn run(
             if due == Due::Regular && sample.metric == Metric::RSS_ANON {
                 let _ = tap.try_send(sample.clone());
             }
-            recorder.sample(sample);
+            readings.push(sample);
         });
+        recorder.row(&mut readings);
         pace.taken(due, Instant::now(), now.elapsed());
     }
 }

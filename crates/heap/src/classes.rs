@@ -74,6 +74,20 @@ impl Classes {
         self.of_node[node as usize]
     }
 
+    /// For each class the first that reads the same: a module that is loaded again makes each of its classes anew.
+    pub(crate) fn alike(&self) -> Vec<u32> {
+        let mut first: FxHashMap<_, u32> = FxHashMap::default();
+        let rows = self.rows.iter().zip(0..);
+        rows.map(|(row, index)| {
+            let place = row.place.as_ref().map(|place| {
+                let nameless = place.script.is_empty().then_some(place.script_id);
+                (place.script.as_str(), nameless, place.line, place.column)
+            });
+            *first.entry((row.name.as_str(), place)).or_insert(index)
+        })
+        .collect()
+    }
+
     pub(crate) fn all(&self) -> &[Class] {
         &self.rows
     }

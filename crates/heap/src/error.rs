@@ -24,7 +24,7 @@ pub enum Error {
         /// Byte position of the end.
         at: u64,
     },
-    /// Bytes that cannot stand where they stand.
+    /// Bytes that cannot stand where they stand, or contradict what stands elsewhere.
     #[error("damaged snapshot: {what}, at byte {at} inside {section}")]
     Malformed {
         /// What is wrong.
@@ -33,12 +33,6 @@ pub enum Error {
         section: String,
         /// Byte position.
         at: u64,
-    },
-    /// The parts are readable and contradict each other.
-    #[error("damaged snapshot: {what}")]
-    Inconsistent {
-        /// The contradiction.
-        what: String,
     },
     /// Several snapshots that do not belong together.
     #[error("these snapshots cannot be compared: {what}")]

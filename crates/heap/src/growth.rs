@@ -95,6 +95,9 @@ pub(crate) struct Growth {
     nested: Bits,
     /// Bytes of new nodes in each dominator subtree.
     new_bytes: Vec<u64>,
+    /// Of each class and position the first that reads the same.
+    alike_classes: Vec<u32>,
+    alike_positions: Vec<u32>,
     /// Operations of the windows that have any.
     pub(crate) operations: Vec<u64>,
     /// All new objects that are still there.
@@ -124,7 +127,7 @@ pub(crate) struct Owner {
 
 impl Growth {
     /// Sorts the objects of `heap` by age.
-    pub(crate) fn of(heap: &Heap, windows: &Windows<'_>) -> Result<Self> {
+    pub(crate) fn of(heap: &Heap, classes: &Classes, windows: &Windows<'_>) -> Result<Self> {
         let snapshot = &heap.snapshot;
         windows.check(snapshot)?;
         // Windows without operations have no number of their own.
@@ -151,6 +154,8 @@ impl Growth {
             owner: vec![snapshot.meta.root; age.len()],
             nested: Bits::new(age.len()),
             new_bytes: vec![0; age.len()],
+            alike_classes: classes.alike(),
+            alike_positions: snapshot.alike_positions(),
             age,
             operations,
             survivors,
@@ -189,6 +194,11 @@ impl Growth {
     pub(crate) fn window(&self, node: u32) -> Option<u8> {
         let age = self.age[node as usize];
         (age != OLD && age != LATE).then_some(age)
+    }
+
+    /// The class of an object, whichever copy of its module made it.
+    pub(crate) fn class(&self, classes: &Classes, node: u32) -> u32 {
+        self.alike_classes[classes.index(node) as usize]
     }
 
     /// Bytes of the new objects that a node dominates.
@@ -231,7 +241,7 @@ impl Growth {
             if !is_evidence(snapshot, node) {
                 continue;
             }
-            let class = classes.index(node);
+            let class = self.class(classes, node);
             owner.classes.entry(class).or_default().add(window, bytes);
             if self.is_entry(node) {
                 let below = self.new_bytes[node as usize];
@@ -246,9 +256,10 @@ impl Growth {
                 && let Some(owner) = owners.get_mut(&self.owner[*node as usize])
             {
                 let is_function = snapshot.nodes.kind(*node) == NodeKind::Closure;
+                let position = self.alike_positions[*position as usize];
                 owner
                     .places
-                    .entry((*position, is_function))
+                    .entry((position, is_function))
                     .or_default()
                     .add(window, self.new_bytes[*node as usize]);
             }
@@ -296,7 +307,7 @@ impl Growth {
                 {
                     owner
                         .holders
-                        .entry((container, classes.index(to)))
+                        .entry((container, self.class(classes, to)))
                         .or_default()
                         .add(window, self.new_bytes[to as usize]);
                 }

@@ -138,15 +138,13 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    fn parse(meta: &Value, key: &str) -> Result<Self> {
+    fn parse(meta: &Value, key: &str) -> std::result::Result<Self, String> {
         let names = strings(&meta[key]);
         if names.len() > MOST_FIELDS {
-            return Err(Error::Inconsistent {
-                what: format!(
-                    "the header names {} columns in {key}, more than {MOST_FIELDS}",
-                    names.len()
-                ),
-            });
+            return Err(format!(
+                "the header names {} columns in {key}, more than {MOST_FIELDS}",
+                names.len()
+            ));
         }
         Ok(Self { names })
     }
@@ -159,10 +157,9 @@ impl Fields {
         self.names.iter().position(|known| known == name)
     }
 
-    fn need(&self, array: &str, name: &str) -> Result<usize> {
-        self.find(name).ok_or_else(|| Error::Inconsistent {
-            what: format!("the header names no column '{name}' in {array}"),
-        })
+    fn need(&self, array: &str, name: &str) -> std::result::Result<usize, String> {
+        self.find(name)
+            .ok_or_else(|| format!("the header names no column '{name}' in {array}"))
     }
 }
 
@@ -208,18 +205,30 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// Reads the value of the key `snapshot`.
+    /// Reads the value of the key `snapshot`, which ends at byte `at`.
     pub(crate) fn parse(json: &[u8], at: u64) -> Result<Self> {
-        let header: Value = serde_json::from_slice(json).map_err(|error| Error::Malformed {
-            what: error.to_string(),
+        let damaged = |what: String| Error::Malformed {
+            what,
             section: "the header".to_owned(),
             at,
-        })?;
+        };
+        let header: Value =
+            serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
+        let meta = Self::of(&header).map_err(damaged)?;
+        for (what, count) in [("nodes", meta.node_count), ("edges", meta.edge_count)] {
+            if count >= u64::from(u32::MAX) {
+                return Err(Error::TooLarge {
+                    what: format!("{count} {what}; at most {} are supported", u32::MAX - 1),
+                });
+            }
+        }
+        Ok(meta)
+    }
+
+    fn of(header: &Value) -> std::result::Result<Self, String> {
         let meta = &header["meta"];
         if !meta.is_object() {
-            return Err(Error::Inconsistent {
-                what: "the header has no 'meta'".to_owned(),
-            });
+            return Err("the header has no 'meta'".to_owned());
         }
         let node_fields = Fields::parse(meta, "node_fields")?;
         let edge_fields = Fields::parse(meta, "edge_fields")?;
@@ -242,26 +251,13 @@ impl Meta {
             to: edge_need("to_node")?,
         };
         let number = |key: &str| header[key].as_u64();
-        let count = |key: &str| {
-            number(key).ok_or_else(|| Error::Inconsistent {
-                what: format!("the header has no '{key}'"),
-            })
-        };
+        let count = |key: &str| number(key).ok_or_else(|| format!("the header has no '{key}'"));
         let node_count = count("node_count")?;
         let edge_count = count("edge_count")?;
-        for (what, count) in [("nodes", node_count), ("edges", edge_count)] {
-            if count >= u64::from(u32::MAX) {
-                return Err(Error::TooLarge {
-                    what: format!("{count} {what}; at most {} are supported", u32::MAX - 1),
-                });
-            }
-        }
         let root_index = number("root_index").unwrap_or(0);
         let root = root_index / nodes.fields as u64;
         if !root_index.is_multiple_of(nodes.fields as u64) || root >= node_count.max(1) {
-            return Err(Error::Inconsistent {
-                what: format!("the root index {root_index} is no node"),
-            });
+            return Err(format!("the root index {root_index} is no node"));
         }
         Ok(Self {
             nodes,

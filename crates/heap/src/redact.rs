@@ -38,11 +38,17 @@ pub fn redact(file: &File, again: impl Read, out: &mut dyn Write) -> Result<Reda
         state: State::Before(Vec::new()),
         out,
     };
-    crate::source::stream(again, &mut |chunk| copy.feed(chunk))?;
+    let mut length = 0;
+    crate::source::stream(again, &mut |chunk| {
+        length += chunk.len() as u64;
+        copy.feed(chunk)
+    })?;
     if !matches!(copy.state, State::After) {
         // Nothing may pass for redacted that was only copied.
-        return Err(Error::Inconsistent {
-            what: "its strings are not where V8 writes them".to_owned(),
+        return Err(Error::Malformed {
+            what: "no strings where V8 writes them".to_owned(),
+            section: "the snapshot".to_owned(),
+            at: length,
         });
     }
     copy.out.flush()?;

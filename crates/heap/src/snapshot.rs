@@ -236,6 +236,21 @@ impl Snapshot {
         }
     }
 
+    /// For each position the first that reads the same: in a module that is loaded again, scripts have another number each
+    /// time and the same name.
+    pub(crate) fn alike_positions(&self) -> Vec<u32> {
+        let mut first: FxHashMap<(Option<u32>, u32, u32, u32), u32> = FxHashMap::default();
+        let positions = self.locations.positions.iter().zip(0..);
+        positions
+            .map(|(position, index)| {
+                let name = self.scripts.get(&position.script).copied();
+                let script = if name.is_none() { position.script } else { 0 };
+                let key = (name, script, position.line, position.column);
+                *first.entry(key).or_insert(index)
+            })
+            .collect()
+    }
+
     pub(crate) fn script_name(&self, script: u32) -> Cow<'_, str> {
         self.scripts.get(&script).map_or(Cow::Borrowed(""), |name| {
             let text = self.strings.text(*name);

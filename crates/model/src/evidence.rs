@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metric, Ns, RuntimeInfo, Verdict};
+use crate::{Metric, Ns, Outcome, RuntimeInfo, Verdict};
 
 /// What an isolate can and cannot answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -182,8 +182,31 @@ pub struct Evidence {
 pub struct Facts {
     /// Verdicts by metric name.
     pub verdicts: Vec<(Metric, Verdict)>,
-    /// Operations completed at each window that was reached.
+    /// Operations completed at each window that was reached. Where kinds of operation were driven alone one after the
+    /// other, those of each of them.
     pub operations: Vec<(Window, u64)>,
+    /// Growth of live bytes per operation in the windows, where they drove something else than what was judged.
+    pub rate: Option<f64>,
     /// Censuses at each window.
     pub censuses: Vec<(Window, Census)>,
+    /// Where several share the work: live bytes, at each window, of the one that is looked into.
+    pub part: Vec<(Window, f64)>,
+}
+
+impl Facts {
+    /// What is to be explained, if anything is: growth of live bytes in the windows, in bytes per operation.
+    #[must_use]
+    pub fn bytes_per_operation(&self) -> Option<f64> {
+        let of_verdict = || {
+            let (_, verdict) = self
+                .verdicts
+                .iter()
+                .find(|(metric, _)| *metric == Metric::LIVE_BYTES)?;
+            let growth = verdict.growth.as_ref()?;
+            growth
+                .per_operation
+                .filter(|_| verdict.outcome == Outcome::Leak)
+        };
+        self.rate.or_else(of_verdict)
+    }
 }

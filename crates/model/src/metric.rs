@@ -104,9 +104,13 @@ impl Metric {
         Self(Cow::Owned(format!("{family}/{kind}")))
     }
 
-    /// A metric by its name, as read from a file.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self(Cow::Owned(name.into()))
+    /// A metric by its name, as read from a file. One of the fixed ones is the constant, which costs nothing to clone.
+    pub fn named<'n>(name: impl Into<Cow<'n, str>>) -> Self {
+        let name = name.into();
+        match FIXED.iter().find(|fixed| fixed.0 == name) {
+            Some(fixed) => fixed.clone(),
+            None => Self(Cow::Owned(name.into_owned())),
+        }
     }
 
     /// The name.
@@ -139,6 +143,39 @@ impl Metric {
         }
     }
 }
+
+/// All that have a constant.
+static FIXED: [Metric; 29] = [
+    Metric::LIVE_BYTES,
+    Metric::HEAP_USED,
+    Metric::HEAP_TOTAL,
+    Metric::HEAP_PHYSICAL,
+    Metric::EXTERNAL,
+    Metric::ARRAY_BUFFERS,
+    Metric::HEAP_USED_AFTER_GC,
+    Metric::RSS,
+    Metric::RSS_ANON,
+    Metric::RSS_FILE,
+    Metric::RSS_SHMEM,
+    Metric::RSS_PEAK,
+    Metric::SWAP,
+    Metric::OUTSIDE_HEAP,
+    Metric::THREADS,
+    Metric::DESCRIPTORS,
+    Metric::CPU_SECONDS,
+    Metric::MINOR_FAULTS,
+    Metric::MAJOR_FAULTS,
+    Metric::RSS_ANON_SUM,
+    Metric::GC_COUNT,
+    Metric::GC_SECONDS,
+    Metric::CGROUP_USAGE,
+    Metric::CGROUP_WORKING_SET,
+    Metric::CGROUP_HIGH_EVENTS,
+    Metric::CGROUP_LIMIT_EVENTS,
+    Metric::CGROUP_OOM_KILLS,
+    Metric::MEMORY_STALL_SECONDS,
+    Metric::OPERATIONS,
+];
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

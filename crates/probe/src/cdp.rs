@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plimsoll_model::Cx;
@@ -121,6 +122,7 @@ pub struct Event<'a> {
 /// A connection to one target.
 pub struct Cdp {
     socket: WebSocket<TcpStream>,
+    line: Arc<TcpStream>,
     last_id: u64,
 }
 
@@ -153,7 +155,13 @@ impl Cdp {
         let mut attempt = tungstenite::client::client_with_config(url, stream, Some(config));
         loop {
             match attempt {
-                Ok((socket, _)) => return Ok(Self { socket, last_id: 0 }),
+                Ok((socket, _)) => {
+                    return Ok(Self {
+                        socket,
+                        line: Arc::new(waiting),
+                        last_id: 0,
+                    });
+                }
                 Err(HandshakeError::Interrupted(half)) => {
                     wait(&waiting, false, cx, "connect to the inspector")?;
                     attempt = half.handshake();
@@ -161,6 +169,11 @@ impl Cdp {
                 Err(HandshakeError::Failure(error)) => return Err(failure(error)),
             }
         }
+    }
+
+    /// The connection, for somebody else to cut; gone when this is dropped.
+    pub(crate) fn line(&self) -> Weak<TcpStream> {
+        Arc::downgrade(&self.line)
     }
 
     /// Calls a method and waits for its answer. Events that arrive meanwhile go to `on_event`; its error ends the call.

@@ -258,8 +258,10 @@ impl ProbeRuntime {
             let reply: DoorReply = self.call("snapshot", json!({}), cx)?;
             // From here on it has to be closed again, whether we get in or not.
             self.is_open = true;
+            let cdp = evidence::connect(&reply.url, cx)?;
+            self.link.tie(self.key, cdp.line());
             self.opened = Some(Opened {
-                cdp: evidence::connect(&reply.url, cx)?,
+                cdp,
                 shared: reply.shared,
             });
         }

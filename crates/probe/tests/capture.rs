@@ -17,6 +17,18 @@ const SCRIPT: &str = "
   setInterval(() => {}, 1000);
   console.log('ready');";
 
+/// A thread that keeps something, and ends when the process is told to end it.
+const WITH_THREAD: &str = "
+  const { Worker } = require('worker_threads');
+  const thread = new Worker(`
+    class Kept { constructor(i) { this.i = i; } }
+    globalThis.kept = Array.from({ length: 5_000 }, (_, i) => new Kept(i));
+    setInterval(() => {}, 1000);
+    require('worker_threads').parentPort.postMessage('up');`, { eval: true });
+  process.on('SIGUSR2', () => thread.terminate().then(() => console.log('terminated')));
+  thread.once('message', () => console.log('ready'));
+  setInterval(() => {}, 1000);";
+
 struct Observed {
     runtime: Box<dyn Runtime>,
     subject: Subject,
@@ -24,6 +36,10 @@ struct Observed {
 }
 
 fn observe(flags: &[&str]) -> Observed {
+    observe_isolate(flags, SCRIPT, 0)
+}
+
+fn observe_isolate(flags: &[&str], script: &str, wanted: u32) -> Observed {
     let hub = Hub::start(
         Instant::now(),
         &HubOptions {
@@ -35,7 +51,7 @@ fn observe(flags: &[&str]) -> Observed {
     let command: Vec<&str> = ["node"]
         .into_iter()
         .chain(flags.iter().copied())
-        .chain(["-e", SCRIPT])
+        .chain(["-e", script])
         .collect();
     let subject = Subject::spawn(&Launch {
         env: vec![(OsString::from("NODE_OPTIONS"), hub.node_options(None))],
@@ -44,7 +60,9 @@ fn observe(flags: &[&str]) -> Observed {
     .unwrap();
     line(&subject.on_line(regex("^ready$")));
     let isolate = loop {
-        if let HubEvent::Up(isolate) = hub.events().recv_timeout(DEADLINE).unwrap() {
+        if let HubEvent::Up(isolate) = hub.events().recv_timeout(DEADLINE).unwrap()
+            && isolate.isolate == wanted
+        {
             break isolate;
         }
     };
@@ -247,4 +265,27 @@ fn an_inspector_of_the_user_is_shared_and_it_is_said() {
     assert!(receipt.note.unwrap().contains("debugger"));
     observed.runtime.release();
     assert_eq!(open_ports(&observed.subject), 1);
+}
+
+#[test]
+fn a_worker_thread_tells_its_own_heap_and_is_not_held_when_it_ends() {
+    let mut observed = observe_isolate(&[], WITH_THREAD, 1);
+    let mut sink = kept(|_| Ok(()));
+    observed
+        .runtime
+        .capture(&EvidenceRequest::Snapshot, &mut sink, &within(DEADLINE))
+        .unwrap();
+    let text = String::from_utf8(sink.bytes).unwrap();
+    assert!(text.contains("\"Kept\""));
+    // We stay connected between two snapshots; a thread that ends would wait for us to go.
+    let terminated = observed.subject.on_line(regex("^terminated$"));
+    let pid = observed.subject.process().id().pid.to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-USR2", &pid])
+        .status();
+    assert!(sent.unwrap().success());
+    line(&terminated);
+    until("the inspector is closed", || {
+        open_ports(&observed.subject) == 0
+    });
 }

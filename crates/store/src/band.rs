@@ -26,7 +26,7 @@ impl BandBuilder {
             start: at.0,
             step: FIRST_STEP_NS,
             latest_start: 0,
-            latest: usize::MAX,
+            latest: 0,
             buckets: Vec::new(),
         }
     }
@@ -37,31 +37,36 @@ impl BandBuilder {
             return;
         }
         let since = at.0.saturating_sub(self.start);
-        if since.wrapping_sub(self.latest_start) < self.step
-            && let Some(bucket) = self.buckets.get_mut(self.latest)
-        {
-            bucket.0 = bucket.0.min(value);
-            bucket.1 = bucket.1.max(value);
-            return;
+        // Mostly it is the bucket of the reading before, or the next one: told without a division.
+        match since.checked_sub(self.latest_start) {
+            Some(ahead) if ahead < self.step => {}
+            Some(ahead) if ahead - self.step < self.step && self.latest < MAX_BUCKETS - 1 => {
+                self.latest += 1;
+                self.latest_start += self.step;
+            }
+            _ => self.find(since),
         }
+        if let Some(bucket) = self.buckets.get_mut(self.latest) {
+            // `min` and `max` of a number and NaN are the number.
+            *bucket = (bucket.0.min(value), bucket.1.max(value));
+        } else {
+            self.buckets.resize(self.latest, (f64::NAN, f64::NAN));
+            self.buckets.push((value, value));
+        }
+    }
+
+    /// Makes the bucket of a time the latest.
+    fn find(&mut self, since: u64) {
         while since / self.step >= MAX_BUCKETS as u64 {
             self.double();
         }
-        let index = (since / self.step) as usize;
-        if index >= self.buckets.len() {
-            self.buckets.resize(index + 1, (f64::NAN, f64::NAN));
-        }
-        self.latest = index;
-        self.latest_start = index as u64 * self.step;
-        let bucket = &mut self.buckets[index];
-        // `min` and `max` of a number and NaN are the number.
-        *bucket = (bucket.0.min(value), bucket.1.max(value));
+        self.latest = (since / self.step) as usize;
+        self.latest_start = self.latest as u64 * self.step;
     }
 
     fn double(&mut self) {
         // Saturates after 2^64 ns / 2,000, where 2,000 buckets cover every time there is.
         self.step = self.step.saturating_mul(2);
-        self.latest = usize::MAX;
         let merged = self.buckets.chunks(2).map(|pair| {
             pair.iter().fold((f64::NAN, f64::NAN), |(low, high), b| {
                 (low.min(b.0), high.max(b.1))

@@ -1,22 +1,24 @@
 //! Frames to records. Reads whatever is whole, and says how much was not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::vec::IntoIter;
 
 use plimsoll_model::{Metric, Ns, Sample, SourceId};
 
-use crate::column::{self, as_integral};
+use crate::coder::BitReader;
+use crate::column::as_integral;
+use crate::first::First;
 use crate::frame::{
     Cursor, ENTRY_COLLECTION, ENTRY_ROW, ENTRY_SERIES, FRAME_HEADER_LEN, HAS_AFTER, HAS_BEFORE,
-    HEADER_LEN, Header, KIND_BATCH, KIND_END, KIND_SCHEMA, MAX_PAYLOAD, MAX_RAW, MAX_RECORD,
-    MAX_ROW, MAX_VALUES, VERSION, checksum, parse_frame_header, parse_header, unzigzag,
+    HEADER_LEN, Header, KIND_CODED, KIND_COLUMNS, KIND_END, KIND_SCHEMA, MAX_ITEMS, MAX_PAYLOAD,
+    MAX_RAW, MAX_RECORD, MAX_ROW, VERSION, checksum, parse_frame_header, parse_header,
 };
 use crate::pack::Unpacker;
 use crate::record::EVENT_NAMES;
-use crate::times::Expectation;
+use crate::stream::{RECORD, Stream};
 use crate::{Error, Record};
 
 /// Opens a log.
@@ -34,8 +36,10 @@ pub fn read_log(path: &Path) -> Result<LogReader<BufReader<File>>, Error> {
 pub struct LogReader<R> {
     input: R,
     series: Vec<Series>,
-    kinds: Vec<Kind>,
-    previous_at: u64,
+    /// Of each kind of row, the first of which is none: whether it is a collection.
+    collections: Vec<Option<Collection>>,
+    stream: Stream,
+    first: First,
     unpacker: Unpacker,
     batch: Batch,
     torn_bytes: u64,
@@ -47,18 +51,7 @@ pub struct LogReader<R> {
 #[derive(Debug)]
 struct Series {
     source: SourceId,
-    /// Every sample of the series carries the name: cloned from here.
-    metric: Arc<str>,
-    previous: f64,
-}
-
-/// What rows look like.
-#[derive(Debug)]
-struct Kind {
-    /// Its series: of the readings, or of the figures of a collection.
-    series: Arc<[u32]>,
-    collection: Option<Collection>,
-    expectation: Expectation,
+    metric: Metric,
 }
 
 #[derive(Debug)]
@@ -70,34 +63,36 @@ struct Collection {
 
 /// A decoded batch, given out item by item so that a batch never stands in memory as records.
 #[derive(Debug, Default)]
-struct Batch {
-    /// 0 is a record, `k` a row of kind `k - 1`.
-    order: std::vec::IntoIter<u32>,
-    times: std::vec::IntoIter<u64>,
-    columns: Vec<Column>,
+pub(crate) struct Batch {
+    /// The kind of each item.
+    order: IntoIter<u32>,
+    /// Of each row.
+    times: IntoIter<u64>,
+    /// Of all rows.
+    values: IntoIter<f64>,
     records: VecDeque<Option<Record>>,
-    /// The row of which readings are left: its time, its series, how many have been given out.
-    row: Option<(u64, Arc<[u32]>, usize)>,
-}
-
-/// Values of one series in a batch.
-#[derive(Debug)]
-struct Column {
-    series: u32,
-    values: std::vec::IntoIter<f64>,
+    /// The row of which readings are left: its time, its kind, how many have been given out.
+    row: Option<(u64, u32, usize)>,
 }
 
 impl Batch {
-    fn is_empty(&self) -> bool {
-        self.order.len() == 0 && self.row.is_none()
+    pub(crate) fn new(
+        order: Vec<u32>,
+        times: Vec<u64>,
+        values: Vec<f64>,
+        records: VecDeque<Option<Record>>,
+    ) -> Self {
+        Self {
+            order: order.into_iter(),
+            times: times.into_iter(),
+            values: values.into_iter(),
+            records,
+            row: None,
+        }
     }
 
-    fn value(&mut self, series: u32) -> Option<f64> {
-        let column = self
-            .columns
-            .binary_search_by_key(&series, |c| c.series)
-            .ok()?;
-        self.columns[column].values.next()
+    fn is_empty(&self) -> bool {
+        self.order.len() == 0 && self.row.is_none()
     }
 }
 
@@ -125,7 +120,7 @@ impl<R: Read> LogReader<R> {
                 return Err(Error::Version {
                     path: name.to_owned(),
                     found: format!("log version {found}"),
-                    known: format!("log version {VERSION}"),
+                    known: format!("log versions 1 to {VERSION}"),
                 });
             }
             Header::Foreign(message) => return Err(not_a_log(message)),
@@ -133,8 +128,9 @@ impl<R: Read> LogReader<R> {
         Ok(Self {
             input,
             series: Vec::new(),
-            kinds: Vec::new(),
-            previous_at: 0,
+            collections: vec![None],
+            stream: Stream::new(),
+            first: First::default(),
             unpacker: Unpacker::try_new().map_err(Error::io("read", name))?,
             batch: Batch::default(),
             torn_bytes: 0,
@@ -193,7 +189,8 @@ impl<R: Read> LogReader<R> {
         }
         match kind {
             KIND_SCHEMA => self.schema(payload),
-            KIND_BATCH => self.take_batch(payload),
+            KIND_COLUMNS => self.columns(payload),
+            KIND_CODED => self.coded(payload),
             KIND_END if payload.is_empty() => {
                 self.ended = true;
                 self.closed = true;
@@ -211,139 +208,115 @@ impl<R: Read> LogReader<R> {
         self.torn_bytes += consumed + drain(&mut self.input);
     }
 
+    /// Series and kinds of rows. If it makes no sense the log ends here, so it matters not what of it was taken in.
     fn schema(&mut self, payload: &[u8]) -> Option<()> {
         let mut cursor = Cursor::new(payload);
-        let (mut series, mut kinds) = (Vec::new(), Vec::new());
-        let unnamed = |source, metric: &str| Series {
-            source,
-            metric: metric.into(),
-            previous: 0.0,
-        };
         while !cursor.is_empty() {
-            let known = self.series.len() + series.len();
             match cursor.byte()? {
-                ENTRY_SERIES => series.push(unnamed(source(&mut cursor)?, name(&mut cursor)?)),
+                ENTRY_SERIES => {
+                    let source = source(&mut cursor)?;
+                    let metric = Metric::named(name(&mut cursor)?);
+                    self.series.push(Series { source, metric });
+                    self.stream.add_series(1);
+                }
                 ENTRY_ROW => {
                     let count = cursor.count().filter(|&c| (1..=MAX_ROW).contains(&c))?;
-                    let numbers: Option<Arc<[u32]>> = (0..count)
-                        .map(|_| {
-                            let number = cursor.varint()?;
-                            ((number as usize) < known).then_some(number as u32)
-                        })
+                    let known = self.stream.series_count() as u64;
+                    let numbers: Option<Vec<u32>> = (0..count)
+                        .map(|_| Some(cursor.varint().filter(|&n| n < known)? as u32))
                         .collect();
-                    kinds.push(Kind {
-                        series: numbers?,
-                        collection: None,
-                        expectation: Expectation::default(),
-                    });
+                    self.stream.kind(&numbers?);
+                    self.collections.push(None);
                 }
                 ENTRY_COLLECTION => {
                     let source = source(&mut cursor)?;
                     let name = name(&mut cursor)?.to_owned();
                     let has = cursor.byte().filter(|&has| has <= HAS_BEFORE | HAS_AFTER)?;
-                    let last = known + has.count_ones() as usize;
-                    series.extend((known..=last).map(|_| unnamed(source, "")));
-                    kinds.push(Kind {
-                        series: (known as u32..=last as u32).collect(),
-                        collection: Some(Collection { source, name, has }),
-                        expectation: Expectation::default(),
-                    });
+                    let known = self.stream.series_count() as u32;
+                    let count = 1 + has.count_ones();
+                    self.series.extend((0..count).map(|_| Series {
+                        source,
+                        metric: Metric::named(""),
+                    }));
+                    self.stream.add_series(count as usize);
+                    let numbers: Vec<u32> = (known..known + count).collect();
+                    self.stream.kind(&numbers);
+                    self.collections
+                        .push(Some(Collection { source, name, has }));
                 }
                 _ => return None,
             }
         }
-        self.series.append(&mut series);
-        self.kinds.append(&mut kinds);
         Some(())
     }
 
-    fn take_batch(&mut self, payload: &[u8]) -> Option<()> {
+    /// A batch of version 1.
+    fn columns(&mut self, payload: &[u8]) -> Option<()> {
         let mut cursor = Cursor::new(payload);
         let mut length = [0; 4];
         length.copy_from_slice(cursor.bytes(4)?);
         let length = u32::from_le_bytes(length) as usize;
+        let raw = self.unpack(&mut cursor, payload.len() - 4, length)?;
+        let (batch, unknown) = self.first.batch(&raw, &self.stream)?;
+        self.batch = batch;
+        self.unknown_records += unknown;
+        Some(())
+    }
+
+    fn coded(&mut self, payload: &[u8]) -> Option<()> {
+        let mut cursor = Cursor::new(payload);
+        let at_most = |count: Option<u64>, most: usize| {
+            count
+                .and_then(|c| usize::try_from(c).ok())
+                .filter(|&c| c <= most)
+        };
+        let items = at_most(cursor.varint(), MAX_ITEMS)?;
+        let length = at_most(cursor.varint(), MAX_RAW)?;
+        let text = if length > 0 {
+            let packed = cursor.count()?;
+            self.unpack(&mut cursor, packed, length)?
+        } else {
+            Vec::new()
+        };
+        let mut coder = BitReader::new(cursor.bytes(cursor.len())?);
+        let stream = &mut self.stream;
+        let (mut order, mut times, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let mut record_count = 0;
+        for _ in 0..items {
+            let kind = stream.item(&mut coder, RECORD);
+            if kind as usize >= stream.kind_count() {
+                return None;
+            }
+            order.push(kind);
+            if kind == RECORD {
+                record_count += 1;
+                continue;
+            }
+            times.push(stream.time(&mut coder, kind, 0));
+            stream.values(&mut coder, kind, std::iter::empty(), |value| {
+                values.push(value);
+            });
+            if values.len() > MAX_ITEMS || coder.is_overdrawn() {
+                return None;
+            }
+        }
+        let mut cursor = Cursor::new(&text);
+        let mut taken = VecDeque::new();
+        let unknown = records(&mut cursor, record_count, &mut taken)?;
+        if !cursor.is_empty() || coder.is_overdrawn() {
+            return None;
+        }
+        self.unknown_records += unknown;
+        self.batch = Batch::new(order, times, values, taken);
+        Some(())
+    }
+
+    /// Takes `packed` bytes, which hold exactly `length`.
+    fn unpack(&mut self, cursor: &mut Cursor<'_>, packed: usize, length: usize) -> Option<Vec<u8>> {
         if length > MAX_RAW {
             return None;
         }
-        let packed = cursor.bytes(cursor.len())?;
-        let raw = self.unpacker.unpack(packed, length).ok()?;
-        self.batch(&raw)
-    }
-
-    fn batch(&mut self, raw: &[u8]) -> Option<()> {
-        let mut cursor = Cursor::new(raw);
-        let items = cursor.count()?;
-        let mut order = Vec::with_capacity(items);
-        for _ in 0..items {
-            order.push(u32::try_from(cursor.varint()?).ok()?);
-        }
-        // Work follows what the batch holds, not how much was ever announced.
-        let records = order.iter().filter(|&&item| item == 0).count();
-        let mut at = self.previous_at;
-        let mut times = Vec::with_capacity(items - records);
-        let mut expectations: BTreeMap<u32, Expectation> = BTreeMap::new();
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-        let mut values = 0;
-        for &item in order.iter().filter(|&&item| item != 0) {
-            let kind = self.kinds.get(item as usize - 1)?;
-            let expectation = expectations.entry(item - 1).or_insert(kind.expectation);
-            let surprise = unzigzag(cursor.varint()?);
-            let neighbour = at;
-            at = expectation.next(neighbour).wrapping_add_signed(surprise);
-            expectation.learn(at, neighbour);
-            times.push(at);
-            values += kind.series.len();
-            if values > MAX_VALUES {
-                return None;
-            }
-            for &series in &*kind.series {
-                *counts.entry(series).or_default() += 1;
-            }
-        }
-
-        let mut columns = Vec::with_capacity(counts.len());
-        for (series, count) in counts {
-            let previous = self.series.get(series as usize)?.previous;
-            columns.push((series, column::read(&mut cursor, count, previous)?));
-        }
-
-        let mut taken = VecDeque::new();
-        let mut unknown = 0;
-        for _ in 0..records {
-            let length = cursor.count().filter(|&l| l <= MAX_RECORD)?;
-            let record = record(cursor.bytes(length)?)?;
-            unknown += u64::from(record.is_none());
-            taken.push_back(record);
-        }
-        if !cursor.is_empty() {
-            return None;
-        }
-
-        // Whole and sensible: only now does anything change.
-        self.previous_at = at;
-        self.unknown_records += unknown;
-        for (series, values) in &columns {
-            if let Some(&last) = values.last() {
-                self.series[*series as usize].previous = last;
-            }
-        }
-        for (kind, expectation) in expectations {
-            self.kinds[kind as usize].expectation = expectation;
-        }
-        self.batch = Batch {
-            order: order.into_iter(),
-            times: times.into_iter(),
-            columns: columns
-                .into_iter()
-                .map(|(series, values)| Column {
-                    series,
-                    values: values.into_iter(),
-                })
-                .collect(),
-            records: taken,
-            row: None,
-        };
-        Some(())
+        self.unpacker.unpack(cursor.bytes(packed)?, length).ok()
     }
 }
 
@@ -352,50 +325,46 @@ impl<R: Read> Iterator for LogReader<R> {
 
     fn next(&mut self) -> Option<Record> {
         loop {
-            if let Some((at, series, given)) = &mut self.batch.row
-                && let Some(&number) = series.get(*given)
+            if let Some((at, kind, given)) = &mut self.batch.row
+                && let Some(&number) = self.stream.columns(*kind).get(*given)
             {
                 *given += 1;
-                let at = Ns(*at);
                 let about = self.series.get(number as usize)?;
                 return Some(Record::Sample(Sample {
-                    at,
+                    at: Ns(*at),
                     source: about.source,
-                    metric: Metric::named(&*about.metric),
-                    value: self.batch.value(number)?,
+                    metric: about.metric.clone(),
+                    value: self.batch.values.next()?,
                 }));
             }
             self.batch.row = None;
             if self.batch.is_empty() {
                 self.refill();
             }
-            let Some(kind) = self.batch.order.next()?.checked_sub(1) else {
+            let kind = self.batch.order.next()?;
+            if kind == RECORD {
                 // A record this version does not know is skipped.
                 match self.batch.records.pop_front()? {
                     Some(record) => return Some(record),
                     None => continue,
                 }
-            };
+            }
             let at = self.batch.times.next()?;
-            let kind = self.kinds.get(kind as usize)?;
-            match &kind.collection {
-                None => self.batch.row = Some((at, Arc::clone(&kind.series), 0)),
-                Some(collection) => return collection.record(at, &kind.series, &mut self.batch),
+            match self.collections.get(kind as usize)? {
+                None => self.batch.row = Some((at, kind, 0)),
+                Some(collection) => return collection.record(at, &mut self.batch.values),
             }
         }
     }
 }
 
 impl Collection {
-    fn record(&self, at: u64, series: &[u32], batch: &mut Batch) -> Option<Record> {
-        let mut figures = series.iter().map(|&number| {
-            let figure = as_integral(batch.value(number)?)?;
-            u64::try_from(figure).ok()
-        });
-        let pause_ns = figures.next()??;
+    fn record(&self, at: u64, values: &mut IntoIter<f64>) -> Option<Record> {
+        let mut figure = || u64::try_from(as_integral(values.next()?)?).ok();
+        let pause_ns = figure()?;
         let mut figure = |bit| match self.has & bit {
             0 => Some(None),
-            _ => figures.next()?.map(Some),
+            _ => figure().map(Some),
         };
         Some(Record::Collection {
             at: Ns(at),
@@ -406,6 +375,22 @@ impl Collection {
             after: figure(HAS_AFTER)?,
         })
     }
+}
+
+/// Takes so many records; how many of them this version does not know. `None` if one makes no sense.
+pub(crate) fn records(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    out: &mut VecDeque<Option<Record>>,
+) -> Option<u64> {
+    let mut unknown = 0;
+    for _ in 0..count {
+        let length = cursor.count().filter(|&l| l <= MAX_RECORD)?;
+        let record = record(cursor.bytes(length)?)?;
+        unknown += u64::from(record.is_none());
+        out.push_back(record);
+    }
+    Some(unknown)
 }
 
 fn source(cursor: &mut Cursor<'_>) -> Option<SourceId> {

@@ -5,70 +5,41 @@ use std::collections::HashMap;
 use plimsoll_model::{Metric, Ns, SourceId};
 
 use crate::Record;
-use crate::column::{self, as_integral};
+use crate::coder::BitWriter;
+use crate::column::as_integral;
 use crate::frame::{
-    ENTRY_COLLECTION, ENTRY_ROW, ENTRY_SERIES, HAS_AFTER, HAS_BEFORE, KIND_BATCH, KIND_END,
-    KIND_SCHEMA, MAX_RECORD, MAX_ROW, append_frame, append_varint, header, zigzag,
+    ENTRY_COLLECTION, ENTRY_ROW, ENTRY_SERIES, HAS_AFTER, HAS_BEFORE, KIND_CODED, KIND_END,
+    KIND_SCHEMA, MAX_ITEMS, MAX_RECORD, append_frame, append_varint, header,
 };
 use crate::pack::Packer;
-use crate::times::Expectation;
+use crate::stream::{RECORD, Stream};
 
-/// Samples after which a batch is full.
-const FULL_SAMPLES: usize = 4096;
+/// Items or readings after which a batch is full; one more row must still fit.
+const FULL: usize = MAX_ITEMS / 2;
 /// Bytes of records after which a batch is full.
 const FULL_RECORD_BYTES: usize = 1 << 20;
-/// Kinds of rows that are kept. Beyond them (a sampler that finds something else every time) rows are written as single
-/// readings, so that memory follows the number of series.
-const MAX_KINDS: usize = 16_384;
+/// Kinds of collections that are kept; others are written as records.
+const MAX_COLLECTIONS: usize = 16_384;
 
-/// Collects records into a batch and writes batches as frames. Series are numbered by the caller, from 0, in the order
-/// of their first sample.
+/// Collects records into a batch and writes batches as frames. Series are numbered by the caller, from 0, in the order in
+/// which they are announced.
 pub(crate) struct Encoder {
     /// Frames not yet taken.
     out: Vec<u8>,
     /// Series and kinds of rows announced since the last batch.
     schema: Vec<u8>,
-    /// Items of the batch in order: 0 is a record, `k` a row of kind `k - 1`.
-    order: Vec<u8>,
-    items: u64,
-    samples: usize,
-    times: Vec<u8>,
-    columns: Vec<Column>,
-    /// The columns of this batch that have values.
-    touched: Vec<u32>,
+    items: usize,
+    readings: usize,
+    coder: BitWriter,
+    stream: Stream,
+    /// JSON of the records of this batch.
     records: Vec<u8>,
-    /// Column and source of each series, by the caller's number.
-    series: Vec<(u32, SourceId)>,
-    row: Row,
-    kinds: Vec<Kind>,
-    kind_of_row: HashMap<Box<[u32]>, u32>,
-    kind_of_collection: HashMap<(SourceId, u8), Vec<(String, u32)>>,
-    latest_kind: usize,
-    previous_at: u64,
     packer: Packer,
-    raw: Vec<u8>,
-}
-
-/// Values of one series in the batch, and where the last batch left off.
-#[derive(Default)]
-struct Column {
-    previous: f64,
-    values: Vec<f64>,
-}
-
-/// The samples of one source at one time, of which more may come.
-struct Row {
-    at: u64,
-    source: SourceId,
-    columns: Vec<u32>,
-}
-
-/// What rows look like: their columns, and when they come.
-struct Kind {
-    columns: Box<[u32]>,
-    expectation: Expectation,
-    /// Which came next, when it was last seen: a look there is cheaper than a hash.
-    next: u32,
+    /// Number of each series in the log, by the caller's.
+    series: Vec<u32>,
+    collections: HashMap<(SourceId, u8), Vec<(String, u32)>>,
+    payload: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl std::fmt::Debug for Encoder {
@@ -85,26 +56,16 @@ impl Encoder {
         Ok(Self {
             out: header().to_vec(),
             schema: Vec::new(),
-            order: Vec::new(),
             items: 0,
-            samples: 0,
-            times: Vec::new(),
-            columns: Vec::new(),
-            touched: Vec::new(),
+            readings: 0,
+            coder: BitWriter::new(),
+            stream: Stream::new(),
             records: Vec::new(),
-            series: Vec::new(),
-            row: Row {
-                at: 0,
-                source: SourceId(0),
-                columns: Vec::new(),
-            },
-            kinds: Vec::new(),
-            kind_of_row: HashMap::new(),
-            kind_of_collection: HashMap::new(),
-            latest_kind: 0,
-            previous_at: 0,
             packer: Packer::try_new()?,
-            raw: Vec::new(),
+            series: Vec::new(),
+            collections: HashMap::new(),
+            payload: Vec::new(),
+            packed: Vec::new(),
         })
     }
 
@@ -113,99 +74,33 @@ impl Encoder {
         self.schema.push(ENTRY_SERIES);
         append_varint(&mut self.schema, u64::from(source.0));
         append_name(&mut self.schema, metric.as_str());
-        self.series.push((self.columns.len() as u32, source));
-        self.columns.push(Column::default());
+        self.series.push(self.stream.series_count() as u32);
+        self.stream.add_series(1);
     }
 
-    /// Adds a reading of a series announced before.
-    pub(crate) fn sample(&mut self, series: usize, at: Ns, value: f64) {
-        let (column, source) = self.series[series];
-        let row = &self.row;
-        if row.at != at.0 || row.source != source || row.columns.len() >= MAX_ROW {
-            self.end_row();
-            self.row.at = at.0;
-            self.row.source = source;
-        }
-        self.row.columns.push(column);
-        self.value(column, value);
-    }
-
-    fn value(&mut self, column: u32, value: f64) {
-        let values = &mut self.columns[column as usize].values;
-        if values.is_empty() {
-            self.touched.push(column);
-        }
-        values.push(value);
-        self.samples += 1;
-    }
-
-    /// Adds the row of the samples that came last, if there is one.
-    fn end_row(&mut self) {
-        if self.row.columns.is_empty() {
-            return;
-        }
-        let columns = std::mem::take(&mut self.row.columns);
-        let at = self.row.at;
-        let guess = self.kinds.get(self.latest_kind).map_or(0, |kind| kind.next);
-        let known = match self.kinds.get(guess as usize) {
-            Some(kind) if *kind.columns == *columns => Some(guess),
-            _ => self.kind_of_row.get(&*columns).copied(),
-        };
-        if let Some(kind) = known {
-            self.item(kind, at);
-        } else if self.kinds.len() < MAX_KINDS {
-            let kind = self.new_row(&columns);
-            self.item(kind, at);
-        } else {
-            for column in &columns {
-                let single = std::slice::from_ref(column);
-                let known = self.kind_of_row.get(single).copied();
-                let kind = known.unwrap_or_else(|| self.new_row(single));
-                self.item(kind, at);
-            }
-        }
-        self.row.columns = columns;
-        self.row.columns.clear();
-    }
-
-    fn new_row(&mut self, columns: &[u32]) -> u32 {
+    /// Announces a kind of rows, of 1 to [`MAX_ROW`](crate::frame::MAX_ROW) series of one source; its number.
+    pub(crate) fn row_kind(&mut self, series: &[u32]) -> u32 {
+        let series: Vec<u32> = series.iter().map(|&s| self.series[s as usize]).collect();
         self.schema.push(ENTRY_ROW);
-        append_varint(&mut self.schema, columns.len() as u64);
-        for &column in columns {
-            append_varint(&mut self.schema, u64::from(column));
+        append_varint(&mut self.schema, series.len() as u64);
+        for &series in &series {
+            append_varint(&mut self.schema, u64::from(series));
         }
-        let number = self.new_kind(columns);
-        self.kind_of_row.insert(columns.into(), number);
-        number
+        self.stream.kind(&series)
     }
 
-    fn new_kind(&mut self, columns: &[u32]) -> u32 {
-        let number = self.kinds.len() as u32;
-        self.kinds.push(Kind {
-            columns: columns.into(),
-            expectation: Expectation::default(),
-            next: number,
-        });
-        number
-    }
-
-    fn item(&mut self, number: u32, at: u64) {
-        if let Some(latest) = self.kinds.get_mut(self.latest_kind) {
-            latest.next = number;
-        }
-        self.latest_kind = number as usize;
-        let expectation = &mut self.kinds[number as usize].expectation;
-        let surprise = at.wrapping_sub(expectation.next(self.previous_at));
-        expectation.learn(at, self.previous_at);
-        append_varint(&mut self.order, u64::from(number) + 1);
-        append_varint(&mut self.times, zigzag(surprise.cast_signed()));
-        self.previous_at = at;
+    /// Adds a row: the readings of one source at one time, in the order of its kind.
+    pub(crate) fn row(&mut self, kind: u32, at: Ns, values: impl Iterator<Item = f64>) {
+        self.stream.item(&mut self.coder, kind);
+        self.stream.time(&mut self.coder, kind, at.0);
+        let readings = &mut self.readings;
+        let count = |_| *readings += 1;
+        self.stream.values(&mut self.coder, kind, values, count);
         self.items += 1;
     }
 
     /// Adds a record other than a sample. One that is too long to be read back is replaced by a gap that says so.
     pub(crate) fn record(&mut self, record: &Record) {
-        self.end_row();
         if self.collection(record).is_some() {
             return;
         }
@@ -220,13 +115,13 @@ impl Encoder {
         } else {
             json
         };
-        append_varint(&mut self.order, 0);
+        self.stream.item(&mut self.coder, RECORD);
         self.items += 1;
         append_varint(&mut self.records, json.len() as u64);
         self.records.extend_from_slice(&json);
     }
 
-    /// Adds a collection as a row. `None` if this is none, or one whose figures a column cannot hold: it is written as
+    /// Adds a collection as a row. `None` if this is none, or one whose figures a series cannot hold: it is written as
     /// other records are.
     fn collection(&mut self, record: &Record) -> Option<()> {
         let &Record::Collection {
@@ -249,35 +144,31 @@ impl Encoder {
             count += 1;
         }
         let has = u8::from(before.is_some()) * HAS_BEFORE + u8::from(after.is_some()) * HAS_AFTER;
-        let named = self.kind_of_collection.entry((source, has)).or_default();
+        let named = self.collections.entry((source, has)).or_default();
         let number = if let Some((_, number)) = named.iter().find(|(name, _)| name == kind) {
             *number
         } else {
-            if self.kinds.len() >= MAX_KINDS || kind.len() > MAX_RECORD {
+            if named.len() >= MAX_COLLECTIONS || kind.len() > MAX_RECORD {
                 return None;
             }
-            let number = self.kinds.len() as u32;
+            let first = self.stream.series_count() as u32;
+            self.stream.add_series(count);
+            let series: Vec<u32> = (first..first + count as u32).collect();
+            let number = self.stream.kind(&series);
             named.push((kind.clone(), number));
             self.schema.push(ENTRY_COLLECTION);
             append_varint(&mut self.schema, u64::from(source.0));
             append_name(&mut self.schema, kind);
             self.schema.push(has);
-            let first = self.columns.len() as u32;
-            self.columns.extend((0..count).map(|_| Column::default()));
-            let columns: Vec<u32> = (first..first + count as u32).collect();
-            self.new_kind(&columns)
+            number
         };
-        self.item(number, at.0);
-        let first = self.kinds[number as usize].columns[0];
-        for (column, &figure) in (first..).zip(&figures[..count]) {
-            self.value(column, figure);
-        }
+        self.row(number, at, figures.into_iter().take(count));
         Some(())
     }
 
     /// Whether the batch should be written before anything is added.
     pub(crate) fn is_full(&self) -> bool {
-        self.samples >= FULL_SAMPLES
+        self.readings.max(self.items) >= FULL
             || self.records.len() >= FULL_RECORD_BYTES
             || self.schema.len() >= FULL_RECORD_BYTES
     }
@@ -287,7 +178,6 @@ impl Encoder {
     /// # Errors
     /// If it cannot be compressed (no memory).
     pub(crate) fn end_batch(&mut self) -> std::io::Result<()> {
-        self.end_row();
         if !self.schema.is_empty() {
             append_frame(&mut self.out, KIND_SCHEMA, &self.schema);
             self.schema.clear();
@@ -295,29 +185,21 @@ impl Encoder {
         if self.items == 0 {
             return Ok(());
         }
-        let raw = &mut self.raw;
-        raw.clear();
-        append_varint(raw, self.items);
-        raw.extend_from_slice(&self.order);
-        raw.extend_from_slice(&self.times);
-        self.touched.sort_unstable();
-        for number in self.touched.drain(..) {
-            let column = &mut self.columns[number as usize];
-            column::append(raw, &column.values, column.previous);
-            column.previous = column.values.last().copied().unwrap_or(column.previous);
-            column.values.clear();
+        let payload = &mut self.payload;
+        payload.clear();
+        append_varint(payload, self.items as u64);
+        append_varint(payload, self.records.len() as u64);
+        if !self.records.is_empty() {
+            self.packed.clear();
+            self.packer.pack(&self.records, &mut self.packed)?;
+            append_varint(payload, self.packed.len() as u64);
+            payload.extend_from_slice(&self.packed);
         }
-        raw.extend_from_slice(&self.records);
-
-        let mut payload = (raw.len() as u32).to_le_bytes().to_vec();
-        self.packer.pack(raw, &mut payload)?;
-        append_frame(&mut self.out, KIND_BATCH, &payload);
-
-        self.order.clear();
-        self.times.clear();
+        self.coder.end(payload);
+        append_frame(&mut self.out, KIND_CODED, payload);
         self.records.clear();
         self.items = 0;
-        self.samples = 0;
+        self.readings = 0;
         Ok(())
     }
 
@@ -328,9 +210,9 @@ impl Encoder {
         Ok(())
     }
 
-    /// Takes the frames written so far.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+    /// The frames written so far, which are to be taken.
+    pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.out
     }
 }
 

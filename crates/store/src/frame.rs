@@ -5,8 +5,8 @@
 
 /// First bytes of a log. Not text, so that a transfer that mends line ends is noticed.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89PLOG\r\n\x1a";
-/// Version of what stands inside the frames.
-pub(crate) const VERSION: u32 = 1;
+/// Version of what stands inside the frames. All before it are read too.
+pub(crate) const VERSION: u32 = 2;
 /// Magic, version, checksum of both.
 pub(crate) const HEADER_LEN: usize = 16;
 /// Length, checksum, kind.
@@ -20,8 +20,10 @@ pub(crate) const MAX_RECORD: usize = 4 << 20;
 
 /// Most columns of a row.
 pub(crate) const MAX_ROW: usize = 1024;
-/// Most values of a batch, those included that are not written since nothing changed.
+/// Most values of a batch of version 1, those included that are not written since nothing changed.
 pub(crate) const MAX_VALUES: usize = 1 << 20;
+/// Most items of a batch, and most readings: what does not change costs next to nothing, so a reader must stop somewhere.
+pub(crate) const MAX_ITEMS: usize = 8192;
 
 /// In a schema frame: a series.
 pub(crate) const ENTRY_SERIES: u8 = 0;
@@ -36,8 +38,10 @@ pub(crate) const HAS_AFTER: u8 = 2;
 
 /// A schema frame: names series and kinds of rows before their first use.
 pub(crate) const KIND_SCHEMA: u8 = 1;
+/// A batch of samples and records as version 1 wrote it.
+pub(crate) const KIND_COLUMNS: u8 = 2;
 /// A batch of samples and records.
-pub(crate) const KIND_BATCH: u8 = 2;
+pub(crate) const KIND_CODED: u8 = 4;
 /// The log was closed in good order; nothing follows.
 pub(crate) const KIND_END: u8 = 3;
 
@@ -72,7 +76,7 @@ pub(crate) fn parse_header(bytes: &[u8; HEADER_LEN]) -> Header {
         return Header::Foreign("its header is damaged");
     }
     match u32_at(head, 8) {
-        VERSION => Header::Ours,
+        1..=VERSION => Header::Ours,
         other => Header::Version(other),
     }
 }
@@ -116,12 +120,7 @@ pub(crate) fn append_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Small numbers of either sign become small numbers: 0, -1, 1, -2 … → 0, 1, 2, 3 …
-pub(crate) const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-/// The inverse of [`zigzag`].
+/// Small numbers of either sign were written as small numbers: 0, 1, 2, 3 … → 0, -1, 1, -2 …
 pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
@@ -197,9 +196,8 @@ mod tests {
             assert_eq!(cursor.varint(), Some(value));
             assert!(cursor.is_empty());
         }
-        for value in [0, 1, -1, i64::MIN, i64::MAX] {
-            assert_eq!(unzigzag(zigzag(value)), value);
-        }
+        assert_eq!([0, 1, 2, 3].map(unzigzag), [0, -1, 1, -2]);
+        assert_eq!(unzigzag(u64::MAX), i64::MIN);
     }
 
     #[test]
@@ -213,12 +211,12 @@ mod tests {
     fn another_version_is_told_from_damage() {
         assert_eq!(parse_header(&header()), Header::Ours);
         let mut newer = header();
-        newer[8] = 2;
+        newer[8] = 3;
         let checksum = crc32fast::hash(&newer[..12]).to_le_bytes();
         newer[12..].copy_from_slice(&checksum);
-        assert_eq!(parse_header(&newer), Header::Version(2));
+        assert_eq!(parse_header(&newer), Header::Version(3));
         let mut damaged = header();
-        damaged[8] = 2;
+        damaged[8] = 1;
         assert_eq!(
             parse_header(&damaged),
             Header::Foreign("its header is damaged")

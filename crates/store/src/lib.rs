@@ -24,11 +24,13 @@
 
 mod band;
 mod catalogue;
+mod coder;
 mod column;
 mod decode;
 mod encode;
 mod error;
 mod export;
+mod first;
 mod frame;
 mod head;
 mod id;
@@ -36,8 +38,11 @@ mod pack;
 mod record;
 mod recorder;
 mod run_dir;
+mod stream;
+mod surprise;
 pub mod table;
 mod times;
+mod writer;
 
 #[cfg(test)]
 mod properties;

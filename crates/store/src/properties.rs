@@ -10,12 +10,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::encode::Encoder;
-use crate::frame::{FRAME_HEADER_LEN, HEADER_LEN, KIND_BATCH, append_frame, append_varint, header};
+use crate::frame::{
+    FRAME_HEADER_LEN, HEADER_LEN, KIND_CODED, KIND_COLUMNS, append_frame, append_varint, header,
+};
 use crate::{LogReader, Record};
 
 /// What happens to an encoder.
 #[derive(Debug, Clone)]
 enum Step {
+    Row(Ns, SourceId, Vec<(Metric, f64)>),
     Record(Record),
     EndBatch,
 }
@@ -39,19 +42,15 @@ fn at() -> impl Strategy<Value = Ns> {
     ]
 }
 
-fn sample() -> impl Strategy<Value = Record> {
+fn row() -> impl Strategy<Value = Step> {
     let metric = prop_oneof![
         4 => prop::sample::select(vec![Metric::RSS, Metric::HEAP_USED, Metric::CPU_SECONDS]),
         1 => ".{0,12}".prop_map(Metric::named),
     ];
-    (at(), 0_u32..3, metric, value()).prop_map(|(at, source, metric, value)| {
-        Record::Sample(Sample {
-            at,
-            source: SourceId(source),
-            metric,
-            value,
-        })
-    })
+    // The same reading twice in a row is a row too.
+    let readings = vec((metric, value()), 1..6);
+    (at(), 0_u32..3, readings)
+        .prop_map(|(at, source, readings)| Step::Row(at, SourceId(source), readings))
 }
 
 fn other() -> impl Strategy<Value = Record> {
@@ -118,39 +117,56 @@ fn other() -> impl Strategy<Value = Record> {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => sample().prop_map(Step::Record),
+        8 => row(),
         2 => other().prop_map(Step::Record),
         1 => Just(Step::EndBatch),
     ];
     vec(step, 0..120)
 }
 
-/// The bytes of a log and the records in it; `ends` are the offsets at which frames end.
+/// The bytes of a log and the records in it.
 fn write(steps: &[Step]) -> (Vec<u8>, Vec<Record>) {
     let mut encoder = Encoder::try_new().expect("memory for a compressor");
     let mut series: Vec<(SourceId, Metric)> = Vec::new();
+    let mut kinds: Vec<(Vec<u32>, u32)> = Vec::new();
     let mut records = Vec::new();
     for step in steps {
         match step {
             Step::EndBatch => encoder.end_batch().expect("compressible"),
             Step::Record(record) => {
-                if let Record::Sample(sample) = record {
-                    let key = (sample.source, sample.metric.clone());
-                    let index = series.iter().position(|s| *s == key).unwrap_or_else(|| {
-                        encoder.series(key.0, &key.1);
-                        series.push(key);
-                        series.len() - 1
-                    });
-                    encoder.sample(index, sample.at, sample.value);
-                } else {
-                    encoder.record(record);
-                }
+                encoder.record(record);
                 records.push(record.clone());
+            }
+            Step::Row(at, source, readings) => {
+                let row: Vec<u32> = readings
+                    .iter()
+                    .map(|(metric, _)| {
+                        let key = (*source, metric.clone());
+                        let known = series.iter().position(|s| *s == key);
+                        known.unwrap_or_else(|| {
+                            encoder.series(key.0, &key.1);
+                            series.push(key);
+                            series.len() - 1
+                        }) as u32
+                    })
+                    .collect();
+                let known = kinds.iter().find(|(known, _)| *known == row);
+                let kind = known.map_or_else(|| encoder.row_kind(&row), |&(_, kind)| kind);
+                kinds.push((row, kind));
+                encoder.row(kind, *at, readings.iter().map(|&(_, value)| value));
+                records.extend(readings.iter().map(|(metric, value)| {
+                    Record::Sample(Sample {
+                        at: *at,
+                        source: *source,
+                        metric: metric.clone(),
+                        value: *value,
+                    })
+                }));
             }
         }
     }
     encoder.end_log().expect("compressible");
-    (encoder.take(), records)
+    (std::mem::take(encoder.frames()), records)
 }
 
 /// Everything a reader gives out: records, bytes cut, and whether the log was closed.
@@ -222,11 +238,11 @@ proptest! {
 
     #[test]
     fn arbitrary_contents_under_a_right_checksum_are_survived(
-        frames in vec((0_u8..5, vec(any::<u8>(), 0..60), any::<bool>()), 1..6),
+        frames in vec((0_u8..6, vec(any::<u8>(), 0..60), any::<bool>()), 1..6),
     ) {
         let mut log = header().to_vec();
         for (kind, contents, compressed) in &frames {
-            let payload = if *kind == KIND_BATCH && *compressed {
+            let payload = if *kind == KIND_COLUMNS && *compressed {
                 let mut payload = (contents.len() as u32).to_le_bytes().to_vec();
                 payload.append(&mut zstd::bulk::compress(contents, 1).expect("compressible"));
                 payload
@@ -245,13 +261,13 @@ fn with_batch(raw: &[u8], declared: u32) -> Vec<u8> {
     let mut payload = declared.to_le_bytes().to_vec();
     payload.append(&mut zstd::bulk::compress(raw, 1).expect("compressible"));
     let mut log = header().to_vec();
-    append_frame(&mut log, KIND_BATCH, &payload);
+    append_frame(&mut log, KIND_COLUMNS, &payload);
     log
 }
 
 #[test]
 fn lengths_that_promise_more_than_there_is_cost_nothing() {
-    // A frame of 4 GiB, a batch of 4 GiB, a batch of 2^60 items.
+    // A frame of 4 GiB, a batch of 4 GiB, a batch of 2^60 items, in the way of either version.
     let mut log = header().to_vec();
     log.extend_from_slice(&[0xff; FRAME_HEADER_LEN]);
     assert_eq!(read(&log), (vec![], FRAME_HEADER_LEN as u64, false));
@@ -262,6 +278,11 @@ fn lengths_that_promise_more_than_there_is_cost_nothing() {
     let mut raw = Vec::new();
     append_varint(&mut raw, 1 << 60);
     let log = with_batch(&raw, raw.len() as u32);
+    assert_eq!(read(&log), (vec![], (log.len() - HEADER_LEN) as u64, false));
+
+    raw.push(0);
+    let mut log = header().to_vec();
+    append_frame(&mut log, KIND_CODED, &raw);
     assert_eq!(read(&log), (vec![], (log.len() - HEADER_LEN) as u64, false));
 }
 
@@ -295,7 +316,7 @@ fn a_record_that_could_not_be_read_back_is_said_to_be_missing() {
         what: "x".repeat(crate::frame::MAX_RECORD),
     });
     encoder.end_log().expect("compressible");
-    let (records, torn, closed) = read(&encoder.take());
+    let (records, torn, closed) = read(encoder.frames());
     assert!(matches!(&records[..], [Record::Gap { at: Ns(9), what, .. }] if what == "record"));
     assert_eq!((torn, closed), (0, true));
 }
@@ -303,14 +324,14 @@ fn a_record_that_could_not_be_read_back_is_said_to_be_missing() {
 #[test]
 fn another_version_is_an_error_that_names_both() {
     let mut newer = header();
-    newer[8] = 2;
+    newer[8] = 3;
     let checksum = crc32fast::hash(&newer[..12]).to_le_bytes();
     newer[12..].copy_from_slice(&checksum);
     let error =
         LogReader::try_new(&newer[..], Path::new("samples.plog")).expect_err("another version");
     assert_eq!(
         error.to_string(),
-        "samples.plog is written as log version 2, this plimsoll reads log version 1; use the version that wrote it, or \
-         a newer one"
+        "samples.plog is written as log version 3, this plimsoll reads log versions 1 to 2; use the version that wrote \
+         it, or a newer one"
     );
 }

@@ -121,7 +121,10 @@ fn texts(records: &[Record]) -> Vec<String> {
 
 #[test]
 fn the_log_of_this_version_reads_back_as_it_was_written() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/log-1.plog");
+    let example = |version: u32| {
+        let name = format!("tests/data/log-{version}.plog");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    };
     let started = 1_795_238_040_000_000_000;
     let mut expected = vec![Record::Clock {
         at: Ns(0),
@@ -140,11 +143,11 @@ fn the_log_of_this_version_reads_back_as_it_was_written() {
     }
     assert!(recorder.close().error.is_none());
     if std::env::var_os(UPDATE).is_some() {
-        std::fs::copy(dir.log_path(), &example).expect("writable");
+        std::fs::copy(dir.log_path(), example(2)).expect("writable");
     }
-    // What is written now, and what the first version wrote.
-    for log in [&dir.log_path(), &example] {
-        let mut reader = read_log(log).expect("opens");
+    // What is written now, and what every version wrote.
+    for log in [dir.log_path(), example(1), example(2)] {
+        let mut reader = read_log(&log).expect("opens");
         let read: Vec<Record> = reader.by_ref().collect();
         assert_eq!(texts(&read), texts(&expected), "{}", log.display());
         assert!(reader.is_closed());

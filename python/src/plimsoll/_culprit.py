@@ -7,6 +7,7 @@ free (unclosed files, coroutines never awaited, tasks destroyed while pending) a
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import sys
@@ -138,6 +139,7 @@ class _Holders:
     def find(self) -> _Holders:
         _run(self._operation, 1)
         _collect(self._between)
+        registered = atexit._ncallbacks()
         with freezer.thawed():
             before = lengths()
         _run(self._operation, self._count)
@@ -159,6 +161,14 @@ class _Holders:
         again = gc.get_objects()
         with freezer.thawed():
             self._by_type(once, again, Searcher([again]))
+        gained = (atexit._ncallbacks() - registered) / (2 * self._count)
+        if self.name is None and gained > 0.5:
+            # A list of the interpreter's that no object refers to.
+            self.name, self.entries_per_op, self.pattern = (
+                "functions registered with atexit",
+                gained,
+                "global reference",
+            )
         return self
 
     def _by_container(self, candidates: List[Tuple[int, Any]], searcher: Searcher) -> bool:

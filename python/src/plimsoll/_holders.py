@@ -17,16 +17,24 @@ import sys
 import sysconfig
 import types
 import weakref
+from array import array
 from collections import deque
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-_CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, io.StringIO, io.BytesIO)
-#: Containers of bytes and characters.
-_BUFFERS: Tuple[type, ...] = (bytearray, io.StringIO, io.BytesIO)
+_CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, array, io.StringIO, io.BytesIO)
+#: Containers of bytes, numbers and characters.
+_BUFFERS: Tuple[type, ...] = (bytearray, array, io.StringIO, io.BytesIO)
 _LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
+#: Those whose length is all that `entries` says.
+_PLAIN = frozenset((list, dict, set, deque, bytearray, array))
+#: Containers that the collector may not know of.
+_UNTRACKED = frozenset((dict, bytearray, array))
+#: Objects whose referents are asked for in one call, which nobody can interrupt.
+_SLICE = 512
 _OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
-_WIDTH = 24
+#: Holders of a level that are followed; and those of one type, so that a thousand of a kind do not hide the one other.
+_WIDTH, _OF_A_TYPE = 24, 8
 #: Levels to go on looking for the user's own root once another was found.
 _PATIENCE = 3
 _FOLDERS = tuple(
@@ -66,26 +74,30 @@ def is_cache(thing: Any) -> bool:
     return type(thing) is _LRU
 
 
-def containers() -> Iterator[Any]:
+def containers() -> List[Any]:
     """Every container there is: tracked ones, their untracked dicts and byte arrays, caches of functions."""
     tracked = gc.get_objects()
-    seen: Set[int] = set()
-    for start in range(0, len(tracked), 512):
-        for thing in gc.get_referents(*tracked[start : start + 512]):
-            kind = type(thing)
-            if (kind is dict or kind is bytearray) and not gc.is_tracked(thing) and id(thing) not in seen:
-                seen.add(id(thing))
-                yield thing
-    for thing in tracked:
-        kind = type(thing)
-        if kind is _LRU or kind in _CONTAINERS or (isinstance(thing, _CONTAINERS) and id(thing) not in seen):
-            yield thing
+    # Chosen by type and in comprehensions: what is done to each object of a large program has to be little.
+    wanted = {kind for kind in set(map(type, tracked)) if kind is _LRU or issubclass(kind, _CONTAINERS)}
+    found = [thing for thing in tracked if type(thing) in wanted]
+    hidden: Dict[int, Any] = {}
+    for start in range(0, len(tracked), _SLICE):
+        held = gc.get_referents(*tracked[start : start + _SLICE])
+        hidden.update([(id(thing), thing) for thing in held if type(thing) in _UNTRACKED])
+    found.extend([thing for thing in hidden.values() if not gc.is_tracked(thing)])
+    return found
 
 
 def lengths() -> Dict[int, int]:
     """Entries of every container by identity."""
     found: Dict[int, int] = {}
+    rest: List[Any] = []
     for thing in containers():
+        if type(thing) in _PLAIN:
+            found[id(thing)] = len(thing)
+        else:
+            rest.append(thing)
+    for thing in rest:
         try:
             found[id(thing)] = entries(thing)
         except Exception:
@@ -97,13 +109,16 @@ def lengths() -> Dict[int, int]:
 def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
     """Containers that gained entries in step with operations: `(entries gained, container)`, the largest first."""
     found: List[Tuple[int, Any]] = []
+    least = max(operations // 2, 1)
     for thing in containers():
+        was = before.get(id(thing))
+        if was is None:
+            continue
         try:
-            was = before.get(id(thing))
-            gained = entries(thing) - was if was is not None else 0
+            gained = (len(thing) if type(thing) in _PLAIN else entries(thing)) - was
         except Exception:
             continue
-        if gained >= max(operations // 2, 1) and not _is_weak(thing):
+        if gained >= least and not _is_weak(thing):
             found.append((gained, thing))
     # A buffer gains bytes, not entries.
     found.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
@@ -140,6 +155,8 @@ def kind_name(kind: type) -> str:
 def kind_of_entries(thing: Any) -> Optional[str]:
     """The type of what a container gained last."""
     if isinstance(thing, _BUFFERS):
+        if isinstance(thing, array):
+            return "numbers"
         return "characters" if isinstance(thing, io.StringIO) else "bytes"
     if type(thing) is _LRU:
         return None
@@ -243,6 +260,16 @@ def _cache_root(cache: Any) -> Path:
     return Path(f"lru_cache of {name}", [], _is_user_module(module), "unbounded map/cache")
 
 
+def _context_root(holder: Any, parents: Dict[int, Any]) -> Optional[Path]:
+    """A context holds what its variables are set to, by nodes of a tree that say nothing."""
+    if type(holder).__name__ != "Context" or type(holder).__module__ != "_contextvars":
+        return None
+    for variable, value in holder.items():
+        if id(value) in parents:
+            return Path(f"context variable `{variable.name}` (Context)", [], True, "global reference")
+    return Path("the current Context", [], True, "global reference")
+
+
 def _frame_root(word: str, frame: types.FrameType, child: Any) -> Path:
     name = _local_name(frame, child)
     where = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}"
@@ -300,6 +327,16 @@ class Searcher:
         while frame is not None:
             self._stack.add(id(frame))
             frame = frame.f_back
+        #: What the user's functions that other threads are running hold: the collector knows no frame that runs.
+        self._locals: Dict[int, Tuple[types.FrameType, str]] = {}
+        self._running_frames: Set[int] = set()
+        for top in list(sys._current_frames().values()):
+            frame = None if id(top) in self._stack else top
+            while frame is not None:
+                self._running_frames.add(id(frame))
+                if is_user_file(frame.f_code.co_filename):
+                    self._locals.update((id(value), (frame, name)) for name, value in list(frame.f_locals.items()))
+                frame = frame.f_back
 
     def _is_ours(self, holder: Any) -> bool:
         if id(holder) in self._ignored or holder is self.__dict__:
@@ -332,9 +369,18 @@ class Searcher:
         if frame is not None:
             word = "generator frame" if isinstance(holder, types.GeneratorType) else "coroutine frame"
             return _frame_root(word, frame, child)
-        if isinstance(holder, types.FrameType) and id(holder) not in self._stack:
+        if isinstance(holder, types.FrameType) and id(holder) in self._running_frames:
+            # A frame that ended is kept by a traceback, and whoever keeps that is the holder.
             return _frame_root("frame", holder, child)
         return None
+
+    def _running(self, target: Any) -> Optional[Path]:
+        """The path if a function that runs in another thread has it in a variable."""
+        frame, name = self._locals.get(id(target), (None, ""))
+        if frame is None or frame.f_locals.get(name) is not target:
+            return None
+        where = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}"
+        return Path(f"frame of {where} (local `{name}`)", [], True, "suspended frame")
 
     def path(self, target: Any) -> Optional[Path]:
         """The shortest way from a root to `target`, a user's root before others of the same length."""
@@ -352,13 +398,14 @@ class Searcher:
             holders = gc.get_referrers(*frontier)
             ours = {id(holders), id(frontier), id(parents)}
             following: List[Any] = []
+            kinds: Dict[type, int] = {}
             for holder in holders:
                 if id(holder) in ours or id(holder) in parents or self._is_ours(holder):
                     continue
                 for child in frontier:
                     below_id = parents[id(child)][1]
                     below = parents[below_id][0] if below_id is not None else None
-                    found = self.root(holder, child, below)
+                    found = self.root(holder, child, below) or _context_root(holder, parents)
                     if found is not None:
                         found.steps = self._steps(parents, child)[found.inside :]
                         if best is None or found.worth > best.worth:
@@ -369,8 +416,17 @@ class Searcher:
                     if child is None:
                         continue
                     parents[id(holder)] = (holder, id(child))
-                    if len(following) < _WIDTH:
+                    kinds[type(holder)] = kinds.get(type(holder), 0) + 1
+                    if isinstance(holder, dict) and "__module__" in holder:
+                        # The namespace of a class, whose root is one step away.
+                        following.insert(0, holder)
+                    elif kinds[type(holder)] <= _OF_A_TYPE:
                         following.append(holder)
+                    found = self._running(holder)
+                    if found is not None and (best is None or found.worth > best.worth):
+                        found.steps = self._steps(parents, holder)
+                        best = found
+            del following[_WIDTH:]
             if best is not None:
                 if best.worth == 2:
                     return best
@@ -380,7 +436,7 @@ class Searcher:
         return best
 
     def _self_root(self, target: Any) -> Optional[Path]:
-        return _cache_root(target) if type(target) is _LRU else None
+        return _cache_root(target) if type(target) is _LRU else self._running(target)
 
     def _child(self, holder: Any, frontier: List[Any]) -> Optional[Any]:
         if len(frontier) == 1:

@@ -8,7 +8,7 @@ from typing import Callable, List, Optional
 from ._counters import Counters, implementation_gap
 from ._culprit import find
 from ._judge import Judge, JudgeMissing, session_judge
-from ._rounds import Limits, freezer, measure
+from ._rounds import Limits, freezer, glance, measure
 from ._verdict import INCONCLUSIVE, LEAK, Verdict, of_record
 
 _counters: List[Counters] = []
@@ -32,6 +32,17 @@ def prepare(judge: Optional[Judge] = None) -> Optional[str]:
     except JudgeMissing as missing:
         return str(missing)
     return None
+
+
+def glance_at(
+    operation: Callable[[], None], *, cpu_s: float, between: Callable[[], None] = lambda: None
+) -> Optional[Verdict]:
+    """No leak, from a few repetitions; or None: it has to be judged. Exceptions pass through."""
+    gap = implementation_gap()
+    if gap is not None:
+        return Verdict(INCONCLUSIVE, gap)
+    record = glance(operation, counters=session_counters(), cpu_s=cpu_s, between=between)
+    return None if record is None else of_record(record)
 
 
 def verdict_on(

@@ -12,15 +12,15 @@ import io
 import json
 import os
 import sys
-import time
 import warnings
-from typing import Any, Dict, Generator, Iterator, List, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Generator, Iterator, List, Optional, Set, Tuple
 
 import pytest
 
 from . import _screen
 from ._judge import session_judge
-from ._judging import prepare, verdict_on
+from ._judging import glance_at, prepare, verdict_on
 from ._repeat import Repetition
 from ._report import failure, long_message, short_message
 from ._rounds import Limits, NotRepeatable, freezer
@@ -29,6 +29,8 @@ from ._verdict import INCONCLUSIVE, LEAK, MIB, NOT_REPEATABLE, Verdict, describe
 _ENVIRONMENT = "DETECT_MEMORY_LEAKS"
 _KINDS = {"unit": 2.0, "integration": 10.0, "long": 50.0}
 _PLUGIN = "plimsoll-session"
+_NAMED_BEFORE = "the culprit was named in an earlier run"
+_NOT_NAMED = "the budget left no time to name the culprit: judge this test alone, or raise --leak-budget"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -215,6 +217,8 @@ class _Leaks:
         self._repeating = False
         self._late: Dict[str, BaseException] = {}
         self._verdicts: Dict[str, Verdict] = {}
+        #: Tests that grew, or did before, and that there was no time to measure.
+        self._waiting: Set[str] = set()
         self._results: List[Tuple[str, Dict[str, Any]]] = []
         self._missing: Optional[str] = None
         self._began = False
@@ -228,10 +232,11 @@ class _Leaks:
         """What has to be there before anything is counted."""
         if not session.items or self._config.getoption("collectonly", False):
             return
-        self._missing = prepare()
-        self._screen.begin(session.items)
+        with self._screen.spending():
+            self._missing = prepare()
+            freezer.hold()
+            self._screen.begin(session.items)
         self._began = True
-        freezer.hold()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -239,46 +244,42 @@ class _Leaks:
         if self._began:
             freezer.release()
             session_judge().stop()
-        self._screen.end()
+        self._screen.end(self._results)
         path = self._config.getoption("--leak-json")
         if path and not self._is_worker:
             self._write_json(path)
 
     # -- one test
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Counts what set-up leaves."""
-        if self._repeating:
-            return (yield)
-        self._screen.enter()
-        try:
-            return (yield)
-        finally:
-            self._screen.leave(item)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Counts what is there before the test."""
+        if not self._repeating:
+            self._screen.enter(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Repeats the test after its first run, and fails it for a leak."""
         if self._repeating:
             return (yield)
-        self._screen.enter()
-        try:
-            result = yield
-        finally:
-            self._screen.leave(item)
-        if item.get_closest_marker("skip_leak_detection") is not None or not self._began:
+        self._screen.call()
+        result = yield
+        self._screen.leave()
+        if not self._began:
             return result
-        terms = _Terms(item, self._kinds)
+        marks = {mark.name for mark in item.iter_markers()}
+        if "skip_leak_detection" in marks:
+            return result
         verdict = self._verdicts.get(item.nodeid)
         if verdict is None:
-            if not self._screen.wants(item, marked=terms.marked):
+            verdict = self._look(item, self._screen.wants(item, marked="leak_check" in marks))
+            if verdict is None:
                 return result
-            begun = time.monotonic()
-            verdict = self._judge(item, terms)
-            self._screen.judged(item, time.monotonic() - begun, suspicious=verdict.outcome == LEAK)
             self._verdicts[item.nodeid] = verdict
             item.user_properties.extend(_properties(verdict))
+        if not verdict.is_leak:
+            return result
+        terms = _Terms(item, self._kinds)
         found = failure(verdict, terms.threshold_bytes, terms.mode)
         if found is not None:
             if self._config.getoption("--leak-report"):
@@ -311,12 +312,38 @@ class _Leaks:
             if verdict is not None:
                 document = verdict.to_json()
                 document["text"] = describe(verdict)
-            elif item.get_closest_marker("skip_leak_detection") is not None or not report.passed:
+            elif item.nodeid in self._waiting:
+                document["waiting"] = True
+            elif not report.passed or item.get_closest_marker("skip_leak_detection") is not None:
                 document = {"skipped": True}
             report.plimsoll = document
         return report
 
-    def _judge(self, item: pytest.Item, terms: _Terms) -> Verdict:
+    def _look(self, item: pytest.Item, how: str) -> Optional[Verdict]:
+        """A glance, and measuring where that is wanted or the glance saw growth; None if neither was affordable."""
+        verdict: Optional[Verdict] = None
+        if how == _screen.GLANCE:
+            with self._screen.spending(glances=True):
+                verdict = self._judge(item, None)
+            if verdict is None and self._screen.measures(item):
+                how = _screen.MEASURE
+            elif verdict is None:
+                how = _screen.WAIT
+        if how == _screen.WAIT:
+            self._waiting.add(item.nodeid)
+        if how == _screen.MEASURE:
+            known = self._screen.culprit(item)
+            explains = known is None and self._screen.explains()
+            with self._screen.spending() as spent:
+                verdict = self._judge(item, _Terms(item, self._kinds).limits, explains)
+                spent.explains = explains and verdict is not None and verdict.culprit is not None
+            if verdict is not None and verdict.is_leak and not explains:
+                why = _NAMED_BEFORE if known is not None else _NOT_NAMED
+                verdict = replace(verdict, culprit=known, reason="; ".join(filter(None, (verdict.reason, why))))
+        return verdict
+
+    def _judge(self, item: pytest.Item, limits: Optional[Limits], explain: bool = True) -> Optional[Verdict]:
+        """Repeats within limits; without, a glance, which may be None."""
         if self._quiet is None:
             self._quiet = _Quiet(self._config)
         repetition = Repetition(item)
@@ -330,7 +357,10 @@ class _Leaks:
                     except BaseException as error:
                         self._late[item.nodeid] = error
                         return Verdict(NOT_REPEATABLE, f"its own teardown failed: {_said(error)}")
-                return verdict_on(repetition.operation(), limits=terms.limits, between=self._quiet.drop)
+                operation, between = repetition.operation(), self._quiet.drop
+                if limits is None:
+                    return glance_at(operation, cpu_s=_screen.GLANCE_CPU_S, between=between)
+                return verdict_on(operation, limits=limits, explain=explain, between=between)
         except NotRepeatable as error:
             return Verdict(NOT_REPEATABLE, f"a repetition failed: {error}")
         except KeyboardInterrupt:

@@ -8,7 +8,7 @@ where a plugin or a conftest other than pytest's own has a say in them, or the t
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 
@@ -25,6 +25,9 @@ _IGNORED = (
     "pytest_timeout",
     "pytest_asyncio.",
 )
+#: Modules whose ways to call a plain function are the plain way.
+_CALLERS = ("_pytest.", "pytest_asyncio.", "anyio.")
+_SUSPENDS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
 #: Fixtures that live in hooks around the phases.
 _NEEDS_HOOKS = frozenset({"caplog"})
 
@@ -39,25 +42,36 @@ class _Sibling:
         return self._chain
 
 
-def _foreign_hooks(item: pytest.Item) -> bool:
-    for name in _HOOKS:
-        caller = getattr(item.ihook, name)
-        for implementation in caller.get_hookimpls():
+def _has_others(hooks: Any, names: Sequence[str], ignored: Tuple[str, ...]) -> bool:
+    for name in names:
+        for implementation in getattr(hooks, name).get_hookimpls():
             module = getattr(implementation.function, "__module__", "") or ""
-            if not (module + ".").startswith(_IGNORED):
+            if not (module + ".").startswith(ignored):
                 return True
     return False
 
 
+#: What is known of the hooks that the tests of a folder share, by identity of their proxy, which is kept with it.
+_known: Dict[int, Tuple[Any, bool, bool]] = {}
+
+
+def _foreign(item: pytest.Item) -> Tuple[bool, bool]:
+    """Whether others have a say in the phases of this test, and in how its function is called."""
+    hooks = item.ihook
+    known = _known.get(id(hooks))
+    if known is None:
+        phases = _has_others(hooks, _HOOKS, _IGNORED)
+        known = (hooks, phases, _has_others(hooks, ("pytest_pyfunc_call",), _CALLERS))
+        _known[id(hooks)] = known
+    return known[1], known[2]
+
+
 def _is_direct(item: pytest.Item) -> bool:
-    if type(item) is not pytest.Function or inspect.iscoroutinefunction(item.obj):
+    if type(item) is not pytest.Function:
         return False
-    if inspect.isasyncgenfunction(item.obj) or inspect.isgeneratorfunction(item.obj):
+    code = getattr(item.obj, "__code__", None)
+    if code is None or code.co_flags & _SUSPENDS:
         return False
-    for implementation in item.ihook.pytest_pyfunc_call.get_hookimpls():
-        module = getattr(implementation.function, "__module__", "") or ""
-        if not module.startswith(("_pytest.", "pytest_asyncio", "anyio.")):
-            return False
     info = item._fixtureinfo
     names = set(info.names_closure) - {"request"}
     if "request" in info.argnames:
@@ -92,9 +106,10 @@ class Repetition:
         self._wider: List[Tuple[List[Any], int]] = []
         self._is_tidied = False
         self.way = "item"
-        if _NEEDS_HOOKS & set(getattr(item, "fixturenames", ())) or _foreign_hooks(item):
+        in_phases, in_call = _foreign(item)
+        if in_phases or not _NEEDS_HOOKS.isdisjoint(getattr(item, "fixturenames", ())):
             self.way = "hooks"
-        elif _is_direct(item):
+        elif not in_call and _is_direct(item):
             self.way = "direct"
 
     def release(self) -> None:

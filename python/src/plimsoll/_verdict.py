@@ -44,6 +44,34 @@ class Culprit:
     #: Other containers that grow, the next first.
     others: Tuple[str, ...] = ()
 
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values, for reports."""
+        return {
+            "kind": self.kind,
+            "holder": self.holder,
+            "site": self.site,
+            "added": self.added,
+            "pattern": self.pattern,
+            "entries_per_op": self.entries_per_op,
+            "bytes_per_op": self.bytes_per_op,
+            "allocations": [[size, place] for size, place in self.allocations],
+            "evidence": list(self.evidence),
+            "others": list(self.others),
+        }
+
+    @classmethod
+    def of_json(cls, document: Dict[str, Any]) -> Culprit:
+        """What `to_json` gave.
+
+        # Errors
+        `TypeError` or `ValueError` if it is something else.
+        """
+        values = dict(document)
+        values["allocations"] = tuple((float(size), str(place)) for size, place in values["allocations"])
+        values["evidence"] = tuple(map(str, values["evidence"]))
+        values["others"] = tuple(map(str, values["others"]))
+        return cls(**values)
+
     def sentence(self) -> str:
         """One line for a person."""
         parts = []
@@ -120,19 +148,7 @@ class Verdict:
             "gaps": list(self.gaps),
         }
         if self.culprit is not None:
-            culprit = self.culprit
-            document["culprit"] = {
-                "kind": culprit.kind,
-                "holder": culprit.holder,
-                "site": culprit.site,
-                "added": culprit.added,
-                "pattern": culprit.pattern,
-                "entries_per_op": culprit.entries_per_op,
-                "bytes_per_op": culprit.bytes_per_op,
-                "allocations": [[size, place] for size, place in culprit.allocations],
-                "evidence": list(culprit.evidence),
-                "others": list(culprit.others),
-            }
+            document["culprit"] = self.culprit.to_json()
         return document
 
 

@@ -8,14 +8,17 @@ use crate::workspace::{File, Tree};
 /// Crates that may not look at a clock, a file or the environment. Each bans them in its own `clippy.toml`.
 const PURE: [&str; 1] = ["crates/judge"];
 
+/// Workspaces of their own: the fuzz targets, and a bench whose rivals are no dependencies of the product.
+const APART: [&str; 2] = ["fuzz/", "bench/alloc/"];
+
 /// Files that exist once and are embedded elsewhere: the symlink, and where it leads from the root.
 const EMBEDDED: [(&str, &str); 1] = [("crates/probe/src/node_probe.cjs", "node/probe.cjs")];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for file in &tree.files {
-        // The fuzz targets are a workspace of their own.
-        if file.path.ends_with("/Cargo.toml") && !file.path.starts_with("fuzz/") {
+        let is_apart = APART.iter().any(|folder| file.path.starts_with(folder));
+        if file.path.ends_with("/Cargo.toml") && !is_apart {
             manifest(file, &mut problems);
         }
         if file.extension() == "rs" {

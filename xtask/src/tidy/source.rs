@@ -6,8 +6,9 @@ use crate::workspace::{File, Tree};
 /// Past this a file holds a second idea.
 const MOST_LINES: usize = 1000;
 
-/// The system-call modules and the map of a snapshot file: the only places for `unsafe`.
-const UNSAFE_ROOMS: [&str; 3] = [
+/// The system-call modules, the map of a snapshot file and the global allocator: the only places for `unsafe`.
+const UNSAFE_ROOMS: [&str; 4] = [
+    "crates/alloc/src/",
     "crates/probe/src/os.rs",
     "crates/probe/src/os/",
     "crates/heap/src/map.rs",

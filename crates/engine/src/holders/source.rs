@@ -16,11 +16,41 @@ const LONGEST_LINE: usize = 1_000;
 /// `file:line` of the declaration of `name` in `script`.
 pub(super) fn declaration(script: &str, name: &str) -> Option<String> {
     let path = object::file(script);
+    let line = line_of(&text_of(path)?, name)?;
+    Some(format!("{}:{line}", object::relative(path)))
+}
+
+fn text_of(path: &str) -> Option<String> {
     let mut text = String::new();
     let file = File::open(path).ok()?;
     file.take(LARGEST).read_to_string(&mut text).ok()?;
-    let line = line_of(&text, name)?;
-    Some(format!("{}:{line}", object::relative(path)))
+    Some(text)
+}
+
+/// Which of these names is a variable that begins as an object of this class: `const kept = []` is an Array.
+pub(super) fn initialised<'n>(script: &str, names: &'n [String], class: &str) -> Option<&'n str> {
+    let text = text_of(object::file(script))?;
+    let begins: &[&str] = match class {
+        "Array" => &["[", "Array."],
+        "Object" => &["{", "Object."],
+        "function" => &["function", "(", "async"],
+        _ => &[],
+    };
+    let made = format!("new {class}");
+    let is_it = |name: &&String| {
+        text.lines().any(|line| {
+            let assigned = match line.match_indices(name.as_str()).next() {
+                Some((at, _)) if declares(line, name) == Some(0) => &line[at + name.len()..],
+                _ => return false,
+            };
+            let Some(value) = assigned.trim_start().strip_prefix('=') else {
+                return false;
+            };
+            let value = value.trim_start();
+            value.starts_with(&made) || begins.iter().any(|begin| value.starts_with(begin))
+        })
+    };
+    names.iter().find(is_it).map(String::as_str)
 }
 
 /// The line, from 1, that declares the name best: a declaration before an assignment before a key.
@@ -76,6 +106,18 @@ fn declares(line: &str, name: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_is_told_by_what_it_begins_as() {
+        let script = tempfile::NamedTempFile::new().unwrap();
+        let text = "const limit = 3;\n  const kept = [];\n  const seen = new Map();\nlet last;\n";
+        std::fs::write(script.path(), text).unwrap();
+        let path = script.path().to_str().unwrap();
+        let names = ["limit", "last", "kept", "seen"].map(str::to_owned);
+        assert_eq!(initialised(path, &names, "Array"), Some("kept"));
+        assert_eq!(initialised(path, &names, "Map"), Some("seen"));
+        assert_eq!(initialised(path, &names, "Set"), None);
+    }
 
     #[test]
     fn a_declaration_comes_before_an_assignment_before_a_key() {

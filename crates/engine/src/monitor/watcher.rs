@@ -58,6 +58,8 @@ pub(super) struct Watcher<'a> {
     events: &'a mut dyn FnMut(Event),
     family: Family,
     sampler: ProcessSampler,
+    /// Empty between ticks, kept for its room.
+    readings: Vec<Sample>,
     clock: ClockWatch,
     pace: Pace,
     sources: Vec<Source>,
@@ -112,6 +114,7 @@ impl<'a> Watcher<'a> {
             recorder,
             events,
             sampler: ProcessSampler::new(),
+            readings: Vec::new(),
             clock: ClockWatch::start(),
             pace: Pace::every(config.interval, Instant::now()),
             sources: Vec::new(),
@@ -314,7 +317,7 @@ impl<'a> Watcher<'a> {
     fn read(&mut self, due: Due) {
         self.absorb_probes();
         let at = self.now();
-        let mut samples = Vec::new();
+        let mut samples = std::mem::take(&mut self.readings);
         self.sampler.tick(at, &mut |sample| samples.push(sample));
         let owners: HashMap<SourceId, ProcessId> = self
             .processes
@@ -323,7 +326,7 @@ impl<'a> Watcher<'a> {
             .collect();
         let mut sum = 0.0;
         let mut counted = 0;
-        for sample in samples {
+        for sample in &samples {
             let Some(seen) = owners
                 .get(&sample.source)
                 .and_then(|id| self.processes.get_mut(id))
@@ -339,8 +342,9 @@ impl<'a> Watcher<'a> {
                 }
             }
             seen.values.insert(sample.metric.clone(), sample.value);
-            self.recorder.sample(sample);
         }
+        self.recorder.row(&mut samples);
+        self.readings = samples;
         if due == Due::Extra {
             return;
         }
@@ -375,14 +379,14 @@ impl<'a> Watcher<'a> {
         self.group_reading = group.read();
         let first = *self.group_first.get_or_insert(self.group_reading);
         if let Some(source) = self.sources.first().map(|s| s.id) {
-            for (metric, value) in group_values(&self.group_reading) {
-                self.recorder.sample(Sample {
-                    at,
-                    source,
-                    metric,
-                    value,
-                });
-            }
+            let sample = |(metric, value)| Sample {
+                at,
+                source,
+                metric,
+                value,
+            };
+            let mut row = group_values(&self.group_reading).map(sample).collect();
+            self.recorder.row(&mut row);
         }
         let rose = |now: Option<u64>, then: Option<u64>| now.zip(then).is_some_and(|(n, t)| n > t);
         if rose(self.group_reading.oom_kills, before.oom_kills) {
@@ -518,17 +522,19 @@ impl<'a> Watcher<'a> {
         if is_main && let Some(seen) = seen {
             seen.values.extend(values.iter().cloned());
         }
-        for (metric, value) in values {
-            if is_main && metric == Metric::HEAP_USED {
-                self.tracks.add(source, &metric, at, value);
+        for (metric, value) in &values {
+            if is_main && *metric == Metric::HEAP_USED {
+                self.tracks.add(source, metric, at, *value);
             }
-            self.recorder.sample(Sample {
-                at,
-                source,
-                metric,
-                value,
-            });
         }
+        let sample = |(metric, value)| Sample {
+            at,
+            source,
+            metric,
+            value,
+        };
+        self.recorder
+            .row(&mut values.into_iter().map(sample).collect());
     }
 
     fn collection(

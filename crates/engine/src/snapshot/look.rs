@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plimsoll_heap::{Class, Classes, Heap, Node, SYSTEM_DISTANCE};
+use plimsoll_heap::{Class, Classes, Heap, Node, SYSTEM_DISTANCE, Statistics};
 use plimsoll_model::{Cell, Sheet};
 
 use super::leaks::detached_bytes;
@@ -42,8 +42,11 @@ pub fn summary(path: &Path, rows: usize, quick: bool) -> Result<Sheet, Error> {
         let snapshot = heap.snapshot();
         sheet.fact("objects", Cell::Count(u64::from(snapshot.node_count())));
         sheet.fact("references", Cell::Count(u64::from(snapshot.edge_count())));
-        sheet.fact("total", Cell::Bytes(heap.total()));
-        sheet.fact("outside the heap", Cell::Bytes(outside(&heap)));
+        let sums = Statistics::of(&heap);
+        sheet.fact("total", Cell::Bytes(sums.total));
+        sheet.fact("outside the heap", Cell::Bytes(sums.native));
+        sheet.fact("strings", Cell::Bytes(sums.strings));
+        sheet.fact("code", Cell::Bytes(sums.code));
         let detached = detached_bytes(&heap);
         if detached > 0 {
             sheet.fact("detached DOM", Cell::Bytes(detached));
@@ -93,17 +96,6 @@ fn distance(steps: i32) -> Cell {
     }
 }
 
-/// Bytes that objects hold outside of the heap: buffers, WebAssembly memories, strings of the embedder.
-fn outside(heap: &Heap) -> u64 {
-    let snapshot = heap.snapshot();
-    snapshot
-        .nodes()
-        .filter(|node| snapshot.kind(*node) == plimsoll_heap::NodeKind::Native)
-        .map(|node| snapshot.self_size(node))
-        .sum::<u64>()
-        + snapshot.extra_native_bytes()
-}
-
 /// The objects meant, the largest first.
 ///
 /// # Errors
@@ -131,20 +123,22 @@ pub(super) const OBJECT_COLUMNS: [(&str, &str); 6] = [
     ("held_by", "held by"),
 ];
 
+/// The last step of a shortest path to it: `Map @5{table}`.
+pub(super) fn held_by(heap: &Heap, node: Node) -> Option<String> {
+    let edge = heap.retainer_path(node).last()?.edge?;
+    let holder = heap.snapshot().edge_from(edge);
+    Some(format!("{}{}", words(heap, holder), heap.edge_label(edge)))
+}
+
 pub(super) fn object_row(heap: &Heap, node: Node) -> Vec<Cell> {
     let snapshot = heap.snapshot();
-    let via = heap.retainer_path(node);
-    let holder = via.last().and_then(|step| step.edge).map(|edge| {
-        let holder = snapshot.edge_from(edge);
-        format!("{}{}", words(heap, holder), heap.edge_label(edge))
-    });
     vec![
         words(heap, node).into(),
         Cell::Bytes(heap.shallow(node)),
         Cell::Bytes(heap.retained(node)),
         distance(heap.distance(node)),
         snapshot.place(node).as_ref().and_then(object::place).into(),
-        holder.into(),
+        held_by(heap, node).into(),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{Cancel, Cell, Cx, EvidenceRequest, Metric, Sheet, Sink, units};
-use plimsoll_probe::{Hub, HubEvent, HubOptions, Process, Runtime};
+use plimsoll_probe::{Error as ProbeError, Hub, HubEvent, HubOptions, Process, Runtime};
 
 use super::object;
 use crate::error::Error;
@@ -151,7 +151,12 @@ fn write(runtime: &mut dyn Runtime, path: &Path, redact: bool, cx: &Cx) -> Resul
     let mut sink = Writing {
         file: io::BufWriter::new(partial.file.try_clone().map_err(|e| unwritable(path, &e))?),
     };
-    runtime.capture(&EvidenceRequest::Snapshot, &mut sink, cx)?;
+    runtime
+        .capture(&EvidenceRequest::Snapshot, &mut sink, cx)
+        .map_err(|error| match error {
+            ProbeError::Io { source, .. } => unwritable(path, &source),
+            error => error.into(),
+        })?;
     drop(sink);
     if redact {
         super::redact(&partial.path, path)?;

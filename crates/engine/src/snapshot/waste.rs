@@ -1,68 +1,69 @@
-//! What a heap holds without need: strings that are there many times, scopes that keep much alive.
+//! What a heap holds without need: texts that are there many times, captured variables that nobody can read, collections
+//! that are mostly empty. What counts as such, `plimsoll_heap` says.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use plimsoll_heap::{EdgeKind, Heap, Node};
-use plimsoll_model::{Cell, Sheet};
+use plimsoll_heap::contexts::{Context, DeadVariable};
+use plimsoll_heap::{Heap, collections, contexts, text};
+use plimsoll_model::{Cell, Sheet, units};
 
 use super::object::{self, words};
-use super::{analyse, open};
+use super::{analyse, look};
 use crate::error::Error;
 
-/// Texts are told apart by so much of them: a snapshot keeps no more.
-const COMPARED: usize = 1_024;
 /// Variables of a scope that are listed.
 const VARIABLES: usize = 8;
+/// Collections with a larger part of their room in use are left out.
+const MOSTLY_EMPTY: f64 = 0.5;
 
 /// Strings that are there more than once, the most bytes wasted first.
 ///
 /// # Errors
 /// If the file is no snapshot.
 pub fn strings(path: &Path, rows: usize) -> Result<Sheet, Error> {
-    let snapshot = open(path)?;
-    let mut texts: BTreeMap<(String, u64), (u64, Node)> = BTreeMap::new();
-    let (mut count, mut bytes) = (0, 0);
-    for node in snapshot.nodes().filter(|n| snapshot.kind(*n).is_string()) {
-        let size = snapshot.self_size(node);
-        count += 1;
-        bytes += size;
-        let name = snapshot.name(node);
-        if name.is_empty() {
-            continue;
-        }
-        // Of cut texts, length is all that tells them apart: equal beginnings of equal size count as equal.
-        let text: String = name.chars().take(COMPARED).collect();
-        texts.entry((text, size)).or_insert((0, node)).0 += 1;
-    }
+    let heap = analyse(path)?;
+    let snapshot = heap.snapshot();
     let mut sheet = Sheet::new(
         "strings",
         &[
             ("text", "text"),
             ("copies", "copies"),
-            ("bytes", "each"),
+            ("bytes", "bytes"),
             ("wasted", "wasted"),
             ("example", "example"),
         ],
     );
-    let mut repeated: Vec<_> = texts.into_iter().filter(|(_, (n, _))| *n > 1).collect();
-    repeated.sort_by_key(|((_, size), (n, _))| std::cmp::Reverse(size * (n - 1)));
-    let wasted: u64 = repeated
-        .iter()
-        .map(|((_, size), (n, _))| size * (n - 1))
-        .sum();
+    let all = snapshot.nodes().filter(|n| snapshot.kind(*n).is_string());
+    let (count, bytes) = all.fold((0, 0), |(n, sum), node| (n + 1, sum + heap.shallow(node)));
+    let repeated = text::duplicates(&heap);
+    let slices = text::slices(&heap);
     sheet.fact("strings", Cell::Count(count));
     sheet.fact("bytes", Cell::Bytes(bytes));
+    let wasted = repeated.iter().map(|d| d.waste).sum();
     sheet.fact("in copies", Cell::Bytes(wasted));
+    let kept = slices.iter().map(|s| s.bytes).sum();
+    sheet.fact("kept by pieces", Cell::Bytes(kept));
+    if let Some(largest) = slices.first() {
+        sheet.notes.push(format!(
+            "{} of a text nobody else holds: {} keeps {} alive as @{}",
+            match slices.len() {
+                1 => "1 piece".to_owned(),
+                n => format!("{} pieces", units::count(n as f64)),
+            },
+            words(&heap, largest.slice),
+            units::bytes(largest.bytes as f64),
+            snapshot.id(largest.whole),
+        ));
+    }
     sheet.rows = repeated
         .into_iter()
-        .map(|((text, size), (copies, node))| {
+        .map(|d| {
             vec![
-                format!("\"{}\"", object::cut(&text)).into(),
-                Cell::Count(copies),
-                Cell::Bytes(size),
-                Cell::Bytes(size * (copies - 1)),
-                format!("@{}", snapshot.id(node)).into(),
+                format!("\"{}\"", object::cut(&d.text)).into(),
+                Cell::Count(d.count),
+                Cell::Bytes(d.bytes),
+                Cell::Bytes(d.waste),
+                format!("@{}", snapshot.id(d.sample)).into(),
             ]
         })
         .collect();
@@ -70,18 +71,26 @@ pub fn strings(path: &Path, rows: usize) -> Result<Sheet, Error> {
     Ok(sheet)
 }
 
-/// Scopes that functions keep alive, by what goes with them.
+/// Scopes that functions keep alive, by what goes with them; or, `dead`, the variables in them that no living function
+/// can read.
 ///
 /// # Errors
-/// If the file is no snapshot.
-pub fn contexts(path: &Path, rows: usize) -> Result<Sheet, Error> {
+/// If the file is no snapshot, or `dead` variables are asked of one that does not tell them.
+pub fn contexts(path: &Path, rows: usize, dead: bool) -> Result<Sheet, Error> {
     let heap = analyse(path)?;
-    let snapshot = heap.snapshot();
-    let mut scopes: Vec<Node> = snapshot
-        .nodes()
-        .filter(|n| snapshot.name(*n).starts_with("system / Context"))
-        .collect();
-    scopes.sort_by_key(|n| std::cmp::Reverse(heap.retained(*n)));
+    let unread = contexts::dead(&heap);
+    if dead {
+        return match unread {
+            Some(unread) => Ok(dead_variables(&heap, unread, rows)),
+            None => Err(Error::usage(
+                format!(
+                    "{} does not say which variables functions read",
+                    path.display()
+                ),
+                "new versions of Chromium write tables of scopes, Node up to 26 does not",
+            )),
+        };
+    }
     let mut sheet = Sheet::new(
         "contexts",
         &[
@@ -92,40 +101,121 @@ pub fn contexts(path: &Path, rows: usize) -> Result<Sheet, Error> {
             ("place", "place"),
         ],
     );
-    sheet.fact("scopes", Cell::Count(scopes.len() as u64));
-    sheet.more = scopes.len().saturating_sub(rows) as u64;
-    scopes.truncate(rows);
-    for (scope, edges) in scopes.iter().zip(heap.retainers(&scopes)) {
-        let function = edges.iter().map(|e| snapshot.edge_from(*e)).find(|n| {
-            snapshot.kind(*n) == plimsoll_heap::NodeKind::Closure && snapshot.place(*n).is_some()
-        });
-        sheet.rows.push(vec![
-            format!("@{}", snapshot.id(*scope)).into(),
-            Cell::Bytes(heap.retained(*scope)),
-            variables(&heap, *scope).into(),
-            function.map(|f| words(&heap, f)).into(),
-            function
-                .and_then(|f| snapshot.place(f))
-                .as_ref()
-                .and_then(object::place)
-                .into(),
-        ]);
+    let mut found = contexts::largest(&heap, usize::MAX);
+    sheet.fact("scopes", Cell::Count(found.len() as u64));
+    match &unread {
+        Some(unread) => {
+            sheet.fact("unread variables", Cell::Count(unread.len() as u64));
+            if !unread.is_empty() {
+                let note = "an unread variable is kept, yet no living function can read it: --dead lists them";
+                sheet.notes.push(note.to_owned());
+            }
+        }
+        None => sheet.notes.push(
+            "this runtime does not write which variables functions read: unread ones are not known"
+                .to_owned(),
+        ),
     }
+    sheet.more = found.len().saturating_sub(rows) as u64;
+    found.truncate(rows);
+    sheet.rows = found.iter().map(|scope| scope_row(&heap, scope)).collect();
     Ok(sheet)
 }
 
-/// Its variables, what holds the most first.
-fn variables(heap: &Heap, scope: Node) -> String {
+fn scope_row(heap: &Heap, scope: &Context) -> Vec<Cell> {
     let snapshot = heap.snapshot();
-    let mut edges: Vec<_> = snapshot
-        .edges(scope)
-        .filter(|e| snapshot.edge_kind(*e) == EdgeKind::Context)
-        .collect();
-    edges.sort_by_key(|e| std::cmp::Reverse(heap.retained(snapshot.edge_to(*e))));
-    let names: Vec<String> = edges
+    let mut variables: Vec<_> = scope.variables.iter().collect();
+    variables.sort_by_key(|(_, value)| std::cmp::Reverse(heap.retained(*value)));
+    let names: Vec<&str> = variables
         .iter()
         .take(VARIABLES)
-        .map(|e| snapshot.edge_name(*e).into_owned())
+        .map(|(name, _)| name.as_str())
         .collect();
-    names.join(", ")
+    let function = scope.functions.iter().copied();
+    let function = function
+        .clone()
+        .find(|f| snapshot.place(*f).is_some())
+        .or_else(|| function.clone().next());
+    vec![
+        format!("@{}", snapshot.id(scope.node)).into(),
+        Cell::Bytes(scope.retained),
+        names.join(", ").into(),
+        function.map(|f| words(heap, f)).into(),
+        function
+            .and_then(|f| snapshot.place(f))
+            .as_ref()
+            .and_then(object::place)
+            .into(),
+    ]
+}
+
+fn dead_variables(heap: &Heap, found: Vec<DeadVariable>, rows: usize) -> Sheet {
+    let snapshot = heap.snapshot();
+    let mut sheet = Sheet::new(
+        "contexts",
+        &[
+            ("variable", "variable"),
+            ("value", "value"),
+            ("retained", "retained"),
+            ("function", "of function"),
+            ("script", "script"),
+            ("scope", "scope"),
+        ],
+    );
+    sheet.fact("unread variables", Cell::Count(found.len() as u64));
+    sheet.rows = found
+        .into_iter()
+        .map(|v| {
+            vec![
+                v.name.into(),
+                words(heap, v.value).into(),
+                Cell::Bytes(v.retained),
+                Some(v.function).filter(|f| !f.is_empty()).into(),
+                object::relative(object::file(&v.script)).into(),
+                format!("@{}", snapshot.id(v.context)).into(),
+            ]
+        })
+        .collect();
+    sheet.truncate(rows);
+    sheet
+}
+
+/// Maps, Sets, arrays and dictionaries that are mostly empty, the most bytes wasted first.
+///
+/// # Errors
+/// If the file is no snapshot.
+pub fn collections(path: &Path, rows: usize) -> Result<Sheet, Error> {
+    let heap = analyse(path)?;
+    let mut sheet = Sheet::new(
+        "collections",
+        &[
+            ("collection", "collection"),
+            ("bytes", "bytes"),
+            ("room", "room for"),
+            ("used", "holds"),
+            ("fill", "filled"),
+            ("held_by", "held by"),
+        ],
+    );
+    let found = collections::sparse(&heap, MOSTLY_EMPTY);
+    sheet.fact("mostly empty", Cell::Count(found.len() as u64));
+    sheet.fact(
+        "bytes",
+        Cell::Bytes(found.iter().map(|s| s.store_bytes).sum()),
+    );
+    sheet.rows = found
+        .into_iter()
+        .map(|s| {
+            vec![
+                words(&heap, s.collection).into(),
+                Cell::Bytes(s.store_bytes),
+                Cell::Count(s.slots),
+                Cell::Count(s.references),
+                Cell::Ratio(s.fill_ratio()),
+                look::held_by(&heap, s.collection).into(),
+            ]
+        })
+        .collect();
+    sheet.truncate(rows);
+    Ok(sheet)
 }

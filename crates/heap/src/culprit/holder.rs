@@ -6,7 +6,7 @@ use crate::columns::Position;
 use crate::growth::{Growth, is_context};
 use crate::heap::{Heap, Step};
 use crate::meta::{EdgeKind, NodeKind};
-use crate::snapshot::{Edge, Node, Place};
+use crate::snapshot::{Edge, Node, Place, Snapshot};
 
 use super::place::{Origin, origin};
 
@@ -26,12 +26,17 @@ pub struct Hop {
 pub struct Holder {
     /// How a program reaches it: `sessions`, `globalThis.cache`, `Registry.all`, `server._events.request`.
     pub name: String,
+    /// Names that the variable may have, where a snapshot leaves it open: they stand in `name`, with `|` between them.
+    pub alternatives: Vec<String>,
     /// Its class.
     pub class: String,
     /// Its id.
     pub id: u32,
     /// A function of the file that declares the variable, if one is known.
     pub place: Option<Place>,
+    /// Where the class is written whose instance has it as a property: the file that makes it, if not the one that
+    /// declares the variable.
+    pub class_place: Option<Place>,
     /// The whole way, from the root.
     pub path: Vec<Hop>,
 }
@@ -52,10 +57,12 @@ impl Holder {
         let steps = heap.retainer_path(node);
         let (name, place) = name(heap, &steps);
         Self {
+            alternatives: alternatives(heap, &steps),
             name,
             class: class(heap, node),
             id: heap.snapshot.id(node),
             place,
+            class_place: class_place(heap, &steps),
             path: steps
                 .iter()
                 .map(|step| Hop {
@@ -105,16 +112,30 @@ impl Holder {
         if let Some((_, edge)) = leading {
             let label = snapshot.edge_name(Edge(edge));
             holder.name = if is_context(snapshot.raw_name(owner)) {
+                holder.alternatives.clear();
                 label.into_owned()
             } else if snapshot.edges.kind(edge) == EdgeKind::Element {
                 format!("{}[{label}]", holder.name)
             } else {
+                holder.class_place = snapshot.place(Node(owner));
                 format!("{}.{label}", holder.name)
             };
             holder.class = class(heap, Node(snapshot.edges.to[edge as usize]));
         }
         holder
     }
+}
+
+/// The class of the object that has the last step's object as a property.
+fn class_place(heap: &Heap, steps: &[Step]) -> Option<Place> {
+    let [.., owner, last] = steps else {
+        return None;
+    };
+    let is_property = heap.snapshot.edge_kind(last.edge?) == EdgeKind::Property;
+    let is_instance = heap.snapshot.kind(owner.node) == NodeKind::Object;
+    heap.snapshot
+        .place(owner.node)
+        .filter(|_| is_property && is_instance)
 }
 
 /// Names of strings and objects can be pages long.
@@ -147,9 +168,9 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
         let label = snapshot.edge_name(edge);
         let kind = snapshot.edge_kind(edge);
         if let Some(context) = from.filter(|from| is_context(snapshot.raw_name(from.0)))
-            && kind == EdgeKind::Context
+            && let Some(variable) = variable(snapshot, context, edge)
         {
-            parts.push(label.into_owned());
+            parts.push(variable.join("|"));
             place = place_of_context(heap, context);
             return (dotted(parts), place);
         }
@@ -204,6 +225,43 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
         }
     }
     (dotted(parts), place)
+}
+
+/// The name of a captured variable, or the names it may have. V8 names the variables of functions; those of blocks only
+/// stand in the description of the scope, in order, while references leave out all that are small numbers.
+fn variable(snapshot: &Snapshot, context: Node, edge: Edge) -> Option<Vec<String>> {
+    match snapshot.edge_kind(edge) {
+        EdgeKind::Context => return Some(vec![snapshot.edge_name(edge).into_owned()]),
+        EdgeKind::Hidden => {}
+        _ => return None,
+    }
+    let hidden = |node: Node| {
+        let edges = snapshot.edges(node);
+        edges.filter(|edge| snapshot.edge_kind(*edge) == EdgeKind::Hidden)
+    };
+    let info = snapshot.follow(context, EdgeKind::Internal, "scope_info")?;
+    let names: Vec<Node> = hidden(info)
+        .map(|edge| snapshot.edge_to(edge))
+        .filter(|node| snapshot.kind(*node).is_string())
+        .collect();
+    let at = hidden(context).position(|known| known == edge)?;
+    let left_out = names.len().checked_sub(hidden(context).count())?;
+    let may_be = names.get(at..=at + left_out)?;
+    let may_be = may_be.iter().map(|node| snapshot.name(*node).into_owned());
+    Some(may_be.collect())
+}
+
+/// The names that the variable on the way to a container may have, if there are several.
+fn alternatives(heap: &Heap, steps: &[Step]) -> Vec<String> {
+    let snapshot = &heap.snapshot;
+    let named = steps.iter().zip(steps.iter().skip(1)).rev();
+    let mut variables = named
+        .filter(|(from, _)| is_context(snapshot.raw_name(from.node.0)))
+        .filter_map(|(from, step)| variable(snapshot, from.node, step.edge?));
+    variables
+        .next()
+        .filter(|names| names.len() > 1)
+        .unwrap_or_default()
 }
 
 fn is_global(name: &str) -> bool {

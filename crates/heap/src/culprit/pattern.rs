@@ -92,7 +92,11 @@ impl Pattern {
     pub(super) fn is_about_functions(self) -> bool {
         matches!(
             self,
-            Self::EventListeners | Self::Timers | Self::ClosureCapture | Self::PendingPromises
+            Self::EventListeners
+                | Self::Timers
+                | Self::ClosureCapture
+                | Self::PendingPromises
+                | Self::AsyncResources
         )
     }
 }
@@ -191,11 +195,11 @@ const BY_CLASS: [(&[&str], Pattern); 8] = [
         ],
         Pattern::Workers,
     ),
-    (
-        &["AsyncResource", "AsyncLocalStorage", "AsyncContextFrame"],
-        Pattern::AsyncResources,
-    ),
+    (&CONTEXTS_OF_WORK, Pattern::AsyncResources),
 ];
+
+/// Classes of the runtimes that carry the context of an operation.
+const CONTEXTS_OF_WORK: [&str; 3] = ["AsyncResource", "AsyncLocalStorage", "AsyncContextFrame"];
 
 /// Names on the way to a container of listeners: of Node's emitters, of event targets, of the DOM.
 const LISTENERS: [&str; 5] = [
@@ -243,6 +247,9 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
     }
     if container_name == "Promise" {
         return Pattern::PendingPromises;
+    }
+    if kind == NodeKind::Closure && is_bound_to_context(heap, growth, sample) {
+        return Pattern::AsyncResources;
     }
     // Functions under keys are kept by who holds the keys, whatever they capture.
     if kind == NodeKind::Closure && !matches!(&*container_name, "Map" | "Set") {
@@ -296,6 +303,25 @@ fn is_stream(heap: &Heap, sample: u32) -> bool {
             .follow(Node(sample), EdgeKind::Property, name)
             .is_some()
     })
+}
+
+/// Whether a function was bound to the asynchronous context it was made in, and keeps that: by the new resource that
+/// stands for the context, as its receiver or among the variables that it captured.
+fn is_bound_to_context(heap: &Heap, growth: &Growth, function: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    let follow = |name| snapshot.follow(Node(function), EdgeKind::Internal, name);
+    let captured = follow("context").into_iter().flat_map(|scope| {
+        let edges = snapshot.edges(scope);
+        // Variables of the runtime's own functions may have lost their names.
+        let is_variable = |kind| matches!(kind, EdgeKind::Context | EdgeKind::Hidden);
+        edges.filter(move |edge| is_variable(snapshot.edge_kind(*edge)))
+    });
+    follow("bound_this")
+        .into_iter()
+        .chain(captured.map(|edge| snapshot.edge_to(edge)))
+        .any(|node| {
+            growth.window(node.0).is_some() && CONTEXTS_OF_WORK.contains(&&*snapshot.name(node))
+        })
 }
 
 /// Whether a weak map has an entry for the object.

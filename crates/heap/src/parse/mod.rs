@@ -147,6 +147,8 @@ pub(crate) struct Reader {
     header: Vec<u8>,
     meta: Option<Meta>,
     seen: Vec<&'static str>,
+    /// Where arrays ended.
+    ends: Vec<(&'static str, u64)>,
     announced_edges: u64,
     nodes: Nodes,
     edges: Edges,
@@ -170,6 +172,7 @@ impl Reader {
             header: Vec::new(),
             meta: None,
             seen: Vec::new(),
+            ends: Vec::new(),
             announced_edges: 0,
             nodes: Nodes::default(),
             edges: Edges::default(),
@@ -418,6 +421,7 @@ impl Reader {
             return Ok(at + 1);
         };
         let base = self.base;
+        let key = numbers.section();
         let (next, ended) = match section {
             Section::Nodes if self.keep == Keep::Window => {
                 let tallies = &mut self.tallies;
@@ -462,6 +466,7 @@ impl Reader {
             Section::Scopes(index) => numbers.feed(bytes, at, base, &mut self.scopes[*index])?,
         };
         if ended {
+            self.ends.push((key, base + next as u64 - 1));
             self.state = State::BetweenKeys;
         }
         Ok(next)
@@ -503,6 +508,7 @@ impl Reader {
                     Ok(at + 1)
                 }
                 b']' => {
+                    self.ends.push(("strings", here));
                     self.state = State::BetweenKeys;
                     Ok(at + 1)
                 }
@@ -595,39 +601,51 @@ impl Reader {
         })
     }
 
+    /// Holds the parts against the header and each other; what is wrong is said with the end of the part it is in.
     fn check_counts(&self, meta: &Meta, nodes: u64) -> Result<()> {
-        let wrong = |what: String| Err(Error::Inconsistent { what });
+        let wrong = |key: &'static str, what: String| {
+            let end = self.ends.iter().find(|(known, _)| *known == key);
+            Err(Self::malformed(
+                what,
+                key,
+                end.map_or(self.base, |(_, at)| *at),
+            ))
+        };
         if nodes != meta.node_count {
-            return wrong(format!(
-                "the header announces {} nodes, {nodes} follow",
-                meta.node_count
-            ));
+            let announced = meta.node_count;
+            return wrong(
+                "nodes",
+                format!("the header announces {announced} nodes, {nodes} follow"),
+            );
         }
         if nodes == 0 {
-            return wrong("it holds no nodes".to_owned());
+            return wrong("nodes", "it holds no nodes".to_owned());
         }
         if self.keep == Keep::Window {
             return Ok(());
         }
         let edges = self.edges.len() as u64;
         if edges != meta.edge_count {
-            return wrong(format!(
-                "the header announces {} edges, {edges} follow",
-                meta.edge_count
-            ));
+            let announced = meta.edge_count;
+            return wrong(
+                "edges",
+                format!("the header announces {announced} edges, {edges} follow"),
+            );
         }
         if self.announced_edges != edges {
-            return wrong(format!(
-                "the nodes have {} edges, the snapshot {edges}",
-                self.announced_edges
-            ));
+            let announced = self.announced_edges;
+            return wrong(
+                "nodes",
+                format!("the nodes have {announced} edges, the snapshot {edges}"),
+            );
         }
         let largest = u64::from(self.nodes.largest_name.max(self.edges.largest_name));
-        if largest >= self.string_count && nodes > 0 {
-            return wrong(format!(
-                "a name is string {largest}, of {} strings",
-                self.string_count
-            ));
+        if largest >= self.string_count {
+            let count = self.string_count;
+            return wrong(
+                "strings",
+                format!("a name is string {largest}, of {count} strings"),
+            );
         }
         Ok(())
     }

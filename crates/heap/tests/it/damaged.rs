@@ -67,7 +67,7 @@ fn what_is_no_snapshot_is_refused() {
         ),
         (
             r#"{"snapshot":{}}"#,
-            "damaged snapshot: the header has no 'meta'",
+            "damaged snapshot: the header has no 'meta', at byte 13 inside the header",
         ),
         (
             r#"{"snapshot":[]}"#,
@@ -79,53 +79,85 @@ fn what_is_no_snapshot_is_refused() {
     }
 }
 
+/// Damages one part, and wants the refusal at the byte where `end` ends, inside `section`.
+fn contradicts(from: &str, to: &str, what: &str, end: &str, section: &str) {
+    let text = small().replacen(from, to, 1);
+    let at = text.find(end).unwrap() + end.len() - 1;
+    assert_eq!(
+        message(&text),
+        format!("damaged snapshot: {what}, at byte {at} inside {section}"),
+        "{to}"
+    );
+}
+
 #[test]
-fn contradictions_are_named() {
+fn contradictions_are_named_with_the_part_that_ends_there() {
+    let header_ends = r#""trace_function_count":0}"#;
+    let nodes_end = "5,4,9,32,1,0]";
     let cases = [
         (
             r#""node_count":5"#,
             r#""node_count":6"#,
-            "damaged snapshot: the header announces 6 nodes, 5 follow",
+            "the header announces 6 nodes, 5 follow",
+            nodes_end,
+            "nodes",
         ),
         (
             r#""edge_count":5"#,
             r#""edge_count":9"#,
-            "damaged snapshot: the header announces 9 edges, 5 follow",
-        ),
-        (
-            r#""node_count":5"#,
-            r#""node_count":4294967296"#,
-            "the snapshot is too large: 4294967296 nodes; at most 4294967294 are supported",
+            "the header announces 9 edges, 5 follow",
+            "6,0,6]",
+            "edges",
         ),
         (
             r#""edge_count":5"#,
             r#""edge_count":-5"#,
-            "damaged snapshot: the header has no 'edge_count'",
+            "the header has no 'edge_count'",
+            header_ends,
+            "the header",
         ),
         (
             r#""self_size","#,
             r#""size","#,
-            "damaged snapshot: the header names no column 'self_size' in node_fields",
+            "the header names no column 'self_size' in node_fields",
+            header_ends,
+            "the header",
         ),
         (
             r#""to_node""#,
             r#""to""#,
-            "damaged snapshot: the header names no column 'to_node' in edge_fields",
+            "the header names no column 'to_node' in edge_fields",
+            header_ends,
+            "the header",
+        ),
+        (
+            "\"strings\":[\"n0\",",
+            "\"strings\":[",
+            "a name is string 4, of 4 strings",
+            "\"n4\"]",
+            "strings",
+        ),
+        (
+            "9,0,1,0,1,0",
+            "9,0,1,0,0,0",
+            "the nodes have 4 edges, the snapshot 5",
+            nodes_end,
+            "nodes",
         ),
     ];
-    for (from, to, wanted) in cases {
-        assert_eq!(with(from, to), wanted, "{to}");
+    for (from, to, what, end, section) in cases {
+        contradicts(from, to, what, end, section);
     }
     assert_eq!(
-        with("\"strings\":[\"n0\",", "\"strings\":["),
-        "damaged snapshot: a name is string 4, of 4 strings"
-    );
-    assert_eq!(
-        with("9,0,1,0,1,0", "9,0,1,0,0,0"),
-        "damaged snapshot: the nodes have 4 edges, the snapshot 5"
+        with(r#""node_count":5"#, r#""node_count":4294967296"#),
+        "the snapshot is too large: 4294967296 nodes; at most 4294967294 are supported"
     );
     let empty = synthetic::text(&[], &[]);
-    assert_eq!(message(&empty), "damaged snapshot: it holds no nodes");
+    let at = empty.find("\"nodes\":[").unwrap() + "\"nodes\":[".len();
+    assert_eq!(
+        message(&empty),
+        format!("damaged snapshot: it holds no nodes, at byte {at} inside nodes")
+    );
 }
 
 #[test]
@@ -216,10 +248,9 @@ fn promises_are_not_believed() {
     let text = small()
         .replacen(r#""node_count":5"#, r#""node_count":4294967290"#, 1)
         .replacen(r#""edge_count":5"#, r#""edge_count":4294967290"#, 1);
-    assert_eq!(
-        message(&text),
-        "damaged snapshot: the header announces 4294967290 nodes, 5 follow"
-    );
+    assert!(message(&text).starts_with(
+        "damaged snapshot: the header announces 4294967290 nodes, 5 follow, at byte "
+    ));
     let path = std::env::temp_dir().join(format!("plimsoll-heap-promise-{}", std::process::id()));
     std::fs::write(&path, &text).unwrap();
     let error = Snapshot::open(&std::fs::File::open(&path).unwrap()).unwrap_err();

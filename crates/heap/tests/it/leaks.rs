@@ -198,6 +198,29 @@ fn keys_of_a_weak_map() {
 }
 
 #[test]
+fn what_is_bound_to_the_context_of_an_operation() {
+    check(
+        "bound",
+        "async resources: Function in flushes (programs.cjs: return (i) => { storage.run({ request: i }, () => { flushes.push(AsyncResource.bind(() => i)); }); };)",
+    );
+}
+
+#[test]
+fn classes_of_a_module_that_is_loaded_again_are_one() {
+    let Some(ranking) = rank("reloaded") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(
+        (culprit.kind.as_str(), culprit.holder.name.as_str()),
+        ("Page", "pages")
+    );
+    let place = culprit.place.as_ref().unwrap();
+    assert!(place.script.ends_with("/page.cjs"), "{culprit:?}");
+    assert_eq!(place.line, 2);
+}
+
+#[test]
 fn what_only_some_operations_leave_behind() {
     let Some(ranking) = rank("third") else { return };
     let culprit = &ranking.culprits[0];

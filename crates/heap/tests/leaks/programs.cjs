@@ -1,6 +1,6 @@
 // Programs that leak in one known way each, and their fixed twins. Each returns its operation.
 const { EventEmitter } = require('node:events');
-const { AsyncLocalStorage } = require('node:async_hooks');
+const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
 const { PassThrough } = require('node:stream');
 
 exports.listeners = () => {
@@ -88,6 +88,16 @@ exports.storage = () => {
   const storage = new AsyncLocalStorage();
   const kept = [];
   return (i) => { storage.run({ request: i, text: 'r' + i }, () => { kept.push(storage.getStore()); }); };
+};
+exports.bound = () => {
+  const storage = new AsyncLocalStorage();
+  const flushes = [];
+  return (i) => { storage.run({ request: i }, () => { flushes.push(AsyncResource.bind(() => i)); }); };
+};
+exports.reloaded = () => {
+  const file = require('node:path').join(__dirname, 'page.cjs');
+  const pages = new Map();
+  return (i) => { delete require.cache[file]; pages.set(i, new (require(file).Page)(i)); module.children.length = 0; };
 };
 exports.dictionary = () => {
   const seen = Object.create(null);

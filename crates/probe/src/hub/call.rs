@@ -1,7 +1,8 @@
 //! Calls to probes: a cheap link to the hub's thread, and the slot in which an answer arrives.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::Sender;
 use plimsoll_model::Cx;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     },
     /// Nobody waits for this call any more.
     Forget { key: u64, id: u64 },
+    /// This line to its inspector ends with the isolate's connection.
+    Tie { key: u64, line: Weak<TcpStream> },
     /// End.
     Stop,
 }
@@ -101,6 +104,11 @@ impl Link {
 
     pub(crate) fn stop(&self) {
         self.send(Command::Stop);
+    }
+
+    /// Cuts a line to the isolate's inspector as soon as the isolate ends.
+    pub(crate) fn tie(&self, key: u64, line: Weak<TcpStream>) {
+        self.send(Command::Tie { key, line });
     }
 
     /// Sends a call whose answer nobody waits for.

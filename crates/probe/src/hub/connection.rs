@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Weak;
 use std::time::Instant;
 
 use plimsoll_model::Metric;
@@ -16,6 +18,20 @@ const GREETING_LIMIT: usize = 64 * 1024;
 
 /// Bytes for a probe that does not read; more are never queued.
 const OUTGOING_LIMIT: usize = 64 * 1024;
+
+/// Ends a line to an inspector. A thread or process that ends waits until nobody is connected to its inspector any more.
+pub(super) fn cut(line: &Weak<TcpStream>) {
+    if let Some(line) = line.upgrade() {
+        // It may have ended by itself.
+        let _ = line.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        cut(&self.tied);
+    }
+}
 
 /// A connected peer.
 #[derive(Debug)]
@@ -32,6 +48,8 @@ pub(super) struct Connection {
     pub(super) dropped: u64,
     waiting: BTreeMap<u64, Answer>,
     outgoing: Vec<u8>,
+    /// A line to the isolate's inspector.
+    pub(super) tied: Weak<TcpStream>,
     /// Whether the poller watches for room to write.
     pub(super) watching: bool,
 }
@@ -48,6 +66,7 @@ impl Connection {
             dropped: 0,
             waiting: BTreeMap::new(),
             outgoing: Vec::new(),
+            tied: Weak::new(),
             watching: false,
         }
     }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use plimsoll_model::{Capabilities, Gap, Metric, RuntimeInfo};
 
 use super::call::Command;
-use super::connection::Connection;
+use super::connection::{self, Connection};
 use super::{Epoch, HubEvent, HubOptions, IsolateInfo};
 use crate::os::net::{self, Poller, Ready, Wake};
 use crate::process::Process;
@@ -168,6 +168,10 @@ impl Worker {
                         self.send(key, &ToProbe::Cancel { id });
                     }
                 }
+                Command::Tie { key, line } => match self.connections.get_mut(&key) {
+                    Some(connection) => connection.tied = line,
+                    None => connection::cut(&line),
+                },
             }
         }
         false

@@ -1,0 +1,120 @@
+//! What memory is read from: the best there is in this process.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use plimsoll_alloc::{Level, Scope};
+
+/// Where the readings of a check come from, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Source {
+    /// Live bytes of the operation alone, exact: `plimsoll::Scoped` is the global allocator.
+    Scope,
+    /// Live bytes of the process, exact: `plimsoll::Counted` is the global allocator. Whatever other threads do is in them.
+    Process,
+    /// Resident anonymous memory of the process, by pages: neither is installed. Whatever other threads do is in it, and what
+    /// the allocator keeps for later.
+    Resident,
+    /// Nothing can be read here.
+    Nothing,
+}
+
+/// Reads memory from one source.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) source: Source,
+    pub(crate) scope: Option<Scope>,
+}
+
+/// Memory at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) bytes: f64,
+    /// Live blocks; NaN where they are not counted.
+    pub(crate) blocks: f64,
+}
+
+impl Meter {
+    /// The best source there is. Without a free scope, that of the process.
+    pub(crate) fn new(name: &str) -> Self {
+        let scope = match plimsoll_alloc::installed() {
+            Some(Level::Scopes) => Scope::open(name).ok(),
+            _ => None,
+        };
+        let source = match (&scope, plimsoll_alloc::installed()) {
+            (Some(_), _) => Source::Scope,
+            (None, Some(_)) => Source::Process,
+            (None, None) if resident_bytes().is_some() => Source::Resident,
+            (None, None) => Source::Nothing,
+        };
+        Self { source, scope }
+    }
+
+    /// Memory now.
+    pub(crate) fn read(&self) -> Reading {
+        let stats = match (&self.scope, self.source) {
+            (Some(scope), _) => scope.stats(),
+            (None, Source::Process) => plimsoll_alloc::stats(),
+            _ => {
+                return Reading {
+                    bytes: resident_bytes().unwrap_or(f64::NAN),
+                    blocks: f64::NAN,
+                };
+            }
+        };
+        Reading {
+            bytes: stats.live_bytes as f64,
+            blocks: stats.live_blocks as f64,
+        }
+    }
+
+    /// Live bytes of the process that the operation's scope does not own; NaN where scopes are not counted.
+    pub(crate) fn read_outside(&self) -> f64 {
+        match &self.scope {
+            Some(scope) => {
+                let process = plimsoll_alloc::stats().live_bytes;
+                (process - scope.stats().live_bytes) as f64
+            }
+            None => f64::NAN,
+        }
+    }
+
+    /// Runs `work` so that what it allocates is counted.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.scope {
+            Some(scope) => scope.run(work),
+            None => work(),
+        }
+    }
+}
+
+/// Resident anonymous bytes of this process, from procfs; `None` where there is none.
+fn resident_bytes() -> Option<f64> {
+    // Read into the stack: a reading is not to move what it reads.
+    let mut buffer = [0; 4096];
+    let read = File::open("/proc/self/status")
+        .and_then(|mut file| file.read(&mut buffer))
+        .ok()?;
+    let text = str::from_utf8(&buffer[..read]).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024.0 * kibibytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resident_bytes;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn resident_memory_is_read() {
+        let before = resident_bytes().unwrap();
+        let kept = vec![1_u8; 32 << 20];
+        let after = resident_bytes().unwrap();
+        assert!(after - before > 30e6, "{before} {after}");
+        drop(kept);
+    }
+}

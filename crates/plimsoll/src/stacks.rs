@@ -1,0 +1,175 @@
+//! Stacks of what survived: grouped by where it was allocated, in words.
+
+use std::fmt;
+use std::path::Path;
+
+use plimsoll_alloc::Scope;
+
+/// Blocks allocated at one place that were still alive after the operations that allocated them.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Survivors {
+    /// Bytes of them per operation.
+    pub bytes_per_op: f64,
+    /// Blocks of them per operation.
+    pub blocks_per_op: f64,
+    /// The stack that allocated them, as return addresses, innermost first. [`Display`](fmt::Display) names its lines.
+    pub frames: Vec<usize>,
+}
+
+/// Sampled blocks alive at one moment, by stack.
+#[derive(Debug, Default)]
+pub(crate) struct Alive(Vec<Group>);
+
+#[derive(Debug)]
+struct Group {
+    frames: Vec<usize>,
+    blocks: f64,
+    bytes: f64,
+}
+
+/// At most so many places are named.
+const MOST: usize = 5;
+/// And none that explains less than this share of what survived.
+const LEAST_SHARE: f64 = 0.02;
+
+impl Alive {
+    /// What is alive of `scope`.
+    pub(crate) fn of(scope: &Scope) -> Self {
+        let mut alive = Self::default();
+        scope.survivors(|block| {
+            let known = alive.0.iter().position(|g| g.frames == block.frames);
+            let at = known.unwrap_or_else(|| {
+                alive.0.push(Group {
+                    frames: block.frames.to_vec(),
+                    blocks: 0.0,
+                    bytes: 0.0,
+                });
+                alive.0.len() - 1
+            });
+            alive.0[at].blocks += block.weight();
+            alive.0[at].bytes += block.weight() * block.size as f64;
+        });
+        alive
+    }
+
+    /// The places that kept memory in each of two windows of `operations` operations, largest first: `self` was alive
+    /// after the first of them, `later` after the second.
+    pub(crate) fn survivors(&self, later: &Self, operations: u64) -> Vec<Survivors> {
+        let both = 2.0 * operations.max(1) as f64;
+        let mut kept = Vec::new();
+        for group in &later.0 {
+            let first = self.0.iter().find(|g| g.frames == group.frames);
+            let first = first.map_or(0.0, |g| g.blocks);
+            let second = group.blocks - first;
+            // What one window kept and the other did not is a cache that filled, or the last result.
+            if first.min(second) > 0.0 && first.min(second) >= 0.5 * first.max(second) {
+                kept.push(Survivors {
+                    bytes_per_op: group.bytes / both,
+                    blocks_per_op: group.blocks / both,
+                    frames: group.frames.clone(),
+                });
+            }
+        }
+        kept.sort_by(|a, b| b.bytes_per_op.total_cmp(&a.bytes_per_op));
+        let total: f64 = kept.iter().map(|kept| kept.bytes_per_op).sum();
+        kept.retain(|kept| kept.bytes_per_op >= LEAST_SHARE * total);
+        kept.truncate(MOST);
+        kept
+    }
+}
+
+/// A frame of the program under test.
+struct Line {
+    function: String,
+    /// `src/store.rs:14`.
+    place: String,
+    /// Whether it is in a dependency.
+    foreign: bool,
+}
+
+impl Survivors {
+    /// `file:line` of the innermost line of the program itself, dependencies apart where there is one.
+    pub fn place(&self) -> Option<String> {
+        let lines = lines(&self.frames);
+        let own = lines.iter().find(|line| !line.foreign);
+        own.or(lines.first()).map(|line| line.place.clone())
+    }
+}
+
+/// Most lines shown of a stack.
+const MOST_LINES: usize = 8;
+
+impl fmt::Display for Survivors {
+    /// The lines of the stack, one each, innermost first; of the program and its dependencies only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = lines(&self.frames);
+        if lines.is_empty() {
+            return write!(
+                f,
+                "a place without debug information (`debug = \"line-tables-only\"` in the profile names it)"
+            );
+        }
+        for (number, line) in lines.iter().take(MOST_LINES).enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}  {}", line.place, line.function)?;
+        }
+        Ok(())
+    }
+}
+
+fn lines(frames: &[usize]) -> Vec<Line> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut lines = Vec::new();
+    for frame in frames {
+        let mut is_harness = false;
+        backtrace::resolve(*frame as *mut _, |symbol| {
+            let (Some(file), Some(number)) = (symbol.filename(), symbol.lineno()) else {
+                return;
+            };
+            // Below the operation there is only what called it. (By files: what was inlined has lost its full name.)
+            is_harness |= lies_beside(file, file!());
+            if is_harness || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
+                return;
+            }
+            let name = symbol.name().map(|name| format!("{name:#}"));
+            let function = name.unwrap_or_else(|| "?".to_owned());
+            // The line of `#[global_allocator]`.
+            if function.starts_with("__rust") {
+                return;
+            }
+            let shown = file.strip_prefix(&here).unwrap_or(file);
+            lines.push(Line {
+                function,
+                place: format!("{}:{number}", shown.display()),
+                foreign: is_foreign(file),
+            });
+        });
+        if is_harness {
+            break;
+        }
+    }
+    lines
+}
+
+/// Whether a file of the debug information is in the folder of a file as the compiler names it: from the root of its
+/// workspace, or of the file system.
+fn lies_beside(file: &Path, source: &str) -> bool {
+    let folder = Path::new(source).parent();
+    file.parent()
+        .zip(folder)
+        .is_some_and(|(of, folder)| of.ends_with(folder))
+}
+
+/// The standard library, as shipped (`/rustc/HASH/library`) or from the component `rust-src`.
+fn is_standard(file: &Path) -> bool {
+    file.starts_with("/rustc") || file.components().any(|part| part.as_os_str() == "rustlib")
+}
+
+/// A dependency from a registry or a repository.
+fn is_foreign(file: &Path) -> bool {
+    let is = |name: &str| file.components().any(|part| part.as_os_str() == name);
+    is(".cargo") || (is("registry") && is("src"))
+}

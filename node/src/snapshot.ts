@@ -1,0 +1,101 @@
+/** Heap snapshots of this isolate in a private folder, where memory allows, and the verbs of the binary that read them. */
+
+import { spawnSync } from 'child_process';
+import * as fs from 'fs';
+import * as os from 'os';
+import * as path from 'path';
+import * as v8 from 'v8';
+
+import { findBinary } from './binary';
+import { BinaryError, SnapshotError } from './errors';
+import { runtime } from './heap';
+import { size } from './verdict';
+
+/** A snapshot costs so many times the heap (measured: 3.7), and so much whatever the heap. */
+const SNAPSHOT_FACTOR = 4;
+const SNAPSHOT_BYTES = 64 * 1024 * 1024;
+const PATIENCE_MS = 120_000;
+
+/** A table of `plimsoll snapshot`. */
+export interface Sheet {
+  readonly facts: { readonly [name: string]: unknown };
+  readonly rows: readonly { readonly [column: string]: unknown }[];
+  readonly notes: readonly string[];
+}
+
+/** Memory that this process may still take. */
+export function availableBytes(): number {
+  const available = (process as unknown as { availableMemory?: () => number }).availableMemory?.();
+  if (available !== undefined) return available;
+  try {
+    const line = /^MemAvailable:\s+(\d+) kB$/m.exec(fs.readFileSync('/proc/meminfo', 'utf8'));
+    if (line) return Number(line[1]) * 1024;
+  } catch {
+    // No Linux.
+  }
+  return os.freemem();
+}
+
+/**
+ * Writes a snapshot to `file` if there is memory enough for it.
+ *
+ * @throws {SnapshotError} if there is not, or it cannot be written.
+ */
+export function writeSnapshot(file: string): string {
+  if (runtime !== 'node') throw new SnapshotError(`${runtime} writes no V8 heap snapshots`);
+  const heap = v8.getHeapStatistics().used_heap_size;
+  const needed = heap * SNAPSHOT_FACTOR + SNAPSHOT_BYTES;
+  const free = availableBytes();
+  if (needed > free) {
+    throw new SnapshotError(`a snapshot of ${size(heap)} of heap may need ${size(needed)}, and ${size(free)} are free`);
+  }
+  try {
+    const written = v8.writeHeapSnapshot(file);
+    // Snapshots hold whatever secrets the process holds.
+    fs.chmodSync(written, 0o600);
+    return written;
+  } catch (error) {
+    throw new SnapshotError(`a snapshot could not be written to ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Runs `work` with a private folder that is gone afterwards. */
+export async function inPrivateFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  let folder: string;
+  try {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'plimsoll-'));
+  } catch (error) {
+    throw new SnapshotError(`there is no place for snapshots: ${(error as Error).message}`);
+  }
+  try {
+    return await work(folder);
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * What `plimsoll snapshot` says.
+ *
+ * @throws {BinaryError} if there is no binary.
+ * @throws {SnapshotError} if it cannot read the snapshots.
+ */
+export function snapshotVerb(verb: string, ...args: readonly string[]): Sheet {
+  const ran = spawnSync(findBinary(), ['snapshot', verb, ...args, '--json'], {
+    encoding: 'utf8',
+    timeout: PATIENCE_MS,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (ran.error) throw new BinaryError('PLIMSOLL_BINARY_FAILED', `the plimsoll binary did not start: ${ran.error.message}`);
+  try {
+    return JSON.parse(ran.stdout) as Sheet;
+  } catch {
+    throw new SnapshotError(ran.stderr.trim() || `plimsoll snapshot ${verb} ended with status ${String(ran.status)}`);
+  }
+}
+
+/** Why there is no explanation, where `error` is of a kind that is no fault of what is explained. */
+export function gapOf(error: unknown): string {
+  if (error instanceof SnapshotError || error instanceof BinaryError) return `who holds it: ${error.message.split('\n')[0]}`;
+  throw error;
+}

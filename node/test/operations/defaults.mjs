@@ -1,0 +1,5 @@
+const kept = [];
+
+export function operation() {
+  kept.push({ since: 1 });
+}

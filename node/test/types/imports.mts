@@ -1,0 +1,19 @@
+/* The types as a module sees them; compiled, never run. */
+
+import { Balance, LeakError, check, expectCollected, leakTest, type LeakTestOptions, type Verdict } from 'plimsoll';
+import { expect } from 'plimsoll/mocha';
+
+class Session {}
+
+const options: LeakTestOptions = { iterations: 100, limit: '16 B', kinds: [Session, 'Session'], isolate: 'child', strict: true };
+const verdict: Verdict = await leakTest(() => new Session(), options);
+const outcome: 'leak' | 'no leak' | 'inconclusive' = verdict.verdict;
+await check({ module: new URL('./operation.mjs', import.meta.url), export: 'run' });
+await expect(async (iteration: number) => iteration).not.toLeak({ limit: 64 });
+await expectCollected(async () => new Session());
+const error: Error = new LeakError(verdict);
+// @ts-expect-error: there is no such option.
+await leakTest(() => undefined, { iteration: 1 });
+// @ts-expect-error: a result is read only.
+verdict.verdict = outcome;
+export const all = [error, new Balance({ settleMs: 10 })];
