@@ -145,6 +145,7 @@ struct Finished {
     culprits: Vec<Culprit>,
     driver_cpu: Duration,
     probe_on: bool,
+    allocator_on: bool,
     runtime: Option<String>,
     ended: Ended,
 }
@@ -198,6 +199,7 @@ fn journey(
         .service
         .as_ref()
         .is_some_and(|s| s.runtime.is_some());
+    let allocator_on = session.has_allocator();
     let runtime = session
         .service
         .as_ref()
@@ -239,6 +241,7 @@ fn journey(
         culprits,
         driver_cpu: driven.driver_cpu,
         probe_on,
+        allocator_on,
         runtime,
         ended,
     };
@@ -327,6 +330,7 @@ fn document(
         culprits,
         driver_cpu,
         probe_on,
+        allocator_on,
         runtime,
         ended,
     } = finished;
@@ -371,7 +375,7 @@ fn document(
         subject: ended.info,
         load,
         plan,
-        levels: levels(probe_on),
+        levels: levels(probe_on, allocator_on),
         gaps: ended.gaps,
         sources: ended.sources,
         rounds,

@@ -315,7 +315,7 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
             operations_per_round: run.planned().unwrap_or(0),
             ..plimsoll_model::Plan::default()
         },
-        levels: levels(false),
+        levels: levels(false, false),
         gaps: Vec::new(),
         sources,
         rounds: Vec::new(),
