@@ -145,6 +145,7 @@ struct Finished {
     culprits: Vec<Culprit>,
     driver_cpu: Duration,
     probe_on: bool,
+    allocator_on: bool,
     runtime: Option<String>,
     ended: Ended,
 }
@@ -202,6 +203,7 @@ fn journey(
         .service
         .as_ref()
         .is_some_and(|s| s.runtime.is_some());
+    let allocator_on = session.has_allocator();
     let runtime = session
         .service
         .as_ref()
@@ -243,6 +245,7 @@ fn journey(
         culprits,
         driver_cpu: driven.driver_cpu,
         probe_on,
+        allocator_on,
         runtime,
         ended,
     };
@@ -343,6 +346,7 @@ fn document(
         culprits,
         driver_cpu,
         probe_on,
+        allocator_on,
         runtime,
         ended,
     } = finished;
@@ -387,7 +391,7 @@ fn document(
         subject: ended.info,
         load,
         plan,
-        levels: levels(probe_on),
+        levels: levels(probe_on, allocator_on),
         gaps: ended.gaps,
         sources: ended.sources,
         rounds,

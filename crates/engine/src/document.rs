@@ -25,12 +25,15 @@ pub(crate) fn observer(
 }
 
 /// The levels that were on.
-pub(crate) fn levels(probe_on: bool) -> Vec<Level> {
+pub(crate) fn levels(probe_on: bool, allocator_on: bool) -> Vec<Level> {
+    let mut levels = vec![Level::Process];
     if probe_on {
-        vec![Level::Process, Level::Probe]
-    } else {
-        vec![Level::Process]
+        levels.push(Level::Probe);
     }
+    if allocator_on {
+        levels.push(Level::Allocator);
+    }
+    levels
 }
 
 /// A log that could not be written to its end.

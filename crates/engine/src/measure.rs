@@ -7,7 +7,7 @@ use std::time::Duration;
 use plimsoll_model::{
     Collected, Finding, Gap, Metric, Ns, PartReadings, Role, Sample, SourceId, units,
 };
-use plimsoll_probe::{Error as ProbeError, Process};
+use plimsoll_probe::{Error as ProbeError, Process, Published};
 
 use crate::judged::PROCESS_SOURCE;
 use crate::parts::State;
@@ -75,6 +75,7 @@ impl Session<'_> {
         let (main, parts) = self.collect(patience)?;
         match main {
             Answer::Collected(collected) => self.read(Some(&collected), &parts, false).map(Some),
+            Answer::NoProbe if self.has_allocator() => self.read(None, &parts, false).map(Some),
             Answer::NoProbe => Ok(None),
             Answer::Silent => {
                 let what = "live bytes at times".to_owned();
@@ -83,6 +84,12 @@ impl Session<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the service's allocator publishes what it counts.
+    pub(crate) fn has_allocator(&self) -> bool {
+        let process = self.service.as_ref().map(|service| &service.process);
+        process.is_some_and(|process| self.published(process).is_some())
     }
 
     fn read(
@@ -130,9 +137,11 @@ impl Session<'_> {
             let process = self.service.as_ref().map(|s| s.process.id());
             self.sum = process.map(|process| self.add_source(process, None, Role::Sum));
         }
+        // What an allocator counts is alive: nothing of it waits to be collected.
+        let is_exact = main.is_some() || values.contains_key(&Metric::LIVE_BYTES);
         Ok(Measurement {
             at,
-            collected: main.is_some(),
+            collected: is_exact,
             values,
             parts,
             census_pause,
@@ -158,6 +167,7 @@ impl Session<'_> {
             self.known_to(&service.process, main, parts),
             &mut own,
         );
+        self.read_allocator(&service.process, &mut own);
         let mut readings = vec![(source, own)];
         for (part, collected) in self.parts.iter().zip(parts) {
             if part.state == State::Ended {
@@ -167,12 +177,28 @@ impl Session<'_> {
             if part.leads_its_process(service.process.id()) {
                 let known = self.known_to(&part.process, None, parts);
                 read_process(&part.process, known, &mut own);
+                self.read_allocator(&part.process, &mut own);
             }
             if !own.is_empty() {
                 readings.push((part.source, own));
             }
         }
         readings
+    }
+
+    /// Live bytes by the program's own allocator, where it publishes them and no runtime has told of its.
+    fn read_allocator(&self, process: &Process, values: &mut BTreeMap<Metric, f64>) {
+        if let Some(published) = self.published(process)
+            && !values.contains_key(&Metric::LIVE_BYTES)
+        {
+            values.insert(Metric::LIVE_BYTES, published.live_bytes as f64);
+        }
+    }
+
+    /// What the allocator of a process publishes, if it does.
+    pub(crate) fn published(&self, process: &Process) -> Option<Published> {
+        // What cannot be read is said when the subject is ready.
+        self.hub.published(process.id()).ok().flatten()
     }
 
     /// What the runtime of a process accounts for of its resident memory, over all isolates that answered.

@@ -66,7 +66,8 @@ impl Vigil {
         let collects = session
             .service
             .as_ref()
-            .is_some_and(|s| s.runtime.is_some());
+            .is_some_and(|s| s.runtime.is_some())
+            || session.has_allocator();
         let mut next_collection = started + period;
         let mut not_before = started;
         let mut told = started;

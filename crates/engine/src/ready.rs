@@ -265,7 +265,13 @@ impl Session<'_> {
                     key: isolate.key,
                 });
             }
-        } else {
+        } else if let Err(error) = self.hub.published(process.id()) {
+            self.found(Finding::warning(
+                "allocator-not-read",
+                format!("the counts of its allocator cannot be read: {error}; process level only"),
+                None,
+            ));
+        } else if !self.has_allocator() {
             let why = not_attached.unwrap_or_else(|| self.why_no_probe());
             self.found(Finding::warning(
                 "probe-not-loaded",

@@ -137,7 +137,9 @@ impl<'a> Session<'a> {
         let hub = Hub::start(epoch, &options)?;
         let (subject, no_carrier) = match &config.origin {
             Origin::Command(command) => {
-                let (env, no_carrier) = environment(command, &config.env, &hub);
+                let (mut env, no_carrier) = environment(command, &config.env, &hub);
+                let (variable, folder) = hub.region_variable();
+                env.push((variable.into(), folder));
                 let launch = Launch {
                     command: crate::environment::command(command, &hub),
                     env,

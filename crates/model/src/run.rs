@@ -97,6 +97,8 @@ pub enum Level {
     Process,
     /// L1: a probe inside the runtime.
     Probe,
+    /// L3: a counting allocator in the program (`plimsoll-alloc`), whose counts are exact.
+    Allocator,
 }
 
 /// The subject of a run.

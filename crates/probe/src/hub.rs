@@ -19,6 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use plimsoll_alloc::Published;
 use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
@@ -189,6 +190,25 @@ impl Hub {
     /// `PYTHONPATH` that loads the probe into Python, with what is there kept behind it.
     pub fn python_path(&self, existing: Option<&OsStr>) -> OsString {
         crate::python::python_path(&self.carrier.python(), existing)
+    }
+
+    /// What makes a program that has `plimsoll-alloc` publish its counts: a variable and its value.
+    pub fn region_variable(&self) -> (&'static str, OsString) {
+        let folder = self.carrier.regions().into_os_string();
+        (plimsoll_alloc::REGION_VARIABLE, folder)
+    }
+
+    /// What the allocator of a process has published, exact at this moment; `None` where it has not.
+    ///
+    /// # Errors
+    /// If it published something that cannot be read: by another version of `plimsoll-alloc`, say.
+    pub fn published(&self, process: ProcessId) -> std::io::Result<Option<Published>> {
+        let path = self.carrier.regions().join(process.pid.to_string());
+        match std::fs::File::open(path) {
+            Ok(file) => plimsoll_alloc::read_published(&file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The file that `NODE_OPTIONS` names.

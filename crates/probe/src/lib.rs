@@ -35,6 +35,7 @@ pub use evidence::{Script, connect, headroom_for_snapshot, scripts, stream_snaps
 pub use family::{Family, FamilyChange, processes_named, wait_for_end};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use output::{Line, Lines};
+pub use plimsoll_alloc::Published;
 pub use process::{OwnUsage, Process, Resident, available_memory, host_memory, own_usage};
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};

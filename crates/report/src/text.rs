@@ -1,8 +1,8 @@
 //! A run on one screen: the verdict first, then what explains it, then what limits it, then where to find the rest.
 
 use plimsoll_model::{
-    Culprit, Finding, LimitKind, LoadInfo, Metric, Outcome, Part, Role, RoundKind, Run, RunStatus,
-    SeriesRecord, Severity, Unit, Verdict, units,
+    Culprit, Finding, Level, LimitKind, LoadInfo, Metric, Outcome, Part, Role, RoundKind, Run,
+    RunStatus, SeriesRecord, Severity, Unit, Verdict, units,
 };
 
 use crate::advice;
@@ -138,8 +138,12 @@ fn conditions(run: &Run) -> Vec<String> {
     }
     if !rounds.is_empty() {
         let forced = rounds.iter().all(|r| r.collected);
+        let by_allocator =
+            run.levels.contains(&Level::Allocator) && !run.levels.contains(&Level::Probe);
         parts.push(
-            if forced {
+            if forced && by_allocator {
+                "live bytes by its allocator"
+            } else if forced {
                 "collections forced"
             } else {
                 "collections not forced"

@@ -647,7 +647,7 @@ impl<'a> Watcher<'a> {
             },
             load: None,
             plan: Plan::default(),
-            levels: levels(probe_on),
+            levels: levels(probe_on, false),
             gaps: std::mem::take(&mut self.gaps),
             sources: std::mem::take(&mut self.sources),
             rounds: Vec::new(),

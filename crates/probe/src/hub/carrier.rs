@@ -72,6 +72,7 @@ impl Carrier {
             .open(&carrier.path)?
             .write_all(source.as_bytes())?;
         python::write_carrier(&carrier.python(), &carrier.socket, &carrier.token)?;
+        DirBuilder::new().mode(0o700).create(carrier.regions())?;
         Ok((carrier, listener))
     }
 
@@ -82,6 +83,11 @@ impl Carrier {
     /// The folder that goes first on `PYTHONPATH`.
     pub(crate) fn python(&self) -> PathBuf {
         self.directory.join("python")
+    }
+
+    /// The folder where counting allocators publish.
+    pub(crate) fn regions(&self) -> PathBuf {
+        self.directory.join("regions")
     }
 
     /// The socket that probes connect to.
@@ -98,6 +104,7 @@ impl Drop for Carrier {
     fn drop(&mut self) {
         // What cannot be removed lies in a private temporary directory; there is nothing better to do about it.
         let _ = fs::remove_dir_all(self.python());
+        let _ = fs::remove_dir_all(self.regions());
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(self.directory.join("hub"));
         let _ = fs::remove_dir(&self.directory);
