@@ -18,6 +18,8 @@ use crate::session::{Inside, Session, Stop};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// And a second more for each so many bytes of heap: a loaded machine writes some 20 MB a second.
 const BYTES_PER_SECOND: f64 = 4e6;
+/// Less room than so many snapshots need is tight.
+const TIGHT: u64 = 3;
 
 impl Session<'_> {
     /// Captures what is wanted at this window; what was counted instead of a snapshot comes back. A capture that fails
@@ -39,7 +41,9 @@ impl Session<'_> {
             if wanted.contains(&EvidenceRequest::Scripts) {
                 self.scripts(explainer, at)?;
             }
-            return Ok(None);
+            if !self.counts_classes {
+                return Ok(None);
+            }
         }
         self.count_classes()
     }
@@ -186,6 +190,9 @@ impl Session<'_> {
         }
         let needed = plimsoll_probe::headroom_for_snapshot(heap_used as u64);
         let left = self.explained_room().left();
+        // A snapshot leaves the subject larger: where there may be no room for the next, what was counted at every window
+        // can still be compared.
+        self.counts_classes |= left.is_some_and(|left| left < needed.saturating_mul(TIGHT));
         if let Some(left) = left.filter(|left| *left < needed && !self.config.check.force_snapshot)
         {
             self.found(Finding::warning(

@@ -44,9 +44,13 @@ impl Explainer for All {
     }
 
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
-        let counted = Box::new(self.counts).culprits(facts);
+        let mut counted = Box::new(self.counts).culprits(facts);
         let mut held = containers::culprits(facts);
         held.extend(Box::new(self.holders).culprits(facts));
+        if !held.is_empty() {
+            // Classes were counted in case memory would not suffice for all snapshots.
+            counted.retain(|c| c.pattern != OBJECTS);
+        }
         merge(held, counted)
     }
 }

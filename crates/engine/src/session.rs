@@ -96,6 +96,8 @@ pub(crate) struct Session<'a> {
     pub(crate) sum: Option<SourceId>,
     /// Whose heap is looked into after a leak, if not the service's main isolate's.
     pub(crate) explained: Option<SourceId>,
+    /// Memory may not suffice for all snapshots: classes are counted too.
+    pub(crate) counts_classes: bool,
     pub(crate) hub: Hub,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -178,6 +180,7 @@ impl<'a> Session<'a> {
             parts: Vec::new(),
             sum: None,
             explained: None,
+            counts_classes: false,
             hub,
             warned,
         };
