@@ -194,6 +194,9 @@ class Rounds:
         #: CPU of the operations alone: how much a reading costs is no reason to be less patient.
         self._operations_cpu = 0.0
         self._looks = 0
+        #: How often bytes were called a leak so far, and the rate that was seen then.
+        self._looks_of_leak = 0
+        self._leak_rate = 0.0
         self._cpu_begin = time.process_time()
         self._wall_begin = time.monotonic()
         self._rss = resident_bytes()
@@ -350,8 +353,11 @@ class Rounds:
             )
             if patient or out:
                 record = self._judged(idle)
-                if record.outcome != "inconclusive" or out:
+                is_settled = record.outcome != "leak" or self._agrees(record, out)
+                if is_settled and (record.outcome != "inconclusive" or out):
                     return record
+                if out:
+                    return Record("inconclusive", reason=_FADES, answers=record.answers)
             if not patient:
                 left = max(limits.patient_cpu_s - self._operations_cpu, per_op * (limits.dear_operations - self._done))
                 affordable = min(affordable, int(left / per_op / _ROUNDS_A_STAGE) + 1)
@@ -417,6 +423,23 @@ class Rounds:
             return Record("no leak", answers=answers, would_have_seen=seen, guarded=guarded)
         reason = next(a.reason for a in answers.values() if a.verdict != "no_leak")
         return Record("inconclusive", reason=reason, answers=answers, would_have_seen=seen, guarded=guarded)
+
+    def _agrees(self, record: Record, out: bool) -> bool:
+        """Whether a leak of bytes grows as fast as when it was first called one, a doubling ago.
+
+        Free lists and pools take thousands of operations to fill, which looks like a leak until then. There is nothing
+        to compare with where the budget allows one look only, and no need to after many operations.
+        """
+        leaks = {name: answer for name, answer in record.answers.items() if answer.verdict == "leak"}
+        if set(leaks) != {NAMES[LIVE_BYTES]}:
+            return True
+        if self._looks_of_leak == 0 and self._done >= self._limits.patient_operations:
+            return True
+        rate, before = leaks[NAMES[LIVE_BYTES]].rate or 0.0, self._leak_rate
+        first = self._looks_of_leak == 0
+        self._looks_of_leak += 1
+        self._leak_rate = rate
+        return out if first else rate >= _FADED * before
 
     def _fades(self) -> bool:
         """Whether growth became slower, after so few operations that it may yet stop."""
