@@ -387,7 +387,7 @@ fn of_process(process: &Process, around: &Surroundings, cancel: &Cancel) -> Vec<
         Err(why) => limited(
             "inside",
             format!("seen from outside only: {why}"),
-            "start it by plimsoll: `plimsoll monitor -- COMMAND` loads the probe into Node programs",
+            why.remedy().unwrap_or("start it by plimsoll: `plimsoll monitor -- COMMAND` loads the probe into Node programs"),
         ),
     });
     answers.extend(noise_of(process, cancel));

@@ -34,6 +34,7 @@ mod patterns;
 mod pilot;
 mod place;
 mod ready;
+mod restart;
 mod rounds;
 mod rules;
 mod scenario;

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use plimsoll_judge as judge;
 use plimsoll_model::{
-    Event, Metric, Ns, Part, Phase, PointSet, RoundKind, RoundRecord, Sample, SeriesRecord, Unit,
-    Verdict, units,
+    Event, Metric, Ns, Outcome, Part, Phase, PointSet, RoundKind, RoundRecord, Sample,
+    SeriesRecord, Unit, Verdict, units,
 };
 use plimsoll_store::Record;
 
-use crate::judged::{Judgement, PROCESS_SOURCE, RoundTerms, judge_rounds};
-use crate::session::{Session, Stop};
+use crate::judged::{Judgement, RoundTerms, judge_rounds};
+use crate::parts::alone_in;
+use crate::session::{Service, Session, Stop};
+use crate::shared_work::{Turnover, bounded_by_recycling};
 
 /// Forced collections over the planned length.
 const COLLECTIONS: u32 = 40;
@@ -60,12 +62,7 @@ impl Vigil {
         let mut next_collection = started + period;
         let mut told = started;
         loop {
-            self.resident.extend(
-                session
-                    .watch
-                    .resident()
-                    .filter(|s| s.source == PROCESS_SOURCE),
-            );
+            self.take_resident(session);
             if self.planned.is_some_and(|p| started.elapsed() >= p) {
                 break;
             }
@@ -80,15 +77,20 @@ impl Vigil {
                     .check_alive()
                     .and(Err(Stop::failed(format!("the subject ended with {exit}"))));
             }
-            if !service_lives(session)? {
-                break;
+            match service_lives(session) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => self.begin_anew(session, stop)?,
             }
             if collects && Instant::now() >= next_collection {
                 let asked = Instant::now();
                 let left = self
                     .planned
                     .map_or(PATIENCE_MOST, |p| p.saturating_sub(started.elapsed()));
-                self.collect(session, left.clamp(PATIENCE_LEAST, PATIENCE_MOST))?;
+                let patience = left.clamp(PATIENCE_LEAST, PATIENCE_MOST);
+                if let Err(stop) = self.collect(session, patience) {
+                    self.begin_anew(session, stop)?;
+                }
                 // A subject whose collections take long is not kept collecting: at most a tenth of its time, and a
                 // twentieth where it has other work to do than being tested.
                 let rest = if session.config.is_attached() { 19 } else { 9 };
@@ -110,6 +112,27 @@ impl Vigil {
             phase: Phase::Watch,
             detail: units::duration(started.elapsed().as_secs_f64()),
         });
+        Ok(())
+    }
+
+    /// The service's own readings since the last call.
+    fn take_resident(&mut self, session: &Session<'_>) {
+        let Some(service) = &session.service else {
+            return;
+        };
+        let readings = session.watch.resident();
+        self.resident
+            .extend(readings.filter(|s| s.source == service.source));
+    }
+
+    /// Goes on with the service that took the place of the one that ended, if one did.
+    fn begin_anew(&mut self, session: &mut Session<'_>, stop: Stop) -> Result<(), Stop> {
+        self.take_resident(session);
+        let before = session.judged_alone();
+        session.await_replacement(stop)?;
+        if let Some(source) = before {
+            alone_in(&mut self.rounds, source);
+        }
         Ok(())
     }
 
@@ -167,12 +190,7 @@ impl Vigil {
 
     /// Judges what was seen.
     pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
-        self.resident.extend(
-            session
-                .watch
-                .resident()
-                .filter(|s| s.source == PROCESS_SOURCE),
-        );
+        self.take_resident(session);
         let Some(service) = session.service.as_ref() else {
             return;
         };
@@ -205,11 +223,32 @@ impl Vigil {
             let source = session.judged_source(&rounds)?;
             (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
-        self.judgement =
-            collected.or_else(|| Some(self.judge_resident(service.process.id(), &terms)));
+        let mut judgement =
+            collected.unwrap_or_else(|| self.judge_resident(service, session, &terms));
+        if session.restarts > 0
+            && let Some(verdict) = &mut judgement.verdict
+            && verdict.outcome == Outcome::Leak
+        {
+            // Nothing tells when a life that began in mid-run has warmed up.
+            let why = "bounded by a restart: what grew is a process that had just been started anew, as all do at first";
+            *verdict = verdict.clone().reopened(why);
+            why.clone_into(&mut judgement.reason);
+        }
+        self.judgement = Some(judgement);
     }
 
-    fn judge_resident(&self, process: plimsoll_model::ProcessId, terms: &RoundTerms) -> Judgement {
+    fn judge_resident(
+        &self,
+        service: &Service,
+        session: &Session<'_>,
+        terms: &RoundTerms,
+    ) -> Judgement {
+        let process = service.process.id();
+        // One life has no epochs: what drops in it is judged as it is.
+        let epoch = match session.restarts {
+            0 => Vec::new(),
+            _ => self.resident.iter().map(|s| s.source.0).collect(),
+        };
         let series = judge::Series {
             id: judge::SeriesId {
                 role: "service".to_owned(),
@@ -222,6 +261,7 @@ impl Vigil {
             axis: judge::Axis::Time,
             t_ns: self.resident.iter().map(|s| s.at.0).collect(),
             value: self.resident.iter().map(|s| s.value).collect(),
+            epoch,
             resolution: 4096.0,
             ..judge::Series::default()
         };
@@ -238,17 +278,18 @@ impl Vigil {
             metric: Metric::RSS_ANON,
             unit: Unit::Bytes,
             part: Part::Judged,
-            source: PROCESS_SOURCE,
+            source: service.source,
             points: Some(thinned(&self.resident)),
             band: None,
             verdict: Some(verdict.clone()),
         };
-        Judgement {
+        let judgement = Judgement {
             series: vec![record],
             headline: Some(0),
             verdict: Some(verdict),
             reason: String::new(),
-        }
+        };
+        bounded_by_recycling(judgement, Turnover::of(&[], &session.sources))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::protocol::{Failure, ToProbe};
 use crate::{Error, os};
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
 /// What the hub's thread is asked to do.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Command {
         message: ToProbe,
         answer: Option<(u64, Answer)>,
     },
+    /// Accept probes of this user here too.
+    Listen { listener: UnixListener, user: u32 },
     /// Nobody waits for this call any more.
     Forget { key: u64, id: u64 },
     /// End.
@@ -101,6 +104,11 @@ impl Link {
 
     pub(crate) fn stop(&self) {
         self.send(Command::Stop);
+    }
+
+    /// Asks the hub's thread to accept probes of this user on another socket.
+    pub(crate) fn listen(&self, listener: UnixListener, user: u32) {
+        self.send(Command::Listen { listener, user });
     }
 
     /// Sends a call whose answer nobody waits for.
