@@ -407,7 +407,7 @@ fn namespaces(process: &Process) -> Answer {
     limited(
         "namespaces",
         format!(
-            "it lives in other ones ({}){known}: seen from outside only",
+            "it lives in other ones ({}){known}: what that keeps from us is said below",
             others.join(", ")
         ),
         "run plimsoll inside, in its image or as root by `nsenter -at PID plimsoll`",
