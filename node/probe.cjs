@@ -515,16 +515,17 @@ class GcWatch {
       this.gap('gc', 'more than ' + MAX_GC_PER_SECOND + ' collections in a second, not followed any more');
       return;
     }
-    for (const event of events) {
+    const told = events.map((event) => {
       const after = event.afterGC && event.afterGC.heapStatistics;
-      this.emit({
+      return {
         type: 'gc',
         at_us: at,
         kind: String(event.gcType),
         pause_us: event.cost,
         used_after: after ? after.usedHeapSize : null,
-      });
-    }
+      };
+    });
+    if (told.length > 0) this.emit(told);
   }
 }
 
@@ -633,18 +634,18 @@ class Probe {
     if (this.socket !== null) this.socket.write(frame(JSON.stringify(message)), 'latin1');
   }
 
-  /** Sends what may be lost: dropped and counted where the hub does not keep up. */
-  offer(message) {
+  /** Sends what may be lost, in one write: dropped and counted where the hub does not keep up. */
+  offer(messages) {
     if (this.socket === null) return;
     if (this.socket.writableLength > BACKLOG_BYTES) {
-      this.dropped++;
+      this.dropped += messages.length;
       return;
     }
     if (this.dropped > 0) {
-      this.send({ type: 'drop', n: this.dropped });
+      messages.unshift({ type: 'drop', n: this.dropped });
       this.dropped = 0;
     }
-    this.send(message);
+    this.socket.write(messages.map((message) => frame(JSON.stringify(message))).join(''), 'latin1');
   }
 
   hello() {
@@ -726,7 +727,7 @@ class Probe {
     if (message.gc === true && RUNTIME !== 'bun' && typeof this.v8.GCProfiler === 'function') {
       this.gcWatch = new GcWatch(
         this.v8,
-        (event) => this.offer(event),
+        (events) => this.offer(events),
         (what, why) => this.send({ type: 'gap', what, why }),
       );
       this.gcWatch.start();
@@ -747,12 +748,8 @@ class Probe {
       const bytes = process.memoryUsage().arrayBuffers;
       if (bytes !== undefined) arrayBuffers = bytes;
     }
-    this.offer({
-      type: 's',
-      seq: this.sequence++,
-      at_us: at,
-      values: [statistics.used_heap_size, statistics.total_heap_size, this.heap.external(statistics), arrayBuffers],
-    });
+    const values = [statistics.used_heap_size, statistics.total_heap_size, this.heap.external(statistics), arrayBuffers];
+    this.offer([{ type: 's', seq: this.sequence++, at_us: at, values }]);
     if (this.gcWatch !== null && this.current === null) {
       this.gcWatch.drain(at);
       this.gcWatch.start();

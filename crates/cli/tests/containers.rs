@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, finish, namespaces};
+use common::{Place, example, finish, namespaces};
 
 /// Issue 5: the leader of our session lives outside of our pid namespace, as under `docker exec`, `nsenter` and the runners
 /// of some continuous-integration services: `getsid` and the session in `stat` are 0 then, for us and for all around us.
@@ -143,6 +143,100 @@ fn a_process_in_other_namespaces_is_seen_from_outside() {
         }
         drop(child.stdin.take());
         child.wait().expect("ends");
+    }
+}
+
+/// A healthy server in mount and network namespaces of its own, started by these words; it says when it listens.
+fn contained(place: &Place, as_user: &str) -> Option<std::process::Child> {
+    let mut unshare = namespaces(&["--mount", "--net", "--uts", "--ipc"])?;
+    let server = example("faults/external-leak.js");
+    // Where we keep our own socket there is something else in it.
+    let hide = if server.starts_with("/tmp/") {
+        "true"
+    } else {
+        "mount -t tmpfs -o mode=1777 none /tmp"
+    };
+    let script = format!(
+        "{hide} && ip link set lo up && exec {as_user} node --inspect-port=0 {server} --fixed"
+    );
+    let mut child = unshare
+        .args(["sh", "-c", &script])
+        .env_remove("TMPDIR")
+        .env("PORT", place.port.to_string())
+        .env("LIFETIME_S", "240")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("unshare runs");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("read");
+    assert!(line.contains("listening"), "{line}");
+    Some(child)
+}
+
+/// Starts what follows as a user that nobody knows.
+const NOBODY: &str = "setpriv --reuid 10001 --regid 10001 --clear-groups";
+const SHORT: [&str; 6] = ["--warm-up", "60", "--operations", "60", "--rounds", "6"];
+
+/// Issue 5: from the host, a Node in a container, of a user of its own, is driven by its own port and seen from inside, and
+/// nothing stays in it.
+#[test]
+fn a_node_in_namespaces_of_its_own_is_entered_by_root() {
+    let place = Place::new();
+    let Some(mut child) = contained(&place, NOBODY) else {
+        return;
+    };
+    let (pid, url) = (child.id().to_string(), place.url("/"));
+    let mut arguments = vec!["check", "--pid", &pid, "--url", &url];
+    arguments.extend(SHORT);
+    let finished = place.run(&arguments);
+    let left = std::fs::read_dir(format!("/proc/{pid}/root/tmp")).map_or(0, |entries| {
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with("plimsoll-"))
+            .count()
+    });
+    let lives = child.try_wait().expect("a child of ours").is_none();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!([0, 3].contains(&finished.code), "{}", finished.said());
+    finished.expect_said("were put in through its inspector");
+    assert!(lives, "it was ended");
+    if !example("").starts_with("/tmp/") {
+        assert_eq!(left, 0, "something was left in it");
+    }
+}
+
+/// Who may not enter says what it takes, in one line.
+#[test]
+fn a_node_in_namespaces_of_its_own_is_kept_from_others_and_that_is_said() {
+    let place = Place::new();
+    for (as_user, said) in [
+        ("", "it belongs to user 0, and we are user 10001"),
+        (
+            NOBODY,
+            "it lives in another network namespace, which takes CAP_SYS_ADMIN to enter",
+        ),
+    ] {
+        let Some(mut child) = contained(&place, as_user) else {
+            return;
+        };
+        let (_image, plimsoll) = image();
+        let temporary = tempfile::tempdir().expect("a directory");
+        let pid = child.id().to_string();
+        let words: Vec<&str> = NOBODY.split(' ').collect();
+        let output = std::process::Command::new(words[0])
+            .args(&words[1..])
+            .args([&plimsoll, "check", "--pid", &pid, "--duration", "2s"])
+            .current_dir("/")
+            .env("TMPDIR", temporary.path())
+            .output();
+        let _ = child.kill();
+        let _ = child.wait();
+        finish(&output.expect("setpriv runs"))
+            .expect_said(said)
+            .expect_said("run plimsoll as");
     }
 }
 

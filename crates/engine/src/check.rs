@@ -7,10 +7,10 @@ use plimsoll_model::{
     Plan, ProcessId, Role, Run, RunStatus, SCHEMA, SeriesRecord, Source, SourceId, SubjectInfo,
     Unit, Verdict, units,
 };
-use plimsoll_probe::Subject;
+use plimsoll_probe::{Network, Process, Subject};
 use plimsoll_store::{Recorded, RunDir};
 
-use crate::config::{Config, Ready};
+use crate::config::{Config, Origin, Ready};
 use crate::document::{incomplete_log, levels, observer};
 use crate::error::Error;
 use crate::explain::{All, Explainer};
@@ -80,9 +80,13 @@ pub fn check(
     let epoch = Instant::now();
     let started_unix_ns = unix_now();
     config.around.before()?;
-    if !config.is_attached() {
-        port_must_be_silent(config)?;
-    }
+    let _network = match config.origin {
+        Origin::Command(_) => {
+            port_must_be_silent(config)?;
+            None
+        }
+        Origin::Running { pid } => network_of(pid, config)?,
+    };
     let described = crate::describe::described(config, cancel)?;
     let config = described.as_ref().unwrap_or(config);
 
@@ -296,6 +300,21 @@ fn load_info(load: &Load, driven: &Journey) -> LoadInfo {
         growth: driven.growth.clone(),
         per_process: shares_of(driven),
         ..LoadInfo::default()
+    }
+}
+
+/// The load comes from where the service listens, and its inspector is there too.
+fn network_of(pid: u32, config: &Config) -> Result<Option<Network>, Error> {
+    match Network::of(&Process::open(pid)?) {
+        Ok(network) => Ok(network),
+        Err(why) if config.load.as_ref().is_some_and(|load| load.url.is_some()) => {
+            Err(Error::usage(
+                format!("process {pid} cannot be reached by its port: {why}"),
+                why.remedy().unwrap_or("run plimsoll where it runs"),
+            ))
+        }
+        // Said when it is not attached for that.
+        Err(_) => Ok(None),
     }
 }
 

@@ -387,7 +387,7 @@ fn of_process(process: &Process, around: &Surroundings, cancel: &Cancel) -> Vec<
         Err(why) => limited(
             "inside",
             format!("seen from outside only: {why}"),
-            "start it by plimsoll: `plimsoll monitor -- COMMAND` loads the probe into Node programs",
+            why.remedy().unwrap_or("start it by plimsoll: `plimsoll monitor -- COMMAND` loads the probe into Node programs"),
         ),
     });
     answers.extend(noise_of(process, cancel));
@@ -407,7 +407,7 @@ fn namespaces(process: &Process) -> Answer {
     limited(
         "namespaces",
         format!(
-            "it lives in other ones ({}){known}: seen from outside only",
+            "it lives in other ones ({}){known}: what that keeps from us is said below",
             others.join(", ")
         ),
         "run plimsoll inside, in its image or as root by `nsenter -at PID plimsoll`",

@@ -53,7 +53,7 @@ impl Drive<'_, '_> {
             what,
             details,
             hint,
-        }) = self.session.check_alive()
+        }) = self.session.check_alive_after_errors()
         {
             return Stop::Failed {
                 what: format!("{what} in {round}"),

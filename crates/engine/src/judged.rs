@@ -97,7 +97,7 @@ pub(crate) fn judge_rounds(
     terms: &RoundTerms,
 ) -> Judgement {
     let headline = headline_metric(rounds.iter().copied());
-    let turnover = Turnover::of(rounds);
+    let turnover = Turnover::of(rounds, sources);
     let metrics: BTreeSet<Metric> = rounds
         .iter()
         .flat_map(|r| r.values.keys().cloned())
@@ -491,9 +491,6 @@ pub(crate) fn idle_growth_per_round(rounds: &[RoundRecord], metric: &Metric) -> 
         f64::midpoint(increments[middle - 1], increments[middle])
     })
 }
-
-/// The source of the process as the kernel sees it is always the first.
-pub(crate) const PROCESS_SOURCE: SourceId = SourceId(0);
 
 #[cfg(test)]
 mod tests {

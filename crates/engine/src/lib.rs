@@ -36,6 +36,7 @@ mod pilot;
 mod place;
 mod rates;
 mod ready;
+mod restart;
 mod rounds;
 mod rules;
 mod scenario;

@@ -9,7 +9,6 @@ use plimsoll_model::{
 };
 use plimsoll_probe::{Error as ProbeError, Process, Published};
 
-use crate::judged::PROCESS_SOURCE;
 use crate::parts::State;
 use crate::session::{Session, Stop};
 
@@ -39,6 +38,12 @@ const KEPT: [Metric; 5] = [
 
 /// Readings of one moment by their source, the main isolate's first.
 type Readings = Vec<(SourceId, BTreeMap<Metric, f64>)>;
+
+/// What a round keeps of a part.
+pub(crate) fn kept(source: SourceId, mut values: BTreeMap<Metric, f64>) -> PartReadings {
+    values.retain(|metric, _| KEPT.contains(metric));
+    PartReadings { source, values }
+}
 
 /// What became of a forced collection.
 enum Answer {
@@ -107,31 +112,29 @@ impl Session<'_> {
             }
         }
         self.watch.mark();
-        for (source, own) in &readings {
-            for metric in [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL] {
-                if let Some(&value) = own.get(&metric) {
-                    let source = *source;
-                    self.recorder.sample(Sample {
-                        at,
-                        source,
-                        metric,
-                        value,
-                    });
-                }
-            }
+        for &(source, ref own) in &readings {
+            let headlines = [Metric::LIVE_BYTES, Metric::HEAP_USED, Metric::EXTERNAL];
+            let sample = |metric: Metric| {
+                let value = *own.get(&metric)?;
+                Some(Sample {
+                    at,
+                    source,
+                    metric,
+                    value,
+                })
+            };
+            self.recorder
+                .row(&mut headlines.into_iter().filter_map(sample).collect());
         }
         let census_pause = if census {
             self.census(&mut values)?
         } else {
             None
         };
-        let kept = |(source, mut values): (SourceId, BTreeMap<Metric, f64>)| {
-            values.retain(|metric, _| KEPT.contains(metric));
-            PartReadings { source, values }
-        };
         let parts: Vec<PartReadings> = match readings.len() {
-            0 | 1 => Vec::new(),
-            _ => readings.into_iter().map(kept).collect(),
+            // One is not told apart from the whole, unless it took the place of another.
+            0 | 1 if self.restarts == 0 => Vec::new(),
+            _ => readings.into_iter().map(|(s, v)| kept(s, v)).collect(),
         };
         if !parts.is_empty() && self.sum.is_none() {
             let process = self.service.as_ref().map(|s| s.process.id());
@@ -160,7 +163,7 @@ impl Session<'_> {
         let source = service
             .runtime
             .as_ref()
-            .map_or(PROCESS_SOURCE, |r| r.source);
+            .map_or(service.source, |r| r.source);
         let mut own = values(main);
         read_process(
             &service.process,
@@ -258,6 +261,15 @@ impl Session<'_> {
         Ok((main, answers.parts))
     }
 
+    /// What a census counts, in the words of the service's runtime.
+    pub(crate) fn counted(&self) -> &'static str {
+        let inside = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        match inside.map(|inside| inside.info.name.as_str()) {
+            Some("python") => "threads and tasks",
+            _ => "listeners and timers",
+        }
+    }
+
     /// Counts what can be counted, everywhere; a census that fails is a gap, not the end of the run. What it cost.
     fn census(&mut self, values: &mut BTreeMap<Metric, f64>) -> Result<Option<Duration>, Stop> {
         let answers = self.count_everywhere(COLLECT_DEADLINE)?;
@@ -270,7 +282,7 @@ impl Session<'_> {
             Some(Err(error)) => {
                 self.check_alive()?;
                 self.gap(Gap {
-                    what: "counts of listeners and timers".to_owned(),
+                    what: format!("counts of {}", self.counted()),
                     why: error.to_string(),
                 });
                 self.found(Finding::warning(

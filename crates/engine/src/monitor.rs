@@ -129,7 +129,7 @@ fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
             Err(why) => said.push(Finding::warning(
                 &format!("not-attached-{pid}"),
                 format!("pid {pid} is seen from outside only: {why}"),
-                None,
+                why.remedy(),
             )),
         }
     }

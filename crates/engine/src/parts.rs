@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use plimsoll_model::{
-    Census, Collected, Cx, Finding, Gap, Mark, ProcessId, Role, RoundRecord, Scope, Source,
-    SourceId,
+    Census, Collected, Cx, Finding, Gap, Mark, ProcessId, ProcessInfo, Role, RoundRecord, Scope,
+    Source, SourceId,
 };
 use plimsoll_probe::{Error as ProbeError, IsolateInfo, Process};
 use plimsoll_store::Record;
 
-use crate::judged::PROCESS_SOURCE;
+use crate::measure::kept;
 use crate::session::{Inside, Session, Stop};
 
 /// How long a part may take to answer. The main isolate has a minute; a thread that sleeps for good must not cost that.
@@ -62,6 +62,9 @@ impl Session<'_> {
         let Some(service) = &self.service else { return };
         let main = service.process.id();
         let members = plimsoll_probe::members(&self.subject, port);
+        if let Some(members) = &members {
+            self.tell_tree(&members.processes);
+        }
         // Members are told from the service they find; while one server replaces another that may be nobody.
         let workers: Vec<Process> = members
             .filter(|members| members.service.id() == main)
@@ -91,6 +94,25 @@ impl Session<'_> {
         }
     }
 
+    /// Records who joined the subject's tree since the last look, and who left.
+    fn tell_tree(&mut self, living: &[ProcessInfo]) {
+        let at = self.now();
+        for info in living {
+            if self.told.insert(info.id) {
+                let process = Box::new(info.clone());
+                self.recorder.record(Record::Process { at, process });
+            }
+        }
+        let is_gone = |id: &ProcessId| living.iter().all(|info| info.id != *id);
+        let gone: Vec<ProcessId> = self.told.iter().copied().filter(is_gone).collect();
+        for process in gone {
+            self.told.remove(&process);
+            // How it ended, only its parent knows.
+            let exit = None;
+            self.recorder.record(Record::Exit { at, process, exit });
+        }
+    }
+
     fn add_worker(&mut self, worker: &Process) {
         let id = worker.id();
         if self.parts.iter().any(|part| part.process.id() == id) || self.parts.len() >= MOST {
@@ -116,7 +138,7 @@ impl Session<'_> {
             if let Err(why) = self.enter(worker) {
                 self.gap(Gap {
                     what: format!("live bytes of worker pid {}", id.pid),
-                    why,
+                    why: why.to_string(),
                 });
             }
             self.hello_of(worker, PATIENCE);
@@ -174,12 +196,18 @@ impl Session<'_> {
         }
     }
 
+    /// The source that rounds without parts are about.
+    pub(crate) fn judged_alone(&self) -> Option<SourceId> {
+        let service = self.service.as_ref()?;
+        let main = service.runtime.as_ref();
+        Some(main.map_or(service.source, |inside| inside.source))
+    }
+
     /// What the values of these rounds are about: the service's main isolate, or the sum where others share its work.
     pub(crate) fn judged_source(&self, rounds: &[&RoundRecord]) -> Option<Source> {
-        let main = self.service.as_ref()?.runtime.as_ref();
         let id = match self.sum {
             Some(sum) if rounds.iter().any(|round| !round.parts.is_empty()) => sum,
-            _ => main.map_or(PROCESS_SOURCE, |inside| inside.source),
+            _ => self.judged_alone()?,
         };
         self.sources.iter().find(|source| source.id == id).cloned()
     }
@@ -290,6 +318,13 @@ impl Session<'_> {
             }),
         }
         Ok(())
+    }
+}
+
+/// In rounds that one isolate had to itself, it is told as their only part: others will follow.
+pub(crate) fn alone_in(rounds: &mut [RoundRecord], source: SourceId) {
+    for round in rounds.iter_mut().filter(|round| round.parts.is_empty()) {
+        round.parts.push(kept(source, round.values.clone()));
     }
 }
 

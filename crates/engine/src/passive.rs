@@ -15,8 +15,10 @@ use plimsoll_model::{
 };
 use plimsoll_store::Record;
 
-use crate::judged::{Judgement, PROCESS_SOURCE, RoundTerms, judge_rounds};
-use crate::session::{Session, Stop};
+use crate::judged::{Judgement, RoundTerms, judge_rounds};
+use crate::parts::alone_in;
+use crate::session::{Service, Session, Stop};
+use crate::shared_work::{Turnover, bounded_by_recycling};
 use crate::tally::Tally;
 
 /// Forced collections over the planned length.
@@ -77,12 +79,7 @@ impl Vigil {
         let mut news = Vec::new();
         loop {
             let matched = self.count(session, &mut news);
-            self.resident.extend(
-                session
-                    .watch
-                    .resident()
-                    .filter(|s| s.source == PROCESS_SOURCE),
-            );
+            self.take_resident(session);
             if self.planned.is_some_and(|p| started.elapsed() >= p) {
                 break;
             }
@@ -97,8 +94,10 @@ impl Vigil {
                     .check_alive()
                     .and(Err(Stop::failed(format!("the subject ended with {exit}"))));
             }
-            if !service_lives(session)? {
-                break;
+            match service_lives(session) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => self.begin_anew(session, stop)?,
             }
             let now = Instant::now();
             if (collects || asks) && (now >= next_collection || matched && now >= not_before) {
@@ -114,7 +113,8 @@ impl Vigil {
                     match self.collect(session, patience) {
                         // It had done its work, and was going when it was asked.
                         Err(Stop::Failed { .. }) if ends_well(session) => {}
-                        other => other?,
+                        Err(stop) => self.begin_anew(session, stop)?,
+                        Ok(()) => {}
                     }
                 }
                 not_before = Instant::now() + asked.elapsed() * rest(session, matched);
@@ -188,16 +188,39 @@ impl Vigil {
 
     /// One more reading of resident memory, at a moment that tells of operations.
     fn read_resident(&mut self, session: &Session<'_>) {
-        let service = session.service.as_ref();
-        let memory = service.and_then(|service| service.process.memory());
+        let Some(service) = &session.service else {
+            return;
+        };
+        let memory = service.process.memory();
         if let Some(value) = memory.and_then(|memory| memory.rss_anon) {
             self.resident.push(Sample {
                 at: session.now(),
-                source: PROCESS_SOURCE,
+                source: service.source,
                 metric: Metric::RSS_ANON,
                 value: value as f64,
             });
         }
+    }
+
+    /// The service's own readings since the last call.
+    fn take_resident(&mut self, session: &Session<'_>) {
+        let Some(service) = &session.service else {
+            return;
+        };
+        let readings = session.watch.resident();
+        self.resident
+            .extend(readings.filter(|s| s.source == service.source));
+    }
+
+    /// Goes on with the service that took the place of the one that ended, if one did.
+    fn begin_anew(&mut self, session: &mut Session<'_>, stop: Stop) -> Result<(), Stop> {
+        self.take_resident(session);
+        let before = session.judged_alone();
+        session.await_replacement(stop)?;
+        if let Some(source) = before {
+            alone_in(&mut self.rounds, source);
+        }
+        Ok(())
     }
 
     fn collect(&mut self, session: &mut Session<'_>, patience: Duration) -> Result<(), Stop> {
@@ -256,12 +279,7 @@ impl Vigil {
 
     /// Judges what was seen.
     pub(crate) fn conclude(&mut self, session: &mut Session<'_>) {
-        self.resident.extend(
-            session
-                .watch
-                .resident()
-                .filter(|s| s.source == PROCESS_SOURCE),
-        );
+        self.take_resident(session);
         let Some(service) = session.service.as_ref() else {
             return;
         };
@@ -300,8 +318,8 @@ impl Vigil {
             (rounds.len() >= 5).then(|| judge_rounds(&rounds, &source, &session.sources, &terms))
         });
         let has_heap = service.runtime.is_some();
-        self.judgement = collected.or_else(|| {
-            let mut judgement = self.judge_resident(service.process.id(), &terms);
+        let mut judgement = collected.unwrap_or_else(|| {
+            let mut judgement = self.judge_resident(service, session, &terms);
             let verdict = judgement.verdict.as_mut();
             // What a runtime has taken from the system and not yet cleaned grows with all work.
             if let Some(verdict) = verdict.filter(|v| {
@@ -311,12 +329,33 @@ impl Vigil {
                 "too few collections to tell what is kept from what is not yet cleaned: let it do more".clone_into(&mut judgement.reason);
                 *verdict = verdict.clone().reopened(&judgement.reason);
             }
-            Some(judgement)
+            judgement
         });
+        if session.restarts > 0
+            && let Some(verdict) = &mut judgement.verdict
+            && verdict.outcome == Outcome::Leak
+        {
+            // Nothing tells when a life that began in mid-run has warmed up.
+            let why = "bounded by a restart: what grew is a process that had just been started anew, as all do at first";
+            *verdict = verdict.clone().reopened(why);
+            why.clone_into(&mut judgement.reason);
+        }
+        self.judgement = Some(judgement);
     }
 
-    fn judge_resident(&self, process: plimsoll_model::ProcessId, terms: &RoundTerms) -> Judgement {
+    fn judge_resident(
+        &self,
+        service: &Service,
+        session: &Session<'_>,
+        terms: &RoundTerms,
+    ) -> Judgement {
+        let process = service.process.id();
         let by_operations = self.tells_operations(self.resident.iter().map(|s| s.at));
+        // One life has no epochs: what drops in it is judged as it is.
+        let epoch = match session.restarts {
+            0 => Vec::new(),
+            _ => self.resident.iter().map(|s| s.source.0).collect(),
+        };
         let series = judge::Series {
             id: judge::SeriesId {
                 role: "service".to_owned(),
@@ -339,6 +378,7 @@ impl Vigil {
             },
             t_ns: self.resident.iter().map(|s| s.at.0).collect(),
             value: self.resident.iter().map(|s| s.value).collect(),
+            epoch,
             resolution: 4096.0,
             ..judge::Series::default()
         };
@@ -355,17 +395,18 @@ impl Vigil {
             metric: Metric::RSS_ANON,
             unit: Unit::Bytes,
             part: Part::Judged,
-            source: PROCESS_SOURCE,
+            source: service.source,
             points: Some(thinned(&self.resident)),
             band: None,
             verdict: Some(verdict.clone()),
         };
-        Judgement {
+        let judgement = Judgement {
             series: vec![record],
             headline: Some(0),
             verdict: Some(verdict),
             reason: String::new(),
-        }
+        };
+        bounded_by_recycling(judgement, Turnover::of(&[], &session.sources))
     }
 }
 

@@ -5,12 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use plimsoll_model::{Cx, Event, Exit, Finding, Phase, Role, Source, units};
-use plimsoll_probe::{IsolateInfo, Process};
-use plimsoll_store::Record;
+use plimsoll_model::{Cx, Event, Exit, Finding, Gap, Phase, Role, units};
+use plimsoll_probe::{IsolateInfo, Members, NotAttached, Process};
 
 use crate::config::Ready;
-use crate::judged::PROCESS_SOURCE;
 use crate::session::{Inside, Service, Session, Stop};
 
 /// How long the service's probe may take to say hello once the service is ready.
@@ -176,27 +174,30 @@ impl Session<'_> {
             }
             self.nap(POLL);
         };
-        let service = members.service;
-        let process = Source {
-            id: PROCESS_SOURCE,
-            process: service.id(),
-            isolate: None,
-            role: Role::Service,
-        };
-        self.sources.push(process.clone());
-        self.recorder.record(Record::Source(process));
-        self.watch.watch(PROCESS_SOURCE, service.clone());
-        let info = service.info(Role::Service);
+        self.adopt(members);
+        self.name_development_server();
+        Ok(())
+    }
+
+    /// Makes this the service, with its probe and all who share its work. Its own source is the first of its life.
+    pub(crate) fn adopt(&mut self, members: Members) {
+        let process = members.service;
+        let source = self.add_source(process.id(), None, Role::Service);
+        self.watch.watch(source, process.clone());
+        let info = process.info(Role::Service);
+        // Those of a life before were there too.
+        let mut processes = self.service.take().map_or(Vec::new(), |s| s.processes);
+        processes.retain(|known| members.processes.iter().all(|p| p.id != known.id));
+        processes.extend(members.processes);
         self.service = Some(Service {
-            process: service,
+            process,
+            source,
             info,
-            processes: members.processes,
+            processes,
             runtime: None,
         });
         self.find_probe();
         self.find_parts();
-        self.name_development_server();
-        Ok(())
     }
 
     /// The port the service must listen on, if it must.
@@ -272,11 +273,13 @@ impl Session<'_> {
                 None,
             ));
         } else if !self.has_allocator() {
-            let why = not_attached.unwrap_or_else(|| self.why_no_probe());
+            let why = not_attached
+                .as_ref()
+                .map_or_else(|| self.why_no_probe(), ToString::to_string);
             self.found(Finding::warning(
                 "probe-not-loaded",
                 format!("probe not loaded: {why}; process level only"),
-                None,
+                not_attached.as_ref().and_then(NotAttached::remedy),
             ));
         }
     }
@@ -316,13 +319,17 @@ impl Session<'_> {
     }
 
     /// Puts the probe into a running process, and says what was done to it; why not, if not.
-    pub(crate) fn enter(&mut self, process: &Process) -> Result<(), String> {
+    pub(crate) fn enter(&mut self, process: &Process) -> Result<(), NotAttached> {
         let pid = process.id().pid;
         let cx = Cx::within(self.cancel, ATTACH_PATIENCE);
-        let done = plimsoll_probe::attach(process, &self.hub, &cx).map_err(|e| e.to_string())?;
+        let done = plimsoll_probe::attach(process, &self.hub, &cx)?;
         for gap in done.gaps {
             self.gap(gap);
         }
+        self.gap(Gap {
+            what: "worker threads that start later".to_owned(),
+            why: "the probe is put into those that run; in a process that plimsoll starts it is in all".to_owned(),
+        });
         let how = if done.was_open {
             format!(
                 "through its inspector at {}, which stays open",

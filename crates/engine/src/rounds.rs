@@ -174,17 +174,40 @@ impl Journey {
             self.kept = crate::alone::SHARE;
         }
         self.max_ttl = drive.session.config.check.max_ttl;
-        self.warm_up(&mut drive)?;
-        self.idle(&mut drive)?;
-        self.measure(&mut drive)?;
-        self.explain(&mut drive, explainer)?;
-        self.idle(&mut drive)?;
-        self.last_window(&mut drive, explainer)?;
-        self.two_rates(&mut drive)?;
-        self.alone(&mut drive)?;
-        self.explain_alone(&mut drive, explainer)?;
-        self.inputs(&mut drive)?;
-        Ok(())
+        self.through(&mut drive, Self::warm_up)?;
+        self.through(&mut drive, Self::idle)?;
+        self.through(&mut drive, Self::measure)?;
+        if drive.session.restarts > 0 {
+            // What began anew holds nothing of what grew, and windows of one heap cannot be compared with those of another.
+            return Ok(());
+        }
+        let explained = self.look_closer(&mut drive, explainer);
+        explained.or_else(|stop| drive.session.await_replacement(stop))
+    }
+
+    /// What comes after the rounds: explanation, the idle rounds that close them, and more questions.
+    fn look_closer(
+        &mut self,
+        drive: &mut Drive<'_, '_>,
+        explainer: &mut dyn Explainer,
+    ) -> Result<(), Stop> {
+        self.explain(drive, explainer)?;
+        self.idle(drive)?;
+        self.last_window(drive, explainer)?;
+        self.two_rates(drive)?;
+        self.alone(drive)?;
+        self.explain_alone(drive, explainer)?;
+        self.inputs(drive)
+    }
+
+    /// Does so many operations that do not count.
+    pub(crate) fn warm(&mut self, drive: &mut Drive<'_, '_>, operations: u64) -> Result<(), Stop> {
+        self.operate(drive, operations, RoundKind::WarmUp).map(drop)
+    }
+
+    /// Operations that take as long as a round at least.
+    pub(crate) fn in_a_round(&self) -> u64 {
+        in_time(ROUND_LENGTH, self.cost.unwrap_or_default()).max(1)
     }
 
     pub(crate) fn left(&self) -> Duration {
@@ -356,7 +379,8 @@ impl Journey {
             phase: Phase::Rounds,
             detail,
         });
-        let mut done = 0;
+        let is_measured = |round: &&RoundRecord| round.kind == RoundKind::Measured;
+        let mut done = self.rounds.iter().filter(is_measured).count() as u32;
         let mut slowest = Duration::ZERO;
         loop {
             let begin = Instant::now();
@@ -583,7 +607,7 @@ impl Journey {
         let errors = stats.errors();
         if errors as f64 > drive.load.max_errors * operations as f64 {
             // A subject that died shows as errors first: the death is the better message.
-            drive.session.check_alive()?;
+            drive.session.check_alive_after_errors()?;
             return Err(drive.too_many_errors(&number, operations, &stats));
         }
         drive.quiesce(&number)?;
@@ -666,9 +690,10 @@ impl Journey {
             self.census.taken(pause);
             if self.census.is_slow(begin.elapsed().max(ROUND_LENGTH)) {
                 let took = units::duration(pause.as_secs_f64());
+                let counted = drive.session.counted();
                 drive.session.found(Finding::info(
                     "census-thinned",
-                    format!("counting listeners and timers takes {took}: done in some rounds only"),
+                    format!("counting {counted} takes {took}: done in some rounds only"),
                 ));
             }
         }

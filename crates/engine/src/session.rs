@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll_load::Driver;
 use plimsoll_model::{
-    Cancel, Event, Exit, Finding, Gap, Ns, Phase, ProcessInfo, RuntimeInfo, Sample, Source,
-    SourceId, SubjectInfo,
+    Cancel, Event, Exit, Finding, Gap, Ns, Phase, ProcessId, ProcessInfo, RuntimeInfo, Sample,
+    Source, SourceId, SubjectInfo,
 };
 use plimsoll_probe::{
     Hub, HubEvent, HubOptions, IsolateInfo, Launch, Lines, Process, Runtime, Subject,
@@ -30,6 +30,8 @@ const GRACE: Duration = Duration::from_secs(3);
 const LAST_LINES: usize = 12;
 /// Strangers are reaped at most so often.
 const REAP_PERIOD: Duration = Duration::from_secs(1);
+/// How long a process that is being ended may take to be gone, once its connections are.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// Longest sleep that no descriptor can end.
 const SHORT_NAP: Duration = Duration::from_millis(25);
 
@@ -82,6 +84,10 @@ pub(crate) struct Session<'a> {
     pub(crate) service: Option<Service>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) gaps: Vec<Gap>,
+    /// Processes of the subject's tree that the log has, living.
+    pub(crate) told: BTreeSet<ProcessId>,
+    /// How often the service was started anew.
+    pub(crate) restarts: u32,
     /// Why the subject was given no probe, if it was not.
     pub(crate) no_carrier: Option<&'static str>,
     pub(crate) ready: Option<Ns>,
@@ -106,6 +112,8 @@ pub(crate) struct Session<'a> {
 /// The process the verdict is about.
 pub(crate) struct Service {
     pub(crate) process: Process,
+    /// What is read of it from outside.
+    pub(crate) source: SourceId,
     pub(crate) info: ProcessInfo,
     pub(crate) processes: Vec<ProcessInfo>,
     pub(crate) runtime: Option<Inside>,
@@ -171,6 +179,8 @@ impl<'a> Session<'a> {
             service: None,
             findings: Vec::new(),
             gaps: Vec::new(),
+            told: BTreeSet::new(),
+            restarts: 0,
             no_carrier,
             ready: None,
             pause: Duration::ZERO,
@@ -324,6 +334,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The same after errors, which a process that ends shows a moment before its end.
+    pub(crate) fn check_alive_after_errors(&mut self) -> Result<(), Stop> {
+        if let Some(service) = &self.service {
+            let deadline = Instant::now() + LAST_MOMENT;
+            plimsoll_probe::wait_for_end(&[&service.process], self.cancel, deadline);
+        }
+        self.check_alive()
+    }
+
     /// What ended the subject, if it ended.
     pub(crate) fn check_alive(&mut self) -> Result<(), Stop> {
         self.absorb_hub_events();
@@ -391,6 +410,10 @@ impl<'a> Session<'a> {
     pub(crate) fn end(mut self) -> (Ended, Subject) {
         // How the command ended by itself must be asked before we end it.
         let exit = self.subject.exit();
+        if exit.is_some() {
+            let (at, process) = (self.now(), self.subject.process().id());
+            self.recorder.record(Record::Exit { at, process, exit });
+        }
         let limits = self.room().limits;
         // Workers come and go: who shares the work is looked up once more at the end.
         let members = plimsoll_probe::members(&self.subject, self.service_port());

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge as judge;
 use plimsoll_model::{
-    Metric, Outcome, Part, ProcessId, ProcessOperations, RoundRecord, SeriesRecord, Source,
+    Metric, Outcome, Part, ProcessId, ProcessOperations, Role, RoundRecord, SeriesRecord, Source,
     SourceId,
 };
 use plimsoll_probe::Process;
@@ -46,14 +46,25 @@ pub(crate) fn operations_by_process(
 pub(crate) struct Turnover {
     came: usize,
     went: usize,
+    /// How often the service itself was started anew in the run.
+    restarts: usize,
 }
 
 impl Turnover {
-    pub(crate) fn of(rounds: &[&RoundRecord]) -> Self {
+    pub(crate) fn of(rounds: &[&RoundRecord], sources: &[Source]) -> Self {
         let present = |round: &RoundRecord| -> BTreeSet<SourceId> {
             round.parts.iter().map(|part| part.source).collect()
         };
-        let mut turnover = Self { came: 0, went: 0 };
+        let services: BTreeSet<ProcessId> = sources
+            .iter()
+            .filter(|source| source.role == Role::Service)
+            .map(|source| source.process)
+            .collect();
+        let mut turnover = Self {
+            came: 0,
+            went: 0,
+            restarts: services.len().saturating_sub(1),
+        };
         for pair in rounds.windows(2) {
             let (before, after) = (present(pair[0]), present(pair[1]));
             // Without parts there is one isolate, which leads the list once it has company.
@@ -170,8 +181,16 @@ pub(crate) fn bounded_by_recycling(mut judgement: Judgement, turnover: Turnover)
         n => format!("{n} workers {what}"),
     };
     let reason = match turnover {
-        Turnover { went: 0, came: 0 } => return judgement,
-        Turnover { went: 0, came } => {
+        Turnover { restarts: 1, .. } => {
+            "bounded by a restart: the service was started anew in the run".to_owned()
+        }
+        Turnover { restarts, .. } if restarts > 0 => {
+            format!("bounded by restarts: the service was started anew {restarts} times in the run")
+        }
+        Turnover {
+            went: 0, came: 0, ..
+        } => return judgement,
+        Turnover { went: 0, came, .. } => {
             format!(
                 "{} in between: what they keep is not known yet",
                 words(came, "came")
@@ -187,6 +206,7 @@ pub(crate) fn bounded_by_recycling(mut judgement: Judgement, turnover: Turnover)
             judgement.reason = reason;
         }
         Outcome::Leak if turnover.went > 0 => judgement.reason = reason,
+        Outcome::Leak if turnover.restarts > 0 => {}
         _ => {
             verdict.reason = format!("{reason}; {}", verdict.reason);
             judgement.reason.clone_from(&verdict.reason);

@@ -16,9 +16,11 @@ use serde_json::{Value, json};
 
 use crate::cdp::{self, Cdp};
 use crate::hub::Hub;
+use crate::network::Network;
 use crate::os::net::own_uid;
 use crate::process::Process;
 use crate::sockets::{self, Listener};
+use crate::surroundings::may_enter_namespaces;
 use crate::{Error, node};
 
 /// How long an inspector may take to open.
@@ -32,6 +34,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// The port that Node opens its inspector on unless it was told another.
 const DEFAULT_PORT: u16 = 9229;
 const SIGUSR1: i32 = 10;
+const ROOT: u32 = 0;
 
 /// What was done to a process to observe it from inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,9 @@ pub enum NotAttached {
     /// Its executable is none that reads our probe.
     #[error("`{0}` is not Node.js")]
     NotNode(String),
+    /// What it runs is kept from us.
+    #[error("the system does not let us see what it runs")]
+    Unreadable,
     /// Somebody else's process, where our socket is not to be seen.
     #[error("it belongs to user {owner}, and we are user {own}")]
     OtherUser {
@@ -63,9 +69,14 @@ pub enum NotAttached {
         /// Ours.
         own: u32,
     },
-    /// It lives in other namespaces, where our socket or its inspector is not to be seen.
-    #[error("it lives in another {0} namespace")]
-    OtherNamespace(&'static str),
+    /// It lives in other namespaces, where our socket or its inspector is not to be seen, and which we may not enter.
+    #[error("it lives in another {name} namespace, which takes {needs} to enter")]
+    OtherNamespace {
+        /// Of what.
+        name: &'static str,
+        /// The capability.
+        needs: &'static str,
+    },
     /// The signal would end it.
     #[error("it does not wait for SIGUSR1 (started with `--disable-sigusr1`, or not that far yet)")]
     NoHandler,
@@ -95,6 +106,27 @@ pub enum NotAttached {
     Failed(#[from] Error),
 }
 
+impl NotAttached {
+    /// What would help, if anything would.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreadable => Some(
+                "run plimsoll as root or with CAP_SYS_PTRACE, or start the program by plimsoll",
+            ),
+            Self::OtherUser { .. } => Some("run plimsoll as that user, or as root"),
+            Self::OtherNamespace { .. } => {
+                Some("run plimsoll as root, or inside: `nsenter -at PID plimsoll`")
+            }
+            Self::NoHandler => Some(
+                "start it by plimsoll, without `--disable-sigusr1`, or with `--inspect=127.0.0.1:0`",
+            ),
+            Self::PortHeld { .. } => Some("start it with `--inspect-port=0`, or by plimsoll"),
+            Self::Silent => Some("start it by plimsoll, or with `--inspect=127.0.0.1:0`"),
+            Self::NotNode(_) | Self::Inspector { .. } | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// Puts the probe into every isolate of a running Node process. Its isolates then say hello to the hub.
 ///
 /// Attaches of one machine's user are done one after another: all inspectors open on the same port.
@@ -104,6 +136,8 @@ pub enum NotAttached {
 pub fn attach(process: &Process, hub: &Hub, cx: &Cx) -> Result<Attached, NotAttached> {
     let cx = cx.at_most(WHOLE);
     may_be_attached(process)?;
+    // Its inspector opens in its own network.
+    let _network = Network::of(process)?;
     let _turn = Turn::take(&cx)?;
     let (_, mut words) = process.command();
     words.extend(
@@ -129,20 +163,33 @@ pub fn attach(process: &Process, hub: &Hub, cx: &Cx) -> Result<Attached, NotAtta
 /// # Errors
 /// [`NotAttached`], and never because it was touched.
 pub fn may_be_attached(process: &Process) -> Result<(), NotAttached> {
-    if !process.is_node() {
-        return Err(NotAttached::NotNode(process.name()));
+    if !process.is_alive() {
+        return Err(gone(process));
     }
     let own = own_uid();
     match process.owner() {
-        Some(owner) if owner != own => return Err(NotAttached::OtherUser { owner, own }),
+        // Root may give our socket to others.
+        Some(owner) if owner != own && own != ROOT => {
+            return Err(NotAttached::OtherUser { owner, own });
+        }
         Some(_) => {}
         None => return Err(gone(process)),
     }
-    match process.other_namespace(&["mnt", "net"]) {
-        Some("net") => Err(NotAttached::OtherNamespace("network")),
-        Some(_) => Err(NotAttached::OtherNamespace("mount")),
-        None => Ok(()),
+    let name = process.name();
+    if name.is_empty() {
+        return Err(NotAttached::Unreadable);
     }
+    if !process.is_node() {
+        return Err(NotAttached::NotNode(name));
+    }
+    let closed = |name, needs| Err(NotAttached::OtherNamespace { name, needs });
+    if process.other_namespace(&["net"]).is_some() && !may_enter_namespaces() {
+        return closed("network", "CAP_SYS_ADMIN");
+    }
+    if process.other_namespace(&["mnt"]).is_some() && process.root().is_err() {
+        return closed("mount", "CAP_SYS_PTRACE");
+    }
+    Ok(())
 }
 
 fn gone(process: &Process) -> NotAttached {
@@ -261,7 +308,7 @@ fn inject(
     let mut inspector = Cdp::connect(address, &target, cx).map_err(refused)?;
     let probe = Probe {
         source: node::injection(),
-        configuration: hub.configuration(),
+        configuration: hub.configuration(process)?,
     };
     let result = enter(&mut inspector, process, &probe, cx);
     if !was_open {

@@ -8,13 +8,14 @@
 mod call;
 mod carrier;
 mod connection;
+mod door;
 #[cfg(test)]
 mod tests;
 mod thread;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,12 @@ use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
 use carrier::Carrier;
+use door::Door;
 pub(crate) use thread::metric;
 
 use crate::node::ProbeRuntime;
 use crate::os::net::{self, Wake};
+use crate::process::Process;
 use crate::{Error, Runtime};
 
 /// Events that wait for somebody to take them; what exceeds this is dropped if it is a sample.
@@ -136,6 +139,7 @@ pub enum HubEvent {
 #[derive(Debug)]
 pub struct Hub {
     carrier: Carrier,
+    doors: Mutex<Vec<Door>>,
     link: Link,
     events: Receiver<HubEvent>,
     epoch: Epoch,
@@ -153,22 +157,23 @@ impl Hub {
         let wake = Arc::new(Wake::try_new().map_err(|e| Error::io("make an event descriptor", e))?);
         let (commands, inbox) = crossbeam_channel::unbounded();
         let (sender, events) = crossbeam_channel::bounded(EVENT_CAPACITY);
-        let worker = thread::Worker::try_new(thread::Setup {
-            listener,
+        let setup = thread::Setup {
             wake: Arc::clone(&wake),
             commands: inbox,
             events: sender,
             token: carrier.token().to_owned(),
             epoch,
             options: *options,
-        })
-        .map_err(|e| Error::io("watch the probe socket", e))?;
+        };
+        let worker = thread::Worker::try_new(setup, listener)
+            .map_err(|e| Error::io("watch the probe socket", e))?;
         let thread = std::thread::Builder::new()
             .name("probe-hub".to_owned())
             .spawn(move || worker.run())
             .map_err(|e| Error::io("start the hub's thread", e))?;
         Ok(Self {
             carrier,
+            doors: Mutex::default(),
             link: Link::new(commands, wake),
             events,
             epoch,
@@ -216,9 +221,20 @@ impl Hub {
         self.carrier.path()
     }
 
-    /// What a probe needs to find this hub.
-    pub(crate) fn configuration(&self) -> serde_json::Value {
-        crate::node::configuration(self.carrier.socket(), self.carrier.token())
+    /// What a probe in this process needs to find this hub: another socket where ours is not to be seen by it.
+    pub(crate) fn configuration(&self, process: &Process) -> Result<serde_json::Value, Error> {
+        let token = self.carrier.token();
+        let owner = process.owner().unwrap_or_else(net::own_uid);
+        if owner == net::own_uid() && process.shares_files() != Some(false) {
+            return Ok(crate::node::configuration(self.carrier.socket(), token));
+        }
+        let (door, listener) = Door::open(process, owner)
+            .map_err(|error| Error::io("make a socket that it can reach", error))?;
+        self.link.listen(listener, owner);
+        let configuration = crate::node::configuration(door.socket(), token);
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.push(door);
+        Ok(configuration)
     }
 
     /// What happens among the probes. Bounded: samples that nobody takes are dropped and counted.

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use plimsoll_model::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Access, Mode, OFlags, RawDir};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions,
 };
+use rustix::thread::LinkNameSpaceType;
 
 /// A descriptor that names one process for ever.
 pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
@@ -186,6 +187,80 @@ pub(crate) fn open_process_directory(pid: u32) -> io::Result<OwnedFd> {
         format!("/proc/{pid}"),
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
+    )?)
+}
+
+/// A directory that a link of a process leads to (`root`), to look further from.
+pub(crate) fn open_directory_of(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
+}
+
+/// A directory below `root`, by a path that is looked up as for a process with that root.
+pub(crate) fn open_directory_in(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(
+        root,
+        path,
+        flags,
+        Mode::empty(),
+        within,
+    )?)
+}
+
+/// Makes a directory that nobody else may enter.
+pub(crate) fn make_private_directory(base: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::mkdirat(base, name, Mode::RWXU)?)
+}
+
+/// Opens the directory that was made, and nothing that took its place.
+pub(crate) fn open_private_directory(base: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(base, name, flags, Mode::empty())?)
+}
+
+/// Gives what lies in a directory to a user.
+pub(crate) fn give_to(directory: BorrowedFd<'_>, name: &str, user: u32) -> io::Result<()> {
+    let user = rustix::fs::Uid::from_raw(user);
+    let here = AtFlags::SYMLINK_NOFOLLOW;
+    Ok(rustix::fs::chownat(
+        directory,
+        name,
+        Some(user),
+        None,
+        here,
+    )?)
+}
+
+/// Removes a file from a kept directory.
+pub(crate) fn remove_file(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
+}
+
+/// Removes an empty directory from a kept one.
+pub(crate) fn remove_directory(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Which file this is, whatever it is called: of two descriptors on one file both are the same.
+pub(crate) fn identity(file: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// The network namespace of the calling thread.
+pub(crate) fn own_network() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let path = "/proc/thread-self/ns/net";
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Makes a network namespace that of the calling thread.
+pub(crate) fn enter_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let network = Some(LinkNameSpaceType::Network);
+    Ok(rustix::thread::move_into_link_name_space(
+        namespace, network,
     )?)
 }
 

@@ -195,20 +195,37 @@ impl Process {
         procfs::innermost_pid(&self.read(c"status")?)
     }
 
-    /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own. Those that cannot be read are taken
-    /// for ours.
+    /// The first of these namespaces (`mnt`, `net`, `pid`, `user`) that is not our own, by the calling thread. Those that cannot
+    /// be read are taken for ours.
     pub fn other_namespace<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
         names.iter().copied().find(|name| {
             let path = format!("ns/{name}");
             let theirs = CString::new(path.clone())
                 .ok()
                 .and_then(|path| self.read_link(&path));
-            let ours = std::fs::read_link(Path::new("/proc/self").join(path));
+            let ours = std::fs::read_link(Path::new("/proc/thread-self").join(path));
             match (theirs, ours) {
                 (Some(theirs), Ok(ours)) => *theirs != *ours.to_string_lossy(),
                 _ => false,
             }
         })
+    }
+
+    /// Its root directory, to look up paths as it does.
+    pub(crate) fn root(&self) -> io::Result<OwnedFd> {
+        os::open_directory_of(self.directory(), c"root")
+    }
+
+    /// Whether paths mean the same to it as to us; `None` if that is not to be told.
+    pub(crate) fn shares_files(&self) -> Option<bool> {
+        if self.other_namespace(&["mnt"]).is_some() {
+            return Some(false);
+        }
+        let theirs = self.root().ok()?;
+        let own = os::open_process_directory(std::process::id()).ok()?;
+        let own = os::open_directory_of(own.as_fd(), c"root").ok()?;
+        let which = |root: &OwnedFd| os::identity(root.as_fd()).ok();
+        Some(which(&theirs)? == which(&own)?)
     }
 
     /// CPU time used so far, user and system, without its children; in steps of a clock tick (usually 10 ms).

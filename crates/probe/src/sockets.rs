@@ -1,6 +1,6 @@
 //! Who listens on a port: the kernel's tables of TCP sockets, and the processes that hold one open.
 //!
-//! The tables are those of our own network namespace; a subject in another one is not seen here.
+//! The tables are those of the calling thread's network namespace; for a subject in another one, see [`crate::Network`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -35,8 +35,8 @@ pub fn listeners(port: u16) -> io::Result<Vec<Listener>> {
 /// Every listening socket, IPv4 and IPv6.
 pub(crate) fn all_listeners() -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
-    read_table(File::open("/proc/self/net/tcp")?, &mut found)?;
-    match File::open("/proc/self/net/tcp6") {
+    read_table(File::open("/proc/thread-self/net/tcp")?, &mut found)?;
+    match File::open("/proc/thread-self/net/tcp6") {
         Ok(table) => read_table(table, &mut found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),

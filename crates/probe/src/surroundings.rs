@@ -9,6 +9,20 @@ use crate::{os, procfs};
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Number of the capability to look into processes of others (`CAP_SYS_PTRACE`).
 const PTRACE: u32 = 19;
+/// Number of the capability to enter namespaces (`CAP_SYS_ADMIN`).
+const ADMIN: u32 = 21;
+
+fn may(capability: u32) -> bool {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| procfs::capabilities(&status))
+        .is_some_and(|set| set & (1 << capability) != 0)
+}
+
+/// Whether we may enter the namespaces of others.
+pub(crate) fn may_enter_namespaces() -> bool {
+    may(ADMIN)
+}
 
 /// What the machine says of itself. What it does not say is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,9 +54,7 @@ impl Surroundings {
         Self {
             kernel: trimmed("/proc/sys/kernel/osrelease"),
             user: os::net::own_uid(),
-            may_trace_others: text("/proc/self/status")
-                .and_then(|status| procfs::capabilities(&status))
-                .is_some_and(|set| set & (1 << PTRACE) != 0),
+            may_trace_others: may(PTRACE),
             ptrace_scope: trimmed("/proc/sys/kernel/yama/ptrace_scope")
                 .and_then(|t| t.parse().ok()),
             hidepid: text("/proc/self/mountinfo").and_then(|mounts| procfs::hidepid(&mounts)),

@@ -511,7 +511,16 @@ impl Node {
             || self.command.first().is_some_and(|name| is_listed(name))
             || executable
                 .is_some_and(|path| matches!(name(path).as_str(), "node" | "python" | "python3"))
-                && self.script().is_some_and(is_listed)
+                && (self.script().is_some_and(is_listed) || self.watches())
+    }
+
+    /// Whether it is Node's own watcher, which starts the script in a process of its own, again and again.
+    fn watches(&self) -> bool {
+        let mut flags = self.command.iter().skip(1);
+        flags
+            .by_ref()
+            .take_while(|word| word.starts_with('-'))
+            .any(|word| word == "--watch" || word.starts_with("--watch-path"))
     }
 }
 

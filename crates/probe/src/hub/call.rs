@@ -13,6 +13,7 @@ use crate::protocol::{Failure, ToProbe};
 use crate::{Error, os};
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
 /// What the hub's thread is asked to do.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum Command {
         message: ToProbe,
         answer: Option<(u64, Answer)>,
     },
+    /// Accept probes of this user here too.
+    Listen { listener: UnixListener, user: u32 },
     /// Nobody waits for this call any more.
     Forget { key: u64, id: u64 },
     /// This line to its inspector ends with the isolate's connection.
@@ -109,6 +112,11 @@ impl Link {
     /// Cuts a line to the isolate's inspector as soon as the isolate ends.
     pub(crate) fn tie(&self, key: u64, line: Weak<TcpStream>) {
         self.send(Command::Tie { key, line });
+    }
+
+    /// Asks the hub's thread to accept probes of this user on another socket.
+    pub(crate) fn listen(&self, listener: UnixListener, user: u32) {
+        self.send(Command::Listen { listener, user });
     }
 
     /// Sends a call whose answer nobody waits for.

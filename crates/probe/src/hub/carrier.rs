@@ -111,7 +111,7 @@ impl Drop for Carrier {
     }
 }
 
-fn random_hex<const BYTES: usize>() -> io::Result<String> {
+pub(super) fn random_hex<const BYTES: usize>() -> io::Result<String> {
     let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().fold(String::new(), |mut text, byte| {

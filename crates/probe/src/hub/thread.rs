@@ -35,7 +35,6 @@ const MAX_SCHEMA: usize = 64;
 
 /// What a worker starts with.
 pub(super) struct Setup {
-    pub(super) listener: UnixListener,
     pub(super) wake: Arc<Wake>,
     pub(super) commands: Receiver<Command>,
     pub(super) events: Sender<HubEvent>,
@@ -48,6 +47,8 @@ pub(super) struct Setup {
 pub(super) struct Worker {
     setup: Setup,
     poller: Poller,
+    /// Where probes connect, and of which user they must be.
+    listeners: BTreeMap<u64, (UnixListener, u32)>,
     connections: BTreeMap<u64, Connection>,
     next_key: u64,
     /// Events that must not be lost and wait for room.
@@ -56,13 +57,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn try_new(setup: Setup) -> io::Result<Self> {
+    pub(super) fn try_new(setup: Setup, listener: UnixListener) -> io::Result<Self> {
         let poller = Poller::try_new()?;
-        poller.add(&setup.listener, LISTENER)?;
+        poller.add(&listener, LISTENER)?;
         poller.add(&*setup.wake, WAKE)?;
         Ok(Self {
             setup,
             poller,
+            listeners: BTreeMap::from([(LISTENER, (listener, net::own_uid()))]),
             connections: BTreeMap::new(),
             next_key: FIRST_CONNECTION,
             backlog: VecDeque::new(),
@@ -79,7 +81,7 @@ impl Worker {
             }
             for &event in &ready {
                 match event.key {
-                    LISTENER => self.accept(),
+                    key if self.listeners.contains_key(&key) => self.accept(key),
                     WAKE => {
                         self.setup.wake.reset();
                         if self.obey() {
@@ -105,9 +107,10 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self) {
-        loop {
-            let stream = match self.setup.listener.accept() {
+    fn accept(&mut self, listener: u64) {
+        while let Some((listener, user)) = self.listeners.get(&listener) {
+            let user = *user;
+            let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -119,9 +122,9 @@ impl Worker {
                 }
             };
             let peer = match net::credentials(stream.as_fd()) {
-                Ok(peer) if peer.uid == net::own_uid() => peer,
+                Ok(peer) if peer.uid == user => peer,
                 Ok(peer) => {
-                    self.refuse(format!("user {} connected, not ours", peer.uid));
+                    self.refuse(format!("user {} connected, not {user}", peer.uid));
                     continue;
                 }
                 Err(error) => {
@@ -148,6 +151,13 @@ impl Worker {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
                 Command::Stop => return true,
+                Command::Listen { listener, user } => {
+                    let key = self.next_key;
+                    self.next_key += 1;
+                    if self.poller.add(&listener, key).is_ok() {
+                        self.listeners.insert(key, (listener, user));
+                    }
+                }
                 Command::Send {
                     key,
                     message,
