@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use crate::workspace::{cargo, command, root};
 
 /// The targets, in the order in which they run.
-const TARGETS: [&str; 5] = ["table", "judge", "log", "probe", "snapshot"];
+const TARGETS: [&str; 6] = ["table", "judge", "log", "probe", "snapshot", "cdp"];
 /// How long each runs, in seconds, unless said otherwise.
 const SECONDS: u64 = 60;
 /// An input may take so long, in seconds, and so much memory, in MiB.

@@ -23,6 +23,9 @@ use crate::{Error, os};
 
 /// The list of targets is a page or two of JSON.
 const LIST_LIMIT: usize = 1 << 20;
+/// A snapshot's message is as long as its longest chunk, and a census may be long. What is announced is reserved at once, so
+/// it must end somewhere.
+const MESSAGE_LIMIT: usize = 256 << 20;
 
 /// Something that can be debugged at an inspector's address.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -144,10 +147,9 @@ impl Cdp {
             .path()
             .ok_or_else(|| broken(format!("the target {} has no socket", target.id)))?;
         let url = format!("ws://{address}{path}");
-        // A snapshot's message is as long as its longest chunk, and a census may be long: the peer is the subject itself.
         let config = WebSocketConfig::default()
-            .max_message_size(None)
-            .max_frame_size(None);
+            .max_message_size(Some(MESSAGE_LIMIT))
+            .max_frame_size(Some(MESSAGE_LIMIT));
         let stream = connect(address, cx)?;
         let waiting = stream
             .try_clone()
