@@ -8,15 +8,25 @@ use anyhow::{Context as _, ensure};
 use crate::workspace;
 
 /// What the tests run, with the versions they were written against.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 19] = [
+    "@nestjs/cli@12",
+    "@nestjs/common@12",
+    "@nestjs/core@12",
+    "@nestjs/platform-express@12",
+    "@types/node@20",
     "bun@1.4.5",
     "deno@2.9.6",
+    "next@16",
     "nodemon@3",
     "pnpm@12",
+    "react-dom@19",
+    "react@19",
+    "reflect-metadata@0.2",
+    "rxjs@7",
     "ts-node@10",
     "tsx@4",
+    "turbo@2",
     "typescript@5",
-    "@types/node@20",
     "yarn@1.22",
 ];
 

@@ -415,7 +415,7 @@ fn values_out_of_range_are_refused() {
         ("--max-time", "10000000000000000000s", "too long"),
         ("--max-time", "0s", "longer than nothing"),
         ("--max-time", "240", "is no length of time"),
-        ("--url", "https://127.0.0.1/", "http://"),
+        ("--url", "ftp://127.0.0.1/", "http://"),
         ("--ready-log", "(", "no regular expression"),
     ] {
         let url = place.url("/");

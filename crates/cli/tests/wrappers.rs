@@ -44,7 +44,18 @@ impl Package {
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.place.directory.path().join(name), text).expect("a file");
+        let path = self.place.directory.path().join(name);
+        let parent = path.parent().expect("a folder above it");
+        std::fs::create_dir_all(parent).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// Gives it everything that is installed.
+    fn with_dependencies(self) -> Self {
+        let installed = repository("target") + "/wrappers/node_modules";
+        let link = self.place.directory.path().join("node_modules");
+        std::os::unix::fs::symlink(installed, link).expect("a link");
+        self
     }
 
     /// A short check of the service behind these words.
@@ -173,6 +184,100 @@ fn package_managers_of_other_makers() {
             .check(&[&path, "start"])
             .expect_behind("server.js", "node", &[name]);
     }
+}
+
+#[test]
+fn turbo_runs_a_task() {
+    let Some(path) = installed("turbo") else {
+        return;
+    };
+    let package = Package::new();
+    package.write(
+        "package.json",
+        r#"{ "name": "service", "private": true, "packageManager": "npm@10.0.0",
+             "scripts": { "start": "node server.js" } }"#,
+    );
+    package.write(
+        "turbo.json",
+        r#"{ "tasks": { "start": { "persistent": true, "cache": false, "passThroughEnv": ["*"] } } }"#,
+    );
+    package.check(&[&path, "run", "start"]).expect_behind(
+        "node server.js",
+        "node",
+        &["turbo run start", "sh -c"],
+    );
+}
+
+/// A service of one controller.
+const NEST: &str = r"
+import 'reflect-metadata';
+import { Controller, Get, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+
+@Controller()
+class Front {
+  @Get()
+  hello(): string {
+    return 'hello';
+  }
+}
+
+@Module({ controllers: [Front] })
+class App {}
+
+NestFactory.create(App, { logger: false }).then((app) => app.listen(Number(process.env.PORT), '127.0.0.1'));
+";
+
+#[test]
+fn nest_compiles_and_starts() {
+    let Some(path) = installed("nest") else {
+        return;
+    };
+    let package = Package::new().with_dependencies();
+    package.write("nest-cli.json", r#"{ "sourceRoot": "src" }"#);
+    package.write(
+        "tsconfig.json",
+        r#"{ "include": ["src"], "compilerOptions": {
+             "module": "nodenext", "moduleResolution": "nodenext", "target": "es2022", "rootDir": "./src",
+             "outDir": "./dist", "experimentalDecorators": true, "emitDecoratorMetadata": true, "skipLibCheck": true } }"#,
+    );
+    package.write("src/main.ts", NEST);
+    package
+        .check(&[&path, "start"])
+        .expect_behind("dist/main", "node", &["nest start"]);
+    let watched = package.check(&[&path, "start", "--watch"]);
+    watched.expect_behind("dist/main", "node", &["nest start --watch"]);
+    watched
+        .finished
+        .expect_said("starts it anew when a file changes");
+}
+
+#[test]
+fn next_in_production_and_in_development() {
+    let Some(path) = installed("next") else {
+        return;
+    };
+    let package = Package::new().with_dependencies();
+    package.write(
+        "app/route.js",
+        "export const dynamic = 'force-dynamic';\nexport function GET() { return Response.json({ hello: 'world' }); }\n",
+    );
+    let built = std::process::Command::new(&path)
+        .args(["build", "--webpack"])
+        .env("NEXT_TELEMETRY_DISABLED", "1")
+        .current_dir(package.place.directory.path())
+        .output()
+        .expect("next starts");
+    assert!(built.status.success(), "{built:?}");
+    let quiet = [("NEXT_TELEMETRY_DISABLED", "1")];
+    package
+        .check_with(&[&path, "start"], &quiet)
+        .expect_behind("next-server", "node", &[]);
+    let developed = package.check_with(&[&path, "dev", "--webpack"], &quiet);
+    developed.expect_behind("next-server", "node", &["next dev"]);
+    developed
+        .finished
+        .expect_said("it compiles while it serves");
 }
 
 #[test]

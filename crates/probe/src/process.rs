@@ -138,6 +138,9 @@ impl Process {
             known.1 = procfs::parse_strings(&text)
                 .map(|argument| String::from_utf8_lossy(argument).into_owned())
                 .collect();
+            // Who writes a shorter title over its arguments leaves zeros behind it.
+            let told = known.1.iter().rposition(|argument| !argument.is_empty());
+            known.1.truncate(told.map_or(0, |last| last + 1));
         }
         known.clone()
     }
