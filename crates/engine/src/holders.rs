@@ -93,11 +93,27 @@ impl Explainer for Holders {
             return Vec::new();
         };
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
-        let [first, second] = of_part(facts, [n1 - n0, n2 - n1]);
-        let operations = [first, second, 0];
         let rate = facts.bytes_per_operation();
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
-        named(snapshot, &earlier, &operations, rate, &maps).unwrap_or_default()
+        let heap = Heap::of(snapshot);
+        let classes = Classes::of(&heap);
+        // One worker may have done all of the work, or, as far as its growth tells, more of it in one window.
+        let all = [n1 - n0, n2 - n1];
+        [all, of_part(facts, all)]
+            .iter()
+            .filter_map(|[first, second]| {
+                among(
+                    &heap,
+                    &classes,
+                    &earlier,
+                    &[*first, *second, 0],
+                    rate,
+                    &maps,
+                )
+                .ok()
+            })
+            .find(|culprits| !culprits.is_empty())
+            .unwrap_or_default()
     }
 }
 
@@ -134,20 +150,31 @@ pub(crate) fn named(
 ) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
     let heap = Heap::of(last);
     let classes = Classes::of(&heap);
+    among(&heap, &classes, earlier, operations, rate, maps)
+}
+
+fn among(
+    heap: &Heap,
+    classes: &Classes,
+    earlier: &[plimsoll_heap::Window],
+    operations: &[u64],
+    rate: Option<f64>,
+    maps: &Maps,
+) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
     let windows = Windows {
         earlier,
         operations,
     };
-    let ranking = plimsoll_heap::culprit::rank(&heap, &classes, &windows)?;
+    let ranking = plimsoll_heap::culprit::rank(heap, classes, &windows)?;
     let told = ranking.culprits.iter().take(MOST);
     let mut culprits: Vec<Culprit> = told
         .map(|found| {
             let mut found = maps.back(found);
             settle(&mut found.holder);
-            culprit(&heap, &classes, &found, rate)
+            culprit(heap, classes, &found, rate)
         })
         .collect();
-    culprits.extend(growing::in_place(&heap, earlier, operations, rate));
+    culprits.extend(growing::in_place(heap, earlier, operations, rate));
     culprits.sort_by(|a, b| {
         let bytes = |c: &Culprit| c.bytes_per_op.unwrap_or(0.0);
         bytes(b).total_cmp(&bytes(a))

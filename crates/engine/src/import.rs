@@ -632,7 +632,7 @@ mod tests {
     #[test]
     fn what_is_no_description_is_refused() {
         for (text, said) in [
-            ("openapi: 3.0.0", "no JSON object"),
+            ("openapi: 3.0.0", "no `paths`"),
             ("{\"a\":\n", "EOF"),
             ("{}", "no `paths`"),
             (r#"{"paths":{}}"#, "names no server"),

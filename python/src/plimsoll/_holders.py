@@ -334,7 +334,8 @@ class Searcher:
             frame = None if id(top) in self._stack else top
             while frame is not None:
                 self._running_frames.add(id(frame))
-                if is_user_file(frame.f_code.co_filename):
+                # The variables of a module that runs are the module's.
+                if frame.f_code.co_name != "<module>" and is_user_file(frame.f_code.co_filename):
                     self._locals.update((id(value), (frame, name)) for name, value in list(frame.f_locals.items()))
                 frame = frame.f_back
 
