@@ -258,6 +258,10 @@ fn next_in_production_and_in_development() {
         return;
     };
     let package = Package::new().with_dependencies();
+    // Next installs what TypeScript would need as soon as it sees some.
+    for typed in ["server.ts", "tsconfig.json"] {
+        std::fs::remove_file(package.place.directory.path().join(typed)).expect("it was written");
+    }
     package.write(
         "app/route.js",
         "export const dynamic = 'force-dynamic';\nexport function GET() { return Response.json({ hello: 'world' }); }\n",
