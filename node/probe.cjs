@@ -30,6 +30,8 @@ const MAX_PASSES = 6;
 const DOUBTFUL_BYTES = 64 * 1024;
 const DOUBT_MS = 30;
 const MAX_ROWS = 200;
+/** Tries to get hold of a collection. */
+const TAKES = 100;
 /** A collector event costs the isolate up to 0.1 ms: above this rate they are not worth it. */
 const MAX_GC_PER_SECOND = 50;
 const ARRAY_BUFFERS_EVERY_US = 1e6;
@@ -85,13 +87,17 @@ function takeGc(v8) {
   if (typeof globalThis.gc === 'function') return globalThis.gc;
   if (RUNTIME === 'bun') return () => globalThis.Bun.gc(true);
   const vm = require('vm');
-  v8.setFlagsFromString('--expose-gc');
-  try {
-    const gc = vm.runInNewContext('gc');
-    return typeof gc === 'function' ? gc : null;
-  } finally {
-    v8.setFlagsFromString('--no-expose-gc');
+  // The flag is the process's: a worker that takes its own at the same moment may lower it between our two lines.
+  for (let attempt = 0; attempt < TAKES; attempt++) {
+    v8.setFlagsFromString('--expose-gc');
+    try {
+      const gc = vm.runInNewContext('typeof gc === "function" ? gc : null');
+      if (gc !== null) return gc;
+    } finally {
+      v8.setFlagsFromString('--no-expose-gc');
+    }
   }
+  return null;
 }
 
 /**
