@@ -120,14 +120,7 @@ impl Scope {
                 rows += usize::from(bytes > 0 || row.freed_bytes.load(Acquire) > 0);
             }
         }
-        stats.live_bytes = stats
-            .allocated_bytes
-            .wrapping_sub(freed_bytes)
-            .cast_signed();
-        stats.live_blocks = stats
-            .allocated_blocks
-            .wrapping_sub(freed_blocks)
-            .cast_signed();
+        stats.take_off(freed_bytes, freed_blocks);
         let at_most = peaks.max(0) as u64;
         stats.peak = Peak {
             at_least: if rows == 1 {

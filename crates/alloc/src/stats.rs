@@ -33,6 +33,15 @@ pub struct Stats {
     pub peak: Peak,
 }
 
+impl Stats {
+    /// What is alive: all that was allocated without what was freed.
+    pub(crate) fn take_off(&mut self, freed_bytes: u64, freed_blocks: u64) {
+        let alive = |allocated: u64, freed| allocated.wrapping_sub(freed).cast_signed();
+        self.live_bytes = alive(self.allocated_bytes, freed_bytes);
+        self.live_blocks = alive(self.allocated_blocks, freed_blocks);
+    }
+}
+
 /// The most live bytes there have been, as exactly as it is known.
 ///
 /// Of a scope in which one thread allocates and frees, exact. Of a scope of several threads, the sum of each thread's own
@@ -96,14 +105,7 @@ pub fn stats() -> Stats {
         stats.allocated_blocks += shard.allocated_blocks.load(Acquire);
         stats.allocated_blocks += shard.allocated.iter().map(|c| c.load(Acquire)).sum::<u64>();
     }
-    stats.live_bytes = stats
-        .allocated_bytes
-        .wrapping_sub(freed_bytes)
-        .cast_signed();
-    stats.live_blocks = stats
-        .allocated_blocks
-        .wrapping_sub(freed_blocks)
-        .cast_signed();
+    stats.take_off(freed_bytes, freed_blocks);
     // Each thread may hold what it has not told, on either side of its gate.
     let untold = 2 * TELL_BYTES * seen;
     let (told, live) = (REGION.head.peak.load(Relaxed), stats.live_bytes);

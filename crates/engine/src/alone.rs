@@ -130,9 +130,8 @@ impl Journey {
         Ok(())
     }
 
-    /// Operations of a round, so that four blocks fit into the time that is left; `None` if they do not.
-    fn size_alone(&self, kinds: usize) -> Option<u64> {
-        let cost = self.cost?;
+    /// The noise of a judged round's growth, in bytes.
+    pub(crate) fn noise_of_a_round(&self) -> f64 {
         let metric = headline_metric(&self.rounds);
         let levels: Vec<f64> = self
             .judged_rounds()
@@ -140,8 +139,14 @@ impl Journey {
             .filter_map(|r| r.values.get(&metric).copied())
             .collect();
         let increments: Vec<f64> = levels.windows(2).map(|w| w[1] - w[0]).collect();
+        robust_sd(&increments)
+    }
+
+    /// Operations of a round, so that four blocks fit into the time that is left; `None` if they do not.
+    fn size_alone(&self, kinds: usize) -> Option<u64> {
+        let cost = self.cost?;
         // Of a median of six: 1.25/√6 of one.
-        let for_noise = (0.51 * robust_sd(&increments) / WANTED_ERROR).ceil() as u64;
+        let for_noise = (0.51 * self.noise_of_a_round() / WANTED_ERROR).ceil() as u64;
         let wanted = for_noise.max(crate::rounds::ROUND_OPERATIONS);
         let rounds = f64::from(LOOKS[0] + 1) * kinds as f64;
         let share = self.left().mul_f64(0.9).div_f64(rounds);

@@ -10,7 +10,7 @@ use crate::alone::Asked;
 use crate::drive::Drive;
 use crate::judged::headline_metric;
 use crate::load::Means;
-use crate::pilot::{in_time, robust_sd};
+use crate::pilot::in_time;
 use crate::rounds::Journey;
 use crate::session::Stop;
 
@@ -91,14 +91,7 @@ impl Journey {
     /// Operations of a round, so that its growth stands out and all rounds fit; `None` if they do not.
     fn size_split(&self, rate: Option<f64>) -> Option<u64> {
         let cost = self.cost?;
-        let metric = headline_metric(&self.rounds);
-        let levels: Vec<f64> = self
-            .judged_rounds()
-            .iter()
-            .filter_map(|r| r.values.get(&metric).copied())
-            .collect();
-        let increments: Vec<f64> = levels.windows(2).map(|w| w[1] - w[0]).collect();
-        let wanted = (OVER_NOISE * robust_sd(&increments) / rate?.max(1.0)).ceil() as u64;
+        let wanted = (OVER_NOISE * self.noise_of_a_round() / rate?.max(1.0)).ceil() as u64;
         let wanted = wanted.max(FEWEST);
         let pairs = u32::try_from(ROUNDS).unwrap_or(u32::MAX);
         let per_pair = (self.left() / SHARE / pairs).checked_sub(self.measuring * 2 + LEAST)?;
