@@ -7,7 +7,7 @@ const { note } = require('./lib/rolling-log.js');
 
 const jobContext = new AsyncLocalStorage(); // place
 const jobs = [];
-let wakeLoop;
+let wakeLoop; // place
 
 async function convert(job) {
   await null;
