@@ -24,9 +24,11 @@
 
 mod arc;
 mod block_on;
+mod cache;
 mod check;
 mod gauge;
 mod grown;
+mod heap_bytes;
 mod limits;
 mod macros;
 mod meter;
@@ -37,9 +39,14 @@ mod verdict;
 
 pub use arc::{Arc, Cycle, Holds, Weak};
 pub use block_on::block_on;
+pub use cache::{
+    BoundedCache, CacheOptions, CacheStatistics, Eviction, EvictionPolicy, EvictionReason,
+    cache_key,
+};
 pub use check::Check;
 pub use gauge::{GaugeSource, Gauges, Registration, gauge, gauges};
 pub use grown::Grown;
+pub use heap_bytes::HeapBytes;
 pub use limits::{Allocations, NotCounted, allocations, peak};
 #[doc(hidden)]
 pub use limits::{assert_allocations, assert_peak};
