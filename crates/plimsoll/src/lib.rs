@@ -32,6 +32,7 @@ mod heap_bytes;
 mod limits;
 mod macros;
 mod meter;
+mod monitor;
 mod stacks;
 mod text;
 mod track;
@@ -51,6 +52,10 @@ pub use limits::{Allocations, NotCounted, allocations, peak};
 #[doc(hidden)]
 pub use limits::{assert_allocations, assert_peak};
 pub use meter::Source;
+pub use monitor::{
+    Action, Alert, AlertKind, Budgets, Event, MemoryMonitor, Method, MonitorSample, ProcessReading,
+    SessionStatus, Severity,
+};
 pub use plimsoll_alloc::{
     Counted, Entered, InScope, Peak, Scope, Scoped, SizeClass, Stats, TooManyScopes,
 };
