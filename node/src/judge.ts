@@ -5,9 +5,10 @@
  * no handle is in a reading, and nothing keeps the process of a test alive.
  */
 
-import { spawn, spawnSync } from 'child_process';
+import { spawnSync } from 'child_process';
 import { findBinary } from './binary';
 import { BinaryError } from './errors';
+import { runLater } from './run';
 
 /** One series over operations, or over seconds. */
 export interface Question {
@@ -60,32 +61,14 @@ export function ask(questions: readonly Question[]): Answer[] {
   return answers(binary, questions, ran.stdout);
 }
 
-/** The same without blocking, for a process that has other things to do; `cancel` ends it and what it opened. */
+/** The same without blocking; `cancel` ends it. */
 export function askLater(questions: readonly Question[]): { readonly answers: Promise<Answer[]>; readonly cancel: () => void } {
   const { binary, input, env } = asked(questions);
-  const child = spawn(binary, ['analyze', '--stream'], { env, stdio: ['pipe', 'pipe', 'ignore'], timeout: PATIENCE_MS });
-  child.unref();
-  const found = new Promise<Answer[]>((resolve, reject) => {
-    let stdout = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    // It may be gone before it has read all.
-    child.stdin.on('error', () => undefined);
-    child.on('error', (error) => reject(failed(binary, error.message)));
-    child.on('close', (status, signal) => {
-      if (status !== 0) return reject(failed(binary, `it ended with ${signal ?? `status ${String(status)}`}`));
-      try {
-        return resolve(answers(binary, questions, stdout));
-      } catch (error) {
-        return reject(error as Error);
-      }
-    });
+  const { ran, cancel } = runLater(binary, ['analyze', '--stream'], { input, env, timeout: PATIENCE_MS });
+  const found = ran.then(({ status, signal, stdout }) => {
+    if (status !== 0) throw failed(binary, `it ended with ${signal ?? `status ${String(status)}`}`);
+    return answers(binary, questions, stdout);
   });
-  child.stdin.end(input);
-  const cancel = (): void => {
-    child.kill('SIGKILL');
-    child.stdin.destroy();
-    child.stdout.destroy();
-  };
   return { answers: found, cancel };
 }
 
