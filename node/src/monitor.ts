@@ -189,6 +189,8 @@ const WALK_MS = 3;
 const WALK_SHARE = 0.0004;
 /** A root that is gone. */
 const GONE: SizeEstimate = { bytes: 0, isComplete: true, functions: 0 };
+/** Columns of the record, after the time since the epoch; NaN is not known. */
+const [SECONDS, LIVE, HEAP_USED, HEAP_TOTAL, EXTERNAL, RSS, WIDTH] = [1, 2, 3, 4, 5, 6, 7];
 /** Ended sessions whose roots are remembered, weakly. */
 const MOST_ENDED = 1000;
 
@@ -517,10 +519,11 @@ class Run {
   private readonly interval: NodeJS.Timeout;
   private readonly ending: NodeJS.Timeout | null = null;
   private observer: PerformanceObserver | null = null;
-  private readonly table: Row[] = [];
+  /** Rows of the record: preallocated, so that it is no growth of the process. */
+  private readonly table = new Float64Array(MOST_SAMPLES * WIDTH);
+  private rows = 0;
   private merged = 1;
-  private pending: Row | null = null;
-  private pendingCount = 0;
+  private pending = 0;
   private readonly alerts: (Alert & { at: number })[] = [];
   private readonly counted = { count: 0, major: 0, ms: 0 };
   private lowestBytes = Infinity;
@@ -559,21 +562,28 @@ class Run {
 
   record({ heapUsed, heapTotal, external, rss, liveBytes }: Figures): void {
     this.lowestBytes = Infinity;
-    const row: Row = { at: epoch(), seconds: (this.now() - this.begunMs) / 1000, live: liveBytes ?? NaN, heapUsed, heapTotal, external, rss };
-    if (this.pending === null || row.live < this.pending.live) this.pending = row;
-    if (++this.pendingCount < this.merged) return;
-    if (this.table.length >= MOST_SAMPLES) {
-      // Of each two the lower: what is above it was garbage.
-      for (let index = 0; 2 * index < this.table.length; index++) {
-        const [a, b] = [this.table[2 * index] as Row, this.table[2 * index + 1] as Row];
-        this.table[index] = b.live < a.live ? b : a;
-      }
-      this.table.length = this.table.length / 2;
-      this.merged *= 2;
+    // Of those that become one row the lowest: what is above it was garbage.
+    if (this.pending === 0 || (liveBytes ?? NaN) < this.cell(this.rows, LIVE)) {
+      const row = [epoch(), (this.now() - this.begunMs) / 1000, liveBytes, heapUsed, heapTotal, external, rss];
+      this.table.set(row.map((value) => value ?? NaN), this.rows * WIDTH);
     }
-    this.table.push(this.pending);
-    this.pending = null;
-    this.pendingCount = 0;
+    if (++this.pending < this.merged) return;
+    this.pending = 0;
+    if (++this.rows < MOST_SAMPLES) return;
+    for (let row = 0; 2 * row < MOST_SAMPLES; row++) {
+      const lower = 2 * row + (this.cell(2 * row + 1, LIVE) < this.cell(2 * row, LIVE) ? 1 : 0);
+      this.table.copyWithin(row * WIDTH, lower * WIDTH, (lower + 1) * WIDTH);
+    }
+    this.rows /= 2;
+    this.merged *= 2;
+  }
+
+  private cell(row: number, column: number): number {
+    return this.table[row * WIDTH + column] ?? NaN;
+  }
+
+  private column(column: number): number[] {
+    return Array.from({ length: this.rows }, (_, row) => this.cell(row, column));
   }
 
   get isAsking(): boolean {
@@ -593,22 +603,24 @@ class Run {
   }
 
   report(intervalMs: number, thresholds: NonNullable<MonitorOptions['thresholds']>, judged: JudgedGrowth | null): Omit<MonitorReport, 'gaps'> {
-    const first = this.table[0];
-    const last = this.pending ?? this.table[this.table.length - 1];
-    const growth = (of: 'heapUsed' | 'rss'): number | null => {
-      const [from, to] = [first?.[of] ?? null, last?.[of] ?? null];
-      return from === null || to === null ? null : to - from;
-    };
+    const last = this.pending > 0 ? this.rows : this.rows - 1;
+    const growth = (column: number): number | null => known(this.cell(last, column) - this.cell(0, column));
     const collections = this.collections();
     const { heapGrowth: mostHeap = 50 * MIB, rssGrowth: mostRss = 100 * MIB, gcFrequency = 100 } = thresholds;
-    const [heapGrowth, rssGrowth] = [growth('heapUsed'), growth('rss')];
+    const [heapGrowth, rssGrowth] = [growth(HEAP_USED), growth(RSS)];
     const [heap, resident, often] = [(heapGrowth ?? 0) / mostHeap, (rssGrowth ?? 0) / mostRss, (collections?.count ?? 0) / gcFrequency];
     return {
       schema: 'plimsoll.memory-monitor/1',
       startedAt: this.startedAt,
       durationMs: Math.round(this.now() - this.begunMs),
       intervalMs,
-      samples: this.table.map(({ at, heapUsed, heapTotal, external, rss }) => ({ at, heapUsed, heapTotal, external, rss })),
+      samples: this.column(0).map((at, row) => ({
+        at,
+        heapUsed: known(this.cell(row, HEAP_USED)),
+        heapTotal: known(this.cell(row, HEAP_TOTAL)),
+        external: known(this.cell(row, EXTERNAL)),
+        rss: known(this.cell(row, RSS)),
+      })),
       samplesMerged: this.merged,
       heapGrowth,
       rssGrowth,
@@ -624,8 +636,8 @@ class Run {
       metric: 'live_bytes',
       quantity: 'bytes',
       axis: 'time',
-      operations: this.table.map(({ seconds }) => seconds),
-      values: this.table.map(({ live }) => live),
+      operations: this.column(SECONDS),
+      values: this.column(LIVE),
       alpha: 0.01,
       look: 1,
     };
@@ -651,16 +663,6 @@ class Run {
   }
 }
 
-interface Row {
-  readonly at: number;
-  readonly seconds: number;
-  readonly live: number;
-  readonly heapUsed: number | null;
-  readonly heapTotal: number | null;
-  readonly external: number | null;
-  readonly rss: number | null;
-}
-
 /** `perf_hooks.constants.NODE_PERFORMANCE_GC_MAJOR`. */
 const MAJOR = 4;
 
@@ -668,6 +670,10 @@ const MAJOR = 4;
 function kindOf(entry: PerformanceEntry): number | undefined {
   const { detail } = entry as unknown as { detail?: { kind?: number } | null };
   return detail ? detail.kind : (entry as unknown as { kind?: number }).kind;
+}
+
+function known(value: number): number | null {
+  return Number.isNaN(value) ? null : value;
 }
 
 function judgedBy({ verdict, rate, low, high, reason }: Judge.Answer): JudgedGrowth {

@@ -169,6 +169,17 @@ test('sessions that come and go leave nothing in a monitor that stays', async ()
   assert.equal(monitor.metrics().sessionCount, 0);
 });
 
+test('a monitor that runs is not what grows', async () => {
+  const monitor = new MemoryMonitor({}, 1_000_000).start();
+  monitor.register('a', { root: { rows: [1, 2, 3] } });
+  monitor.charge('b', MIB, 'cache');
+  try {
+    await leakTest(() => void monitor.sample(), { strict: true });
+  } finally {
+    monitor.stop();
+  }
+});
+
 test('a monitor of a service does not keep it alive; one with a duration stays that long and writes what it saw', () => {
   const place = mkdtempSync(join(tmpdir(), 'plimsoll-test-'));
   try {

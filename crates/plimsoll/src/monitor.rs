@@ -450,6 +450,9 @@ impl Record {
             return;
         }
         let Series { t_ns, value, .. } = &mut self.series;
+        // All at once: the record is no growth of the process.
+        t_ns.reserve_exact(MOST - t_ns.len());
+        value.reserve_exact(MOST - value.len());
         if value.len() >= MOST {
             for pair in 0..value.len() / 2 {
                 let lower = 2 * pair + usize::from(value[2 * pair + 1] < value[2 * pair]);

@@ -423,6 +423,14 @@ fn sessions_that_come_and_go_leave_nothing_in_a_monitor_that_stays() {
 }
 
 #[test]
+fn a_monitor_that_samples_is_not_what_grows() {
+    let monitor = MemoryMonitor::new(Budgets::default());
+    monitor.charge_component("a", "cache", MIB);
+    let verdict = plimsoll::check(|| monitor.sample());
+    assert!(verdict.is_no_leak(), "{verdict}");
+}
+
+#[test]
 fn alerts_are_sentences() {
     let monitor = MemoryMonitor::new(Budgets {
         components: BTreeMap::from([("cache".to_owned(), 5 * MIB)]),

@@ -254,7 +254,7 @@ class MemoryMonitor:
     # -- life
 
     def start(self) -> None:
-        """Ticks every interval in a daemon thread, until `stop`. Starting twice does nothing."""
+        """Ticks now and every interval in a daemon thread, until `stop`. Starting twice does nothing."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._stop.clear()
@@ -276,12 +276,14 @@ class MemoryMonitor:
         self.stop()
 
     def _run(self) -> None:
-        while not self._stop.wait(self.interval_s):
+        while True:
             try:
                 self.tick()
             except Exception:
                 # A listener that raises must not end the watch.
-                continue
+                pass
+            if self._stop.wait(self.interval_s):
+                return
 
     def tick(self) -> Dict[str, Any]:
         """Looks at process and sessions, and raises what newly passed a line. Returns the metrics."""
