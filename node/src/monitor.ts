@@ -7,11 +7,10 @@
 
 import { EventEmitter } from 'events';
 import * as fs from 'fs';
-import { PerformanceObserver, performance, type PerformanceEntry } from 'perf_hooks';
+import type * as PerfHooks from 'perf_hooks';
 import * as timers from 'timers';
-import * as v8 from 'v8';
 
-import { collector, runtime, turn, usedBytes } from './heap';
+import { collector, runtime, turn, usedBytes, v8 } from './heap';
 import type * as Judge from './judge';
 import { sizeOf, type SizeEstimate } from './size-of';
 import type * as Snapshot from './snapshot';
@@ -22,8 +21,13 @@ export type { Alert, AlertType, Method, SessionStatus, Severity } from './watch'
 
 // Taken when this module is loaded: fake timers replace the globals.
 const { setInterval, clearInterval, setTimeout, clearTimeout } = timers;
-const monotonic = performance.now.bind(performance);
+const { hrtime } = process;
 const epoch = Date.now;
+
+function monotonic(): number {
+  const [seconds, nanoseconds] = hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
+}
 
 /** What is done when an alert is raised, in this order. */
 export type ActionName = 'collect' | 'clear caches' | 'evict' | 'callback';
@@ -389,7 +393,7 @@ export class MemoryMonitor extends EventEmitter {
     const { rss, external, heapTotal, heapUsed } = process.memoryUsage();
     const used = heapUsed + external;
     // Bun and Deno answer 0 or the like.
-    const limit = runtime === 'node' ? v8.getHeapStatistics().heap_size_limit : 0;
+    const limit = runtime === 'node' ? v8().getHeapStatistics().heap_size_limit : 0;
     return {
       totalBytes: total === 'rss' ? rss : used,
       liveBytes: Math.min(this.run?.lowest ?? Infinity, used),
@@ -518,7 +522,7 @@ class Run {
   private readonly begunMs: number;
   private readonly interval: NodeJS.Timeout;
   private readonly ending: NodeJS.Timeout | null = null;
-  private observer: PerformanceObserver | null = null;
+  private observer: PerfHooks.PerformanceObserver | null = null;
   /** Rows of the record: preallocated, so that it is no growth of the process. */
   private readonly table = new Float64Array(MOST_SAMPLES * WIDTH);
   private rows = 0;
@@ -644,6 +648,8 @@ class Run {
   }
 
   private observe(gap: (why: string) => void): void {
+    // Loaded by who starts one: importing the package costs each test file, and most watch nothing.
+    const { PerformanceObserver } = require('perf_hooks') as typeof PerfHooks;
     const supported = (PerformanceObserver as unknown as { supportedEntryTypes?: readonly string[] }).supportedEntryTypes ?? [];
     // Deno says that it tells, and does not.
     if (runtime !== 'node' || !supported.includes('gc')) {
@@ -667,7 +673,7 @@ class Run {
 const MAJOR = 4;
 
 /** Node 14 has it on the entry itself, where later ones warn of whoever looks. */
-function kindOf(entry: PerformanceEntry): number | undefined {
+function kindOf(entry: PerfHooks.PerformanceEntry): number | undefined {
   const { detail } = entry as unknown as { detail?: { kind?: number } | null };
   return detail ? detail.kind : (entry as unknown as { kind?: number }).kind;
 }
