@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use plimsoll_load::Driver;
+use plimsoll_load::{Driver, ModuleHost};
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Ns, Phase, ProcessId, ProcessInfo, RuntimeInfo, Sample,
     Source, SourceId, SubjectInfo,
@@ -104,6 +104,8 @@ pub(crate) struct Session<'a> {
     pub(crate) explained: Option<SourceId>,
     /// Memory may not suffice for all snapshots: classes are counted too.
     pub(crate) counts_classes: bool,
+    /// What loads the module that is driven, until its driver takes it over.
+    pub(crate) host: Option<ModuleHost>,
     pub(crate) hub: Hub,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -145,13 +147,21 @@ impl<'a> Session<'a> {
             ..HubOptions::default()
         };
         let hub = Hub::start(epoch, &options)?;
+        let host = match &config.load {
+            Some(load) => load.host(hub.directory())?,
+            None => None,
+        };
         let (subject, no_carrier) = match &config.origin {
             Origin::Command(command) => {
                 let (mut env, no_carrier) = environment(command, &config.env, &hub);
                 let (variable, folder) = hub.region_variable();
                 env.push((variable.into(), folder));
+                let command = match &host {
+                    Some(host) => host.command(command),
+                    None => command.clone(),
+                };
                 let launch = Launch {
-                    command: crate::environment::command(command, &hub),
+                    command: crate::environment::command(&command, &hub),
                     env,
                     output_dir: None,
                 };
@@ -191,6 +201,7 @@ impl<'a> Session<'a> {
             sum: None,
             explained: None,
             counts_classes: false,
+            host,
             hub,
             warned,
         };
@@ -385,10 +396,10 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+    pub(crate) fn driver(&mut self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
         let load = self.config.load.as_ref()?;
         let asked = self.tally().map(Tally::into_asked);
-        Some(load.driver(&self.config.count, asked))
+        Some(load.driver(&self.config.count, asked, self.host.take()))
     }
 
     /// What counts operations that are not ours, from here on.
