@@ -5,9 +5,9 @@
  * neither `globalThis` nor a later context gets a `gc`.
  */
 
-import * as v8 from 'v8';
-import * as vm from 'vm';
-import * as timers from 'timers';
+import v8 = require('v8');
+import vm = require('vm');
+import timers = require('timers');
 
 // Taken when this module is loaded: fake timers replace the globals, and some of them what `timers` exports too.
 const { setImmediate, setTimeout, setInterval, clearInterval } = timers;

@@ -18,6 +18,15 @@ export type { Subject } from './isolate';
 export { WeakValueMap, lazy, type Lazy } from './lazy';
 export { LeakError, check, leakTest, type LeakTestOptions } from './leak-test';
 export { ObjectPool, type ObjectPoolOptions, type PoolStatistics } from './object-pool';
+export {
+  MemoryProfiler,
+  type Allocator,
+  type ClassChange,
+  type Comparison,
+  type OperationProfile,
+  type Profile,
+  type ProfilerOptions,
+} from './profiler';
 export type { Operation } from './rounds';
 export { sizeOf, type SizeEstimate } from './size-of';
 export { describe, type Culprit, type Rate, type Verdict } from './verdict';

@@ -24,3 +24,11 @@ const cache = new BoundedCache<string>({ policy: 'lfu', ttlMs: 1000, sizeOf: (te
 const text: string | undefined = cache.set('a', 'b', 'c') ? cache.get('a', 'b') : undefined;
 const pool = new ObjectPool(() => new Map<string, number>(), { reset: (map) => map.clear() });
 export const more = [text, pool.acquire().size, lazy(() => 5).get(), new WeakValueMap<string, Session>().get('a'), sizeOf(cache).bytes];
+
+import { MemoryProfiler, type Comparison, type OperationProfile } from 'plimsoll';
+
+const profiler = new MemoryProfiler({ outputDir: 'profiles', samplingBytes: 0 });
+await profiler.startProfiling();
+const profiled: OperationProfile<number> = await profiler.profileDuringOperation(async () => 5, 'label');
+const compared: Comparison | null = (await profiler.stopProfiling()).comparison;
+export const profiles = [profiled.value.toFixed(), compared?.classes[0]?.name];
