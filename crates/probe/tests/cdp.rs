@@ -6,8 +6,8 @@ mod common;
 use std::net::SocketAddr;
 
 use common::{DEADLINE, line, regex, spawn};
-use plimsoll_model::{Cancel, Cx};
-use plimsoll_probe::{Cdp, CdpEvent, Subject, targets};
+use plimsoll_model::{Cancel, Cx, Sink};
+use plimsoll_probe::{Cdp, CdpEvent, Subject, stream_snapshot, targets};
 use serde_json::json;
 
 fn inspected(script: &str) -> (Subject, SocketAddr) {
@@ -54,4 +54,31 @@ fn node_answers_while_it_computes_and_streams_a_snapshot() {
     let snapshot: serde_json::Value =
         serde_json::from_str(&text).expect("the chunks are one document");
     assert!(snapshot["snapshot"]["node_count"].as_u64().unwrap() > 50_000);
+}
+
+/// Counts what comes.
+struct Counted(u64);
+
+impl Sink for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0 += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reading ten megabytes for each of sixty thousand functions takes minutes.
+#[test]
+fn functions_of_a_large_script_do_not_delay_a_snapshot() {
+    let (_subject, address) = inspected(
+        "const text = '//\\n'.repeat(1e6) + ' '.repeat(7e6) + '[' + '() => 1,'.repeat(6e4) + ']';
+         globalThis.kept = require('vm').runInThisContext(text, { filename: 'bundle.js' });
+         console.log('busy'); setInterval(() => {}, 1e6);",
+    );
+    let cx = Cx::within(&Cancel::try_new().unwrap(), DEADLINE);
+    let target = targets(address, &cx).unwrap().remove(0);
+    let mut cdp = Cdp::connect(address, &target, &cx).unwrap();
+    let mut sink = Counted(0);
+    let bytes = stream_snapshot(&mut cdp, &mut sink, &cx).unwrap();
+    assert_eq!(bytes, sink.0);
+    assert!(bytes > 1_000_000, "{bytes}");
 }
