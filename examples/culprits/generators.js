@@ -6,7 +6,7 @@ const { note } = require('./lib/rolling-log.js');
 
 const openExports = []; // place
 
-function* pagesOf(account, rows) {
+function* pagesOf(account, rows) { // place
   try {
     for (let start = 0; start < rows.length; start += 2) {
       yield { account, page: start / 2, rows: rows.slice(start, start + 2) };

@@ -186,24 +186,35 @@ fn snapshots_of_a_running_process_answer_every_question() {
     a_copy_hides_what_strings_say(&place, c, &parcels(&summary["rows"]));
 }
 
-/// What is bound and listens: a method of an object of its own each time, or one function.
-const LISTENERS: &str = "
+/// What is bound and listens, a method of an object of its own each time or one function, and what waits for ever.
+const FUNCTIONS: &str = "
+  async function reserve(i) { const order = { text: 'order ' + i }; await opened; return order; }
+  const opened = new Promise(() => {});
   const rates = new (require('node:events').EventEmitter)().setMaxListeners(0);
   class Teller { constructor(i) { this.name = 'teller ' + i; } take() {} }
   function note() {}
   const [what] = process.argv.slice(2);
   const listener = (i) => what === 'method' ? Teller.prototype.take.bind(new Teller(i)) : note.bind(null, 'no. ' + i);
   for (let i = 0; i < 1500; i++) {
-    rates.on('change', listener(i));
+    if (what === 'waiting') reserve(i);
+    else rates.on('change', listener(i));
     if (i % 500 === 499) require('node:v8').writeHeapSnapshot(`${i}.heapsnapshot`);
   }";
 
 #[test]
-fn what_is_bound_is_called_by_its_class_or_its_function() {
+fn functions_are_called_by_their_class_or_by_what_was_written() {
     let place = Place::new();
     let directory = place.directory.path();
-    std::fs::write(directory.join("rates.js"), LISTENERS).expect("the script is written");
-    for (what, kind) in [("method", "Teller"), ("function", "function bound note")] {
+    std::fs::write(directory.join("rates.js"), FUNCTIONS).expect("the script is written");
+    for (what, kind, pattern) in [
+        ("method", "Teller", "event listeners"),
+        ("function", "function bound note", "event listeners"),
+        (
+            "waiting",
+            "variables of function reserve",
+            "pending promises/tasks",
+        ),
+    ] {
         let status = Command::new("node")
             .args(["rates.js", what])
             .current_dir(directory)
@@ -214,7 +225,7 @@ fn what_is_bound_is_called_by_its_class_or_its_function() {
         arguments.extend(files.iter().map(String::as_str));
         let row = &json(&place, &arguments)["rows"][0];
         assert_eq!(row["kind"], kind, "{row}");
-        assert_eq!(row["pattern"], "event listeners", "{row}");
+        assert_eq!(row["pattern"], pattern, "{row}");
     }
 }
 

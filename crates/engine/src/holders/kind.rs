@@ -5,6 +5,9 @@ use plimsoll_heap::{Classes, EdgeKind, Heap, Node, NodeKind, Place};
 
 use crate::snapshot::object::cut;
 
+/// Classes of the runtime whose place is that of the function which is suspended.
+const SUSPENDED: [&str; 3] = ["Generator", "AsyncGenerator", "AsyncFunction"];
+
 /// The kind of a culprit, in words.
 pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
     let snapshot = heap.snapshot();
@@ -20,7 +23,8 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
     if function.is_some() || scope.is_some() {
         // Functions and variables that keep objects of the user's: these are what people know.
         let class = classes.rows().find(|row| {
-            found.origin == Origin::User && row.place.is_some() && row.place == found.place
+            let is_there = row.place.is_some() && row.place == found.place;
+            found.origin == Origin::User && is_there && !SUSPENDED.contains(&row.name.as_str())
         });
         if let Some(class) = class {
             return cut(&class.name);
