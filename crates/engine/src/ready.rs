@@ -21,6 +21,8 @@ const STARTED_AFTER: Duration = Duration::from_secs(1);
 const WRAPPER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long attaching to one process may take.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host that has given up may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Poll period while waiting.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -53,6 +55,7 @@ impl Session<'_> {
                 }
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
+                Ready::Module => self.is_loaded()?,
                 Ready::Started => {
                     self.config.is_attached()
                         // What tells of its operations may do all of them in a moment.
@@ -70,6 +73,8 @@ impl Session<'_> {
             }
             // A parent that forks its service and leaves is fine as long as something of the tree lives.
             if let Some(exit) = self.subject.exit() {
+                // It may have said why in its last moment.
+                self.is_loaded()?;
                 if matches!(self.config.ready, Ready::Started) && exit == Exit::Status(0) {
                     break;
                 }
@@ -125,8 +130,25 @@ impl Session<'_> {
             && plimsoll_probe::members(&self.subject, None).is_some_and(|m| m.is_wrapper)
     }
 
+    /// Whether the module is; what is wrong with it is in its runtime's own words among the last lines.
+    fn is_loaded(&mut self) -> Result<bool, Stop> {
+        let Some(host) = &mut self.host else {
+            return Ok(false);
+        };
+        host.is_ready().map_err(|error| {
+            // It ends by itself, once it has said why at length.
+            self.subject.wait_exit(LAST_WORDS, self.cancel);
+            Stop::Failed {
+                what: error.to_string(),
+                details: self.command_and_last_lines(),
+                hint: error.hint().map(str::to_owned),
+            }
+        })
+    }
+
     fn waited_for(&self) -> String {
         match &self.config.ready {
+            Ready::Module => "its module is not loaded, or its setup() not done".to_owned(),
             Ready::Url(url, _) => format!("{url} did not answer"),
             Ready::Port(port) => format!("port {port} accepts no connection"),
             Ready::Log(pattern) => format!("no line of its output matches `{pattern}`"),
