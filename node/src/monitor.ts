@@ -136,6 +136,8 @@ export interface MonitorSample {
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly totalBytes: number | null;
+  /** What that is: used and external bytes of the heap, garbage among them, or resident ones. */
+  readonly totalIs: 'heap' | 'rss';
   readonly heapUsed: number | null;
   readonly heapTotal: number | null;
   readonly heapLimit: number | null;
@@ -443,6 +445,7 @@ export class MemoryMonitor extends EventEmitter {
     return {
       at: epoch(),
       totalBytes: figures.totalBytes ?? this.watch.totalBytes,
+      totalIs: this.options.total ?? 'heap',
       heapUsed,
       heapTotal,
       heapLimit,
