@@ -235,9 +235,7 @@ fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
     let is_user = |place: &&plimsoll_heap::Place| {
         plimsoll_heap::culprit::origin(&place.script) == Origin::User
     };
-    // A function beside the holder says less than the line that declares it.
     let made = found.place.as_ref();
-    let made = made.filter(|place| Some(*place) != found.holder.place.as_ref());
     let holder = found.holder.place.as_ref();
     let class = found.holder.class_place.as_ref();
     let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
@@ -267,8 +265,12 @@ fn told(holder: &plimsoll_heap::culprit::Holder) -> String {
     }
 }
 
+/// The file of a script; of a package's, with the package: many are called `index.js`.
 fn file_name(script: &str) -> Option<&str> {
-    script.rsplit('/').next().filter(|name| !name.is_empty())
+    let of_package = script.rsplit_once("/node_modules/").map(|(_, name)| name);
+    of_package
+        .or_else(|| script.rsplit('/').next())
+        .filter(|name| !name.is_empty())
 }
 
 /// `root → module store.js → sessions → Map → Session`: the way without what is the runtime's own.
