@@ -37,7 +37,7 @@ pub struct Monitor {
     pub duration: Option<Duration>,
     /// Growth rate in bytes per second below which nothing is called a leak.
     pub floor: Option<f64>,
-    /// Whether the probe is put into the running Node processes that are watched.
+    /// Whether the probe is put into the running Node and Python processes that are watched.
     pub attach: bool,
     /// Whether a leak is a failure: exit code 1 whatever the command ended with.
     pub fail_on_leak: bool,
@@ -112,7 +112,7 @@ fn hub_options(interval: Duration) -> HubOptions {
     }
 }
 
-/// Puts the probe into each process that is Node, and says what was done to whom.
+/// Puts the probe into each process that takes it in, and says what was done to whom.
 fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
     let mut said = Vec::new();
     for process in processes {
@@ -125,7 +125,7 @@ fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
                     format!("attached to pid {pid}: {size} of probe were put in; it goes when plimsoll ends"),
                 ));
             }
-            Err(NotAttached::NotNode(_)) if processes.len() > 1 => {}
+            Err(NotAttached::NoRuntime(_)) if processes.len() > 1 => {}
             Err(why) => said.push(Finding::warning(
                 &format!("not-attached-{pid}"),
                 format!("pid {pid} is seen from outside only: {why}"),

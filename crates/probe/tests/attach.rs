@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use plimsoll_model::{Cancel, Cx, Metric};
 use plimsoll_probe::{
-    Hub, HubEvent, HubOptions, IsolateInfo, NotAttached, Process, Subject, attach, listeners,
+    Hub, HubEvent, HubOptions, IsolateInfo, NotAttached, Process, Subject, Way, attach, listeners,
 };
 
 /// Node opens its inspector on one port of the machine: one test at a time, and a port of their own for most.
@@ -73,8 +73,11 @@ fn an_idle_node_is_attached_and_its_inspector_is_closed() {
     let subject = node(port, &[], "setInterval(() => {}, 1000)");
     let (hub, cx) = (hub(), cx());
     let attached = attach(subject.process(), &hub, &cx).unwrap();
-    assert_eq!(attached.address.port(), port);
-    assert!(!attached.was_open);
+    let Way::Inspector { address, was_open } = attached.way else {
+        panic!("another way in: {:?}", attached.way);
+    };
+    assert_eq!(address.port(), port);
+    assert!(!was_open);
     assert!(attached.injected_bytes > 10_000);
     assert!(attached.gaps.is_empty(), "{:?}", attached.gaps);
     let isolate = next_up(&hub);
@@ -137,7 +140,10 @@ fn an_inspector_that_was_open_before_stays_open() {
     let subject = node(port, &[&flag], "setInterval(() => {}, 1000)");
     let (hub, cx) = (hub(), cx());
     let attached = attach(subject.process(), &hub, &cx).unwrap();
-    assert!(attached.was_open);
+    assert!(matches!(
+        attached.way,
+        Way::Inspector { was_open: true, .. }
+    ));
     next_up(&hub);
     assert_eq!(listeners(port).unwrap().len(), 1);
 }
@@ -162,7 +168,7 @@ fn who_does_not_wait_for_the_signal_is_not_sent_it() {
     let shell = shell("trap : USR1; echo up; while :; do sleep 0.05; done");
     line(&shell.on_line(regex("^up$")));
     let refused = attach(shell.process(), &hub, &cx).unwrap_err();
-    assert!(matches!(refused, NotAttached::NotNode(_)), "{refused}");
+    assert!(matches!(refused, NotAttached::NoRuntime(_)), "{refused}");
     assert!(shell.process().is_alive());
     assert_eq!(
         own.last_lines(50).iter().filter(|l| *l == "mine").count(),
@@ -227,7 +233,7 @@ fn a_process_that_has_ended_is_not_attached() {
     wait(&subject);
     let refused = attach(subject.process(), &hub(), &cx()).unwrap_err();
     assert!(
-        matches!(refused, NotAttached::Failed(_) | NotAttached::NotNode(_)),
+        matches!(refused, NotAttached::Failed(_) | NotAttached::NoRuntime(_)),
         "{refused}"
     );
 }

@@ -36,10 +36,19 @@ _MOST_ROWS = 200
 _CAPABILITIES = ["collect", "mark", "gauges", "resources", "census", "bye"]
 _SCHEMA = ["heap_used", "heap_total", "external"]
 
-# As they were when the process began.
-_start_thread = _thread.start_new_thread
-_allocate_lock = _thread.allocate_lock
-_poll = select.poll
+
+def _original(module: Any, name: str) -> Any:
+    """A primitive as it was when the process began, also where the probe came later than who replaces them."""
+    monkey = sys.modules.get("gevent.monkey")
+    found = monkey.get_original(module.__name__, name) if monkey is not None else getattr(module, name)
+    if not isinstance(found, (type(len), type)):
+        # Somebody else's, who may have it wait for the very loop that it would observe.
+        raise TypeError(f"{module.__name__}.{name} was replaced")
+    return found
+
+
+_start_thread = _original(_thread, "start_new_thread")
+_poll = _original(select, "poll")
 _POLLIN, _POLLOUT = select.POLLIN, select.POLLOUT
 _monotonic = time.monotonic
 _write_wait_ms = 200
@@ -149,6 +158,7 @@ class Probe:
     def release(self) -> None:
         """Lets go of everything."""
         self._ended = True
+        _after_fork.clear()
         explanation, self._explanation = self._explanation, None
         try:
             if explanation is not None:
@@ -411,6 +421,9 @@ class Probe:
 
 
 _running: List[Probe] = []
+#: What a forked child does, until the probe lets go. A hook cannot be taken back, so it is made of nothing of ours.
+_after_fork: List[Callable[[], None]] = []
+_HOOK = "lambda calls: lambda: [call() for call in calls]"
 
 
 def start(config: Dict[str, str], load: Callable[[str], Any]) -> None:
@@ -431,4 +444,5 @@ def start(config: Dict[str, str], load: Callable[[str], Any]) -> None:
 
     begin()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forked)
+        _after_fork.append(forked)
+        os.register_at_fork(after_in_child=eval(_HOOK, {})(_after_fork))
