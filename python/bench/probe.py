@@ -29,8 +29,8 @@ class Session:
 
 def fill(objects):
     kept = []
-    for number in range(objects // 4):
-        # Four that the collector knows; the instance's own dictionary is made where it is asked for.
+    for number in range(objects // 5):
+        # Five that the collector knows; the instance's own dictionary is made where it is asked for.
         kept.append({"number": [number], "session": Session(number), "pair": (number, [])})
     return kept
 
@@ -77,6 +77,7 @@ class Subject:
         self.child = self.hub.spawn(["-c", SUBJECT, str(objects)])
         self.peer: Peer
         self.peer, _ = self.hub.greeted()
+        self.peer.patience = 600
         self.objects = int(self.child.stdout.readline())
 
     def ask(self, words: str) -> str:

@@ -25,6 +25,9 @@ def frame(message):
 class Peer:
     """One connected probe."""
 
+    #: How long it may take to answer, in seconds.
+    patience = DEADLINE_S
+
     def __init__(self, connection):
         self.connection = connection
         self.inbox = b""
@@ -33,7 +36,7 @@ class Peer:
 
     def next(self, wanted=lambda message: True):
         """The next message that is wanted; None once the connection closed."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self.patience
         while True:
             for message in self.kept:
                 if wanted(message):

@@ -34,7 +34,9 @@ _MOST_COMMANDS = 17
 _MOST_PASSES = 6
 _MOST_ROWS = 200
 _CAPABILITIES = ["collect", "mark", "gauges", "resources", "census", "bye"]
-_SCHEMA = ["heap_used", "heap_total", "external"]
+#: What a sample tells beside bytes: collections so far, ours included, in all and by generation.
+_COLLECTIONS = ["gc_count", "gc_generation/0", "gc_generation/1", "gc_generation/2", "gc_uncollectable"]
+_SCHEMA = ["heap_used", "heap_total", "external", *_COLLECTIONS]
 
 
 def _original(module: Any, name: str) -> Any:
@@ -93,6 +95,14 @@ class _Heap:
         return values
 
 
+def _collections() -> Dict[str, float]:
+    """What the collector says of itself."""
+    generations = gc.get_stats()
+    counts: List[float] = [generation["collections"] for generation in generations]
+    uncollectable = sum(generation["uncollectable"] for generation in generations)
+    return dict(zip(_COLLECTIONS, [sum(counts), *counts, uncollectable]))
+
+
 class _Command:
     def __init__(self, message: Dict[str, Any]) -> None:
         self.id = message.get("id")
@@ -132,7 +142,10 @@ class Probe:
             "collect": self._collect,
             "census": self._census,
             "resources": lambda command: self._rows(command, self._resources()),
-            "gauges": lambda command: {"at_us": _now_us(), "values": self._measured().values(live=False)},
+            "gauges": lambda command: {
+                "at_us": _now_us(),
+                "values": {**self._measured().values(live=False), **_collections()},
+            },
             "mark": self._mark,
             "bye": self._bye,
         }
@@ -231,7 +244,7 @@ class Probe:
     def _hello(self) -> None:
         heap = self._measured()
         gaps = [{"what": "live bytes", "why": gap} for gap in heap.gaps]
-        gaps.append({"what": "gc", "why": "collections that CPython makes by itself are not followed"})
+        gaps.append({"what": "gc pauses", "why": "CPython tells how often it collected, and not for how long"})
         argv = list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", None) or [])
         self._send(
             {
@@ -323,7 +336,7 @@ class Probe:
             self._send({"type": "schema", "names": _SCHEMA})
 
     def _sample(self) -> None:
-        values = self._measured().values(live=False)
+        values = {**self._measured().values(live=False), **_collections()}
         at, sequence = _now_us(), self._sequence
         self._sequence += 1
         self._offer({"type": "s", "seq": sequence, "at_us": at, "values": [values[name] for name in _SCHEMA]})
