@@ -116,10 +116,23 @@ impl Output {
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
     "  plimsoll check --duration 60s -- ./worker\n",
-    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n",
+    "  plimsoll check --module operation.mjs\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
+    /// Operation: operation(i) of this module (.mjs, .ts, .py …)
+    ///
+    /// The module is loaded into a runtime of its own, node or python3, or what follows `--`: -- bun, -- tsx,
+    /// -- node --flags, -- python3.12. operation(i) is called in rounds, i being another number each time; it may be async, and
+    /// setup() and teardown() are called once, where the module has them. In JavaScript the default export will do.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "pid",
+        help_heading = "Subject"
+    )]
+    module: Option<PathBuf>,
     /// Check a process that runs already instead of a command
     ///
     /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
@@ -244,7 +257,7 @@ pub(crate) struct CheckArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// The subject: what to start and check
+    /// The subject: what to start and check; with --module its runtime
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -542,7 +555,10 @@ impl CheckArgs {
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.take(),
-            driver: self.programs.add(self.driver.flags()),
+            driver: plimsoll_engine::DriverFlags {
+                module: self.module.take(),
+                ..self.programs.add(self.driver.flags())
+            },
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,

@@ -21,6 +21,8 @@ const STARTED_AFTER: Duration = Duration::from_secs(1);
 const WRAPPER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long attaching to one process may take.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host that has given up may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Poll period while waiting.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -53,6 +55,7 @@ impl Session<'_> {
                 }
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
+                Ready::Module => self.is_loaded()?,
                 Ready::Started => {
                     self.config.is_attached()
                         // What tells of its operations may do all of them in a moment.
@@ -70,6 +73,8 @@ impl Session<'_> {
             }
             // A parent that forks its service and leaves is fine as long as something of the tree lives.
             if let Some(exit) = self.subject.exit() {
+                // It may have said why in its last moment.
+                self.is_loaded()?;
                 if matches!(self.config.ready, Ready::Started) && exit == Exit::Status(0) {
                     break;
                 }
@@ -125,8 +130,25 @@ impl Session<'_> {
             && plimsoll_probe::members(&self.subject, None).is_some_and(|m| m.is_wrapper)
     }
 
+    /// Whether the module is; what is wrong with it is in its runtime's own words among the last lines.
+    fn is_loaded(&mut self) -> Result<bool, Stop> {
+        let Some(host) = &mut self.host else {
+            return Ok(false);
+        };
+        host.is_ready().map_err(|error| {
+            // It ends by itself, once it has said why at length.
+            self.subject.wait_exit(LAST_WORDS, self.cancel);
+            Stop::Failed {
+                what: error.to_string(),
+                details: self.command_and_last_lines(),
+                hint: error.hint().map(str::to_owned),
+            }
+        })
+    }
+
     fn waited_for(&self) -> String {
         match &self.config.ready {
+            Ready::Module => "its module is not loaded, or its setup() not done".to_owned(),
             Ready::Url(url, _) => format!("{url} did not answer"),
             Ready::Port(port) => format!("port {port} accepts no connection"),
             Ready::Log(pattern) => format!("no line of its output matches `{pattern}`"),
@@ -251,9 +273,12 @@ impl Session<'_> {
                 Err(why) => not_attached = Some(why),
             }
         }
-        if let Some(isolate) = found {
+        let inside = found.and_then(|isolate| {
+            let runtime = self.hub.as_ref()?.runtime(&isolate);
+            Some((isolate, runtime))
+        });
+        if let Some((isolate, runtime)) = inside {
             let source = self.add_source(isolate.process, Some(isolate.isolate), Role::Service);
-            let runtime = self.hub.runtime(&isolate);
             self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
             let info = isolate.capabilities.runtime.clone();
             if let Some(service) = self.service.as_mut() {
@@ -266,7 +291,7 @@ impl Session<'_> {
                     key: isolate.key,
                 });
             }
-        } else if let Err(error) = self.hub.published(process.id()) {
+        } else if let Some(Err(error)) = self.hub.as_ref().map(|hub| hub.published(process.id())) {
             self.found(Finding::warning(
                 "allocator-not-read",
                 format!("the counts of its allocator cannot be read: {error}; process level only"),
@@ -301,7 +326,8 @@ impl Session<'_> {
             if Instant::now() >= deadline || self.cancel.is_cancelled() {
                 return None;
             }
-            match self.hub.events().recv_timeout(Duration::from_millis(50)) {
+            let hub = self.hub.as_ref()?;
+            match hub.events().recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => self.absorb(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -315,6 +341,7 @@ impl Session<'_> {
         let lost_its_environment =
             || process.is_node() && process.started_with("NODE_OPTIONS") == Some(false);
         self.config.attach
+            && self.hub.is_some()
             && (self.config.is_attached() || self.no_carrier.is_none() && lost_its_environment())
     }
 
@@ -322,7 +349,9 @@ impl Session<'_> {
     pub(crate) fn enter(&mut self, process: &Process) -> Result<(), NotAttached> {
         let pid = process.id().pid;
         let cx = Cx::within(self.cancel, ATTACH_PATIENCE);
-        let done = plimsoll_probe::attach(process, &self.hub, &cx)?;
+        // Whoever asked `may_attach` has one.
+        let Some(hub) = &self.hub else { return Ok(()) };
+        let done = plimsoll_probe::attach(process, hub, &cx)?;
         for gap in done.gaps {
             self.gap(gap);
         }
@@ -390,8 +419,8 @@ impl Session<'_> {
         if !service.process.may_carry_probe() {
             return format!("`{name}` is no runtime with a probe");
         }
-        if let Some(why) = self.no_carrier {
-            return why.to_owned();
+        if let Some(why) = &self.no_carrier {
+            return why.clone();
         }
         if service.process.started_with("NODE_OPTIONS") == Some(false) {
             return "something between the command and the service removed NODE_OPTIONS".to_owned();

@@ -221,6 +221,11 @@ impl Hub {
         }
     }
 
+    /// The private directory of this run, removed with everything in it when the hub ends.
+    pub fn directory(&self) -> &Path {
+        self.carrier.directory()
+    }
+
     /// The file that `NODE_OPTIONS` names.
     pub fn carrier(&self) -> &Path {
         self.carrier.path()
