@@ -29,6 +29,8 @@ mod gauge;
 mod grown;
 mod limits;
 mod macros;
+#[cfg(feature = "memory-testing")]
+pub mod memory_testing;
 mod meter;
 mod stacks;
 mod text;
