@@ -839,6 +839,14 @@ mod faults {
         assert!(again.memory_stats.memory_per_operation.is_nan());
         assert_eq!(again.readings.len(), results[0].readings.len());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        runner.record_runs(&results, &folder).await.unwrap();
+        let run = folder
+            .join("runs")
+            .join(results[0].to_run().id)
+            .join("run.json");
+        let run: plimsoll_model::Run =
+            serde_json::from_slice(&std::fs::read(run).unwrap()).unwrap();
+        assert_eq!(run.subject.command, ["notes IdleBaseline"]);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -19,6 +19,7 @@ use super::load::{Load, Work};
 use super::results::{Exhaustion, MemoryTestResult};
 use super::scenario::Order;
 use super::service::ServiceType;
+use super::sources::Sources;
 use super::system;
 
 /// The variable that tells a process that it is such a child.
@@ -290,7 +291,7 @@ fn told(
     );
     result.duration = duration;
     result.exhaustion = Some(found);
-    result.conclude(order.config, Vec::new());
+    result.conclude(order.config, &Sources::default());
     Ok(result)
 }
 

@@ -147,26 +147,35 @@ impl MemoryTestRunner {
             config: &'a MemoryTestConfig,
             results: &'a [MemoryTestResult],
         }
-        let path = path.as_ref();
-        let unwritable = |source: std::io::Error| MemoryTestError::Unwritable {
-            path: path.to_owned(),
-            source,
-        };
         let document = Document {
             schema: SCHEMA,
             tool_version: env!("CARGO_PKG_VERSION"),
             config: &self.config,
             results,
         };
-        let text =
-            serde_json::to_vec_pretty(&document).map_err(|error| unwritable(error.into()))?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&beside);
-            unwritable(error)
-        })
+        write_whole(path.as_ref(), &document)
+    }
+
+    /// Keeps each result as a run: below `.plimsoll`, `plimsoll history` and `plimsoll report` know it.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    #[expect(clippy::unused_async, reason = "as export_results")]
+    pub async fn record_runs(
+        &self,
+        results: &[MemoryTestResult],
+        folder: impl AsRef<Path>,
+    ) -> Result<(), MemoryTestError> {
+        for result in results {
+            let run = result.to_run();
+            let folder = folder.as_ref().join("runs").join(&run.id);
+            std::fs::create_dir_all(&folder).map_err(|source| MemoryTestError::Unwritable {
+                path: folder.clone(),
+                source,
+            })?;
+            write_whole(&folder.join("run.json"), &run)?;
+        }
+        Ok(())
     }
 
     fn known(&self, service_type: &ServiceType) -> Result<&dyn Known, MemoryTestError> {
@@ -230,4 +239,21 @@ async fn turn(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTestError> {
         TestScenario::ResourceExhaustion => exhaustion::in_child(order).await,
         _ => scenario::run(order).await,
     }
+}
+
+/// Writes a document beside its place and puts it there when it is whole.
+fn write_whole(path: &Path, document: &impl Serialize) -> Result<(), MemoryTestError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let text = serde_json::to_vec_pretty(document).map_err(std::io::Error::from);
+    let written = text
+        .and_then(|text| std::fs::write(&beside, text))
+        .and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(&beside);
+        MemoryTestError::Unwritable {
+            path: path.to_owned(),
+            source,
+        }
+    })
 }

@@ -20,6 +20,7 @@ use super::results::{
 use super::rounds::{Judged, Plan, Rounds};
 use super::sampler::{Sampler, Samples};
 use super::service::{Known, Started};
+use super::sources::Sources;
 use super::{system, violations};
 use crate::meter::{Meter, Source};
 
@@ -223,7 +224,7 @@ pub(crate) async fn run(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTes
         result.memory_stats.memory_growth_rate,
         "nothing was judged, or too few rounds fitted into the time",
     );
-    result.conclude(order.config, judged.sources.advice());
+    result.conclude(order.config, &judged.sources);
     Ok(result)
 }
 
@@ -242,7 +243,7 @@ impl Measured {
 
 impl MemoryTestResult {
     /// Limits crossed, and what follows from all that is known.
-    pub(crate) fn conclude(&mut self, config: &MemoryTestConfig, advice: Vec<String>) {
+    pub(crate) fn conclude(&mut self, config: &MemoryTestConfig, sources: &Sources) {
         self.violations = violations::of(self, config);
         for violation in &self.violations {
             tracing::warn!(
@@ -252,7 +253,9 @@ impl MemoryTestResult {
                 "{}", violation.description
             );
         }
-        self.recommendations = advice;
+        if self.leak_detection.leak_detected {
+            self.recommendations = sources.advice();
+        }
         let further = violations::advice(self);
         self.recommendations.extend(further);
         tracing::info!(
