@@ -452,6 +452,7 @@ class Door {
   constructor() {
     this.inspector = require('inspector');
     this.opened = false;
+    this.port = undefined;
     this.session = null;
   }
 
@@ -468,6 +469,7 @@ class Door {
   open() {
     const url = this.inspector.url();
     if (url) return { url, shared: !this.opened };
+    this.port = process.debugPort;
     this.inspector.open(0, '127.0.0.1', false);
     this.opened = true;
     return { url: this.inspector.url(), shared: false };
@@ -476,7 +478,11 @@ class Door {
   close() {
     if (this.session !== null) attempt(() => this.session.disconnect());
     this.session = null;
-    if (this.opened) this.inspector.close();
+    if (this.opened) {
+      this.inspector.close();
+      // Node would open it there again when it is asked to by its signal, where nobody looks for it.
+      attempt(() => (process.debugPort = this.port));
+    }
     this.opened = false;
   }
 }

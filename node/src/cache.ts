@@ -190,14 +190,16 @@ export class BoundedCache<V> extends EventEmitter {
     return undefined;
   }
 
+  /** All whose time is over, the one set first before the others. */
   private expire(): void {
     if (this.ttlMs === Infinity) return;
     const now = this.now();
-    for (const [session, own] of [...this.entries]) {
-      for (const [key, entry] of [...own]) {
-        if (now - entry.setAt >= this.ttlMs) this.remove(session, key, entry, 'expired');
-      }
+    const over: [string, string, Entry<V>][] = [];
+    for (const [session, own] of this.entries) {
+      for (const [key, entry] of own) if (now - entry.setAt >= this.ttlMs) over.push([session, key, entry]);
     }
+    over.sort(([, , a], [, , b]) => a.order - b.order);
+    for (const entry of over) this.remove(...entry, 'expired');
   }
 
   /** Evicts one entry of `from`. A walk over all: sessions have few entries, and sizes have no order that is kept anyway. */

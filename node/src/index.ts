@@ -17,6 +17,24 @@ export { BinaryError, RuntimeError, SnapshotError, UnsettledError, type BinaryEr
 export type { Subject } from './isolate';
 export { WeakValueMap, lazy, type Lazy } from './lazy';
 export { LeakError, check, leakTest, type LeakTestOptions } from './leak-test';
+export {
+  MemoryMonitor,
+  type ActionName,
+  type ActionTaken,
+  type Alert,
+  type AlertType,
+  type Collections,
+  type GrowthStatus,
+  type JudgedGrowth,
+  type Method,
+  type MonitorActions,
+  type MonitorOptions,
+  type MonitorReport,
+  type MonitorSample,
+  type SessionOptions,
+  type SessionStatus,
+  type Severity,
+} from './monitor';
 export { ObjectPool, type ObjectPoolOptions, type PoolStatistics } from './object-pool';
 export type { Operation } from './rounds';
 export { sizeOf, type SizeEstimate } from './size-of';

@@ -8,15 +8,18 @@
 import { spawnSync } from 'child_process';
 import { findBinary } from './binary';
 import { BinaryError } from './errors';
+import { runLater } from './run';
 
-/** One series over operations. */
+/** One series over operations, or over seconds. */
 export interface Question {
   /** `live_bytes`, or the name of what is counted. */
   readonly metric: string;
   /** Bytes or things. */
   readonly quantity: 'bytes' | 'count';
-  /** Operations done at each reading. */
+  /** Operations done at each reading; seconds, on the axis of time. */
   readonly operations: readonly number[];
+  /** Operations by default. Readings over time follow no forced collections. */
+  readonly axis?: 'op' | 'time';
   /** The readings. */
   readonly values: readonly number[];
   /** Probability of a false leak over all looks. */
@@ -29,7 +32,7 @@ export interface Question {
   readonly idleGrowthPerOp?: number;
 }
 
-/** What the judge says about one series. Rates are per operation, in bytes or things. */
+/** What the judge says about one series. Rates are per operation, or per second on the axis of time, in bytes or things. */
 export interface Answer {
   readonly verdict: 'leak' | 'no_leak' | 'inconclusive';
   readonly pattern: string;
@@ -51,16 +54,35 @@ const PATIENCE_MS = 20_000;
  * @throws {BinaryError} if there is no judge, or it does not answer.
  */
 export function ask(questions: readonly Question[]): Answer[] {
-  const binary = findBinary();
-  const input = questions.map((question, id) => `${JSON.stringify(request(question, id))}\n`).join('');
-  // A preloaded profiler or a format of the user's is meant for his program and not for ours.
-  const { LD_PRELOAD: _preload, PLIMSOLL_FORMAT: _format, ...env } = process.env;
+  const { binary, input, env } = asked(questions);
   const ran = spawnSync(binary, ['analyze', '--stream'], { input, env, encoding: 'utf8', timeout: PATIENCE_MS });
   if (ran.error) throw failed(binary, ran.error.message);
   if (ran.status !== 0) throw failed(binary, `it ended with ${ran.signal ?? `status ${String(ran.status)}`}`);
-  const lines = ran.stdout.trimEnd().split('\n');
+  return answers(binary, questions, ran.stdout);
+}
+
+/** The same without blocking; `cancel` ends it. */
+export function askLater(questions: readonly Question[]): { readonly answers: Promise<Answer[]>; readonly cancel: () => void } {
+  const { binary, input, env } = asked(questions);
+  const { ran, cancel } = runLater(binary, ['analyze', '--stream'], { input, env, timeout: PATIENCE_MS });
+  const found = ran.then(({ status, signal, stdout }) => {
+    if (status !== 0) throw failed(binary, `it ended with ${signal ?? `status ${String(status)}`}`);
+    return answers(binary, questions, stdout);
+  });
+  return { answers: found, cancel };
+}
+
+function asked(questions: readonly Question[]): { binary: string; input: string; env: NodeJS.ProcessEnv } {
+  const input = questions.map((question, id) => `${JSON.stringify(request(question, id))}\n`).join('');
+  // A preloaded profiler or a format of the user's is meant for his program and not for ours.
+  const { LD_PRELOAD: _preload, PLIMSOLL_FORMAT: _format, ...env } = process.env;
+  return { binary: findBinary(), input, env };
+}
+
+function answers(binary: string, questions: readonly Question[], stdout: string): Answer[] {
+  const lines = stdout.trimEnd().split('\n');
   if (lines.length !== questions.length) throw failed(binary, `${lines.length} answers to ${questions.length} questions`);
-  return lines.map((line) => answer(binary, line));
+  return lines.map((line, index) => answer(binary, line, questions[index] as Question));
 }
 
 function failed(binary: string, why: string): BinaryError {
@@ -68,18 +90,19 @@ function failed(binary: string, why: string): BinaryError {
 }
 
 function request(question: Question, id: number): unknown {
+  const { axis = 'op', operations } = question;
   return {
     id,
     series: {
       metric: question.metric,
       quantity: question.quantity,
-      axis: 'op',
-      // What the judge reads off the clock is not used on this axis; one second an operation keeps the rates of both
-      // axes equal.
-      t_s: question.operations,
-      ops: question.operations,
+      axis,
+      // What the judge reads off the clock is not used on the axis of operations; one second an operation keeps the rates of
+      // both axes equal.
+      t_s: operations,
+      ...(axis === 'op' ? { ops: operations } : {}),
       value: question.values,
-      collected: true,
+      collected: axis === 'op',
     },
     terms: {
       alpha: question.alpha,
@@ -92,7 +115,7 @@ function request(question: Question, id: number): unknown {
   };
 }
 
-function answer(binary: string, line: string): Answer {
+function answer(binary: string, line: string, question: Question): Answer {
   let said: { [key: string]: unknown };
   try {
     said = JSON.parse(line) as { [key: string]: unknown };
@@ -105,7 +128,7 @@ function answer(binary: string, line: string): Answer {
     verdict: said['verdict'] as Answer['verdict'],
     pattern: String(said['pattern'] ?? ''),
     confidence: number('confidence') ?? 0,
-    rate: number('rate_bytes_per_op'),
+    rate: number(question.axis === 'time' ? 'rate_bytes_per_s' : 'rate_bytes_per_op'),
     low: number('rate_ci_low'),
     high: number('rate_ci_high'),
     reason: String(said['reason'] ?? ''),

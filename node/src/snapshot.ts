@@ -7,8 +7,10 @@ import * as path from 'path';
 import * as v8 from 'v8';
 
 import { findBinary } from './binary';
+import type * as Census from './census';
 import { BinaryError, SnapshotError } from './errors';
-import { runtime } from './heap';
+import { runtime, turn } from './heap';
+import { runLater } from './run';
 import { size } from './verdict';
 
 /** A snapshot costs so many times the heap (measured: 3.7), and so much whatever the heap. */
@@ -92,6 +94,32 @@ export function snapshotVerb(verb: string, ...args: readonly string[]): Sheet {
   } catch {
     throw new SnapshotError(ran.stderr.trim() || `plimsoll snapshot ${verb} ended with status ${String(ran.status)}`);
   }
+}
+
+/**
+ * Bytes that would go with `object`: its retained size in a snapshot, which stops this process while it is written. What others
+ * hold too is not in it.
+ *
+ * @throws {SnapshotError} if none is taken or read.
+ * @throws {BinaryError} if there is no binary.
+ */
+export function retainedBytes(object: object): Promise<number> {
+  const binary = findBinary();
+  return inPrivateFolder(async (folder) => {
+    await turn();
+    // Objects are numbered by the first snapshot that meets them.
+    const file = writeSnapshot(path.join(folder, 'session.heapsnapshot'));
+    const id = (require('./census') as typeof Census).snapshotId(object);
+    const args = ['snapshot', 'query', file, '--id', String(id), '--json'];
+    const { stdout, stderr } = await runLater(binary, args, { timeout: PATIENCE_MS }).ran;
+    try {
+      const [row] = (JSON.parse(stdout) as Sheet).rows;
+      if (typeof row?.['retained'] === 'number') return row['retained'];
+    } catch {
+      // It said why, instead.
+    }
+    throw new SnapshotError(stderr.trim() || 'the snapshot does not hold the object');
+  });
 }
 
 /** Why there is no explanation, where `error` is of a kind that is no fault of what is explained. */

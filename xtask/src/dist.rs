@@ -81,14 +81,15 @@ fn host() -> anyhow::Result<String> {
     Ok(line.context("rustc -vV names no host")?.to_owned())
 }
 
-/// Builds in release; returns the binary.
+/// Builds with the profile of what is given away; returns the binary.
 fn link(target: &str, build: &Path, with_libc: bool) -> anyhow::Result<PathBuf> {
     // `--target` keeps the flags away from build scripts, which could not be loaded as static binaries.
     let mut cargo = cargo();
     cargo
         .args([
             "build",
-            "--release",
+            "--profile",
+            "dist",
             "--package",
             PACKAGE,
             "--target",
@@ -100,7 +101,7 @@ fn link(target: &str, build: &Path, with_libc: bool) -> anyhow::Result<PathBuf> 
     }
     let status = cargo.status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo build failed");
-    Ok(build.join(target).join("release").join(BINARY))
+    Ok(build.join(target).join("dist").join(BINARY))
 }
 
 /// The binary says its version where no variable is set and nothing is in the current folder.

@@ -159,7 +159,8 @@ fn a_process_that_is_not_there() {
     place
         .run(&["check", "--pid", &pid.to_string()])
         .expect_code(2)
-        .expect_said("no process has pid");
+        .expect_said(&format!("process {pid} has ended"))
+        .expect_said("a zombie");
     child.wait().expect("a zombie of ours");
 }
 

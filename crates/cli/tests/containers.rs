@@ -79,6 +79,90 @@ fn a_user_of_no_name_on_a_read_only_root_is_served() {
         .expect_said("PLIMSOLL_DIR");
 }
 
+/// An image with nothing in it but us, Node and the libraries both are linked with: no shell, nothing that can be written,
+/// and a user without a name. With the shared memory that every container has, the probe gets in, the leak is proven and
+/// its holder named; without, the process is watched from outside, and why is said.
+#[test]
+fn an_image_without_a_shell_is_enough_for_a_check() {
+    let Some(_) = namespaces(&["--mount", "--pid", "--fork"]) else {
+        return;
+    };
+    let place = Place::new();
+    let (image, plimsoll) = image();
+    let root = image.path();
+    let node = program("node");
+    for directory in ["proc", "app", "dev/shm"] {
+        std::fs::create_dir_all(root.join(directory)).expect("made");
+    }
+    for linked in [plimsoll.as_str(), &node] {
+        for library in libraries(linked) {
+            let copy = root.join(library.trim_start_matches('/'));
+            std::fs::create_dir_all(copy.parent().expect("a directory")).expect("made");
+            std::fs::copy(&library, copy).expect("copied");
+        }
+    }
+    for mounted in ["node", "dev/null"] {
+        std::fs::write(root.join(mounted), "").expect("a place for it");
+    }
+    std::fs::copy(
+        example("node/session-map/server.js"),
+        root.join("app/server.js"),
+    )
+    .expect("copied");
+    let inside = |more: &str, arguments: &str| {
+        let script = format!(
+            "mount --bind {root} {root} && mount --bind {node} {root}/node && \
+             mount --bind /dev/null {root}/dev/null && mount -t proc none {root}/proc && \
+             mount -o remount,bind,ro {root} && {more} && \
+             exec chroot --userspec=10001:10001 {root} /plimsoll check {arguments} -- /node /app/server.js",
+            root = root.display(),
+        );
+        let output = namespaces(&["--mount", "--pid", "--fork"])
+            .expect("possible before")
+            .args(["sh", "-c", &script])
+            .env("PORT", place.port.to_string())
+            .output();
+        finish(&output.expect("unshare runs"))
+    };
+    let shared = format!(
+        "mount -t tmpfs -o mode=1777 none {}/dev/shm",
+        root.display()
+    );
+    let driven = format!(
+        "--warm-up 300 --operations 200 --rounds 6 --url {}",
+        place.url("/login")
+    );
+    inside(&shared, &driven)
+        .expect_code(1)
+        .expect_said("in Map `sessionsByToken` (server.js)")
+        .expect_said("the run is not kept");
+    inside("true", "--duration 2s")
+        .expect_said("probe not loaded")
+        .expect_said("private directory")
+        .expect_said("watched, not driven");
+}
+
+/// Where a program of this name is.
+fn program(name: &str) -> String {
+    let path = std::env::var_os("PATH").expect("a PATH");
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("no {name} in PATH"));
+    let real = found.canonicalize().expect("it exists");
+    real.to_str().expect("a readable path").to_owned()
+}
+
+/// The shared libraries that a program is linked with, and the loader.
+fn libraries(program: &str) -> Vec<String> {
+    let output = std::process::Command::new("ldd").arg(program).output();
+    let listed = String::from_utf8(output.expect("ldd runs").stdout).expect("text");
+    let paths = listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    paths.map(str::to_owned).collect()
+}
+
 #[test]
 fn the_first_directory_that_can_be_written_is_taken_and_said() {
     let Some(mut unshare) = namespaces(&["--mount"]) else {

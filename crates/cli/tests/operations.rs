@@ -104,3 +104,52 @@ fn nothing_is_judged_before_what_is_kept_on_purpose_could_go() {
     run.expect_code(3)
         .expect_said("what lives up to 10 min is known after 20 min");
 }
+
+/// Describes itself, keeps something for each request for `/basket`, nothing for `/price`; says 404 to everything else.
+const DESCRIBED: &str = r#"
+const http = require("http");
+const kept = [];
+const paths = { "/basket": { get: {} }, "/price/{id}": { get: { parameters: [{ name: "id", in: "path", example: 7 }] }, delete: {} } };
+http.createServer((request, response) => {
+  if (request.url === "/openapi.json") return response.end(JSON.stringify({ openapi: "3.1.0", paths }));
+  if (request.url === "/basket") kept.push({ at: Date.now(), lines: [kept.length, "a line"] });
+  else if (request.url !== "/price/7") response.statusCode = 404;
+  response.end("ok");
+}).listen(Number(process.env.PORT), "127.0.0.1");
+"#;
+
+/// The description is asked of the service itself, which check starts for that once before.
+#[test]
+fn a_whole_interface_is_checked_from_the_description_the_service_gives() {
+    let place = Place::new();
+    let described = place.url("/openapi.json");
+    let subject = ["--", "node", "-e", DESCRIBED];
+    let mut arguments = vec!["check", "--openapi", &described];
+    arguments.extend(["--warm-up", "200", "--operations", "200", "--rounds", "6"]);
+    arguments.extend(subject);
+    let run = place.run(&arguments);
+    run.expect_code(1)
+        .expect_said("started once before")
+        .expect_said("GET /basket");
+    let document = place.last_run();
+    let kinds = document["load"]["growth"].as_array().expect("kinds");
+    let outcome = |name: &str| {
+        let of_name = kinds
+            .iter()
+            .find(|kind| kind["name"].as_str().is_some_and(|n| n.contains(name)));
+        of_name
+            .map(|kind| kind["outcome"].clone())
+            .unwrap_or_else(|| panic!("{name}: {kinds:?}"))
+    };
+    assert_eq!(outcome("/basket"), "leak", "{}", run.said());
+    assert_ne!(outcome("/price"), "leak", "{}", run.said());
+
+    let missing = place.url("/nowhere.json");
+    let mut arguments = vec!["check", "--openapi", &missing];
+    arguments.extend(subject);
+    place
+        .run(&arguments)
+        .expect_code(2)
+        .expect_said("404")
+        .expect_said("names the page at which the service answers");
+}

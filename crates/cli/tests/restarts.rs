@@ -59,6 +59,27 @@ fn a_watcher_s_restart_is_an_epoch_and_no_verdict_of_health() {
     let rounds = run["rounds"].as_array().expect("rounds").iter();
     let measured = rounds.filter(|round| round["kind"] == "measured").count();
     assert_eq!(measured, 8);
+
+    // The log has the changes of the tree: both lives began, and the first ended.
+    let exported = place.run(&["export", "last", "--format", "jsonl"]).stdout;
+    let records: Vec<serde_json::Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let when = |kind: &str, pid: u64| {
+        let mut of_kind = records.iter().filter(|record| record["record"] == kind);
+        let found = of_kind.find(|record| {
+            record["process"]["pid"] == pid || record["process"]["id"]["pid"] == pid
+        });
+        found.map(|record| record["at_ns"].as_u64().expect("a time"))
+    };
+    let begun = |pid: &u64| when("process", *pid).unwrap_or_else(|| panic!("{pid}: {exported}"));
+    let first = *lives.iter().min_by_key(|pid| begun(pid)).expect("a life");
+    let second = *lives.iter().max_by_key(|pid| begun(pid)).expect("a life");
+    let ended = when("exit", first).unwrap_or_else(|| panic!("{first}: {exported}"));
+    assert!(begun(&first) < ended, "{exported}");
+    // We end it ourselves, when all is told.
+    assert_eq!(when("exit", second), None, "{exported}");
 }
 
 /// Without a load it is watched on; what a young process grows by is no leak.

@@ -93,6 +93,9 @@ impl Error {
                 "`plimsoll monitor --name` finds processes by name; those of another pid namespace have other numbers here"
                     .to_owned(),
             ),
+            Self::Launch(plimsoll_probe::Error::Zombie { .. }) => Some(
+                "it has no memory left to be measured: name the process that took its place".to_owned(),
+            ),
             Self::Internal(_) => Some(
                 "this is a bug in plimsoll: please report it with the command and this message"
                     .to_owned(),

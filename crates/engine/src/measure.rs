@@ -201,7 +201,7 @@ impl Session<'_> {
     /// What the allocator of a process publishes, if it does.
     pub(crate) fn published(&self, process: &Process) -> Option<Published> {
         // What cannot be read is said when the subject is ready.
-        self.hub.published(process.id()).ok().flatten()
+        self.hub.as_ref()?.published(process.id()).ok().flatten()
     }
 
     /// What the runtime of a process accounts for of its resident memory, over all isolates that answered.

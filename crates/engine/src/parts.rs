@@ -167,9 +167,12 @@ impl Session<'_> {
         } else {
             Role::Worker
         };
+        let Some(runtime) = self.hub.as_ref().map(|hub| hub.runtime(isolate)) else {
+            return;
+        };
         let source = self.add_source(id, Some(isolate.isolate), role);
         let inside = Inside {
-            runtime: self.hub.runtime(isolate),
+            runtime,
             source,
             info: isolate.capabilities.runtime.clone(),
             heap_limit: isolate.heap_limit,

@@ -251,9 +251,12 @@ impl Session<'_> {
                 Err(why) => not_attached = Some(why),
             }
         }
-        if let Some(isolate) = found {
+        let inside = found.and_then(|isolate| {
+            let runtime = self.hub.as_ref()?.runtime(&isolate);
+            Some((isolate, runtime))
+        });
+        if let Some((isolate, runtime)) = inside {
             let source = self.add_source(isolate.process, Some(isolate.isolate), Role::Service);
-            let runtime = self.hub.runtime(&isolate);
             self.gaps.extend(isolate.capabilities.gaps.iter().cloned());
             let info = isolate.capabilities.runtime.clone();
             if let Some(service) = self.service.as_mut() {
@@ -266,7 +269,7 @@ impl Session<'_> {
                     key: isolate.key,
                 });
             }
-        } else if let Err(error) = self.hub.published(process.id()) {
+        } else if let Some(Err(error)) = self.hub.as_ref().map(|hub| hub.published(process.id())) {
             self.found(Finding::warning(
                 "allocator-not-read",
                 format!("the counts of its allocator cannot be read: {error}; process level only"),
@@ -301,7 +304,8 @@ impl Session<'_> {
             if Instant::now() >= deadline || self.cancel.is_cancelled() {
                 return None;
             }
-            match self.hub.events().recv_timeout(Duration::from_millis(50)) {
+            let hub = self.hub.as_ref()?;
+            match hub.events().recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => self.absorb(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -315,6 +319,7 @@ impl Session<'_> {
         let lost_its_environment =
             || process.is_node() && process.started_with("NODE_OPTIONS") == Some(false);
         self.config.attach
+            && self.hub.is_some()
             && (self.config.is_attached() || self.no_carrier.is_none() && lost_its_environment())
     }
 
@@ -322,7 +327,9 @@ impl Session<'_> {
     pub(crate) fn enter(&mut self, process: &Process) -> Result<(), NotAttached> {
         let pid = process.id().pid;
         let cx = Cx::within(self.cancel, ATTACH_PATIENCE);
-        let done = plimsoll_probe::attach(process, &self.hub, &cx)?;
+        // Whoever asked `may_attach` has one.
+        let Some(hub) = &self.hub else { return Ok(()) };
+        let done = plimsoll_probe::attach(process, hub, &cx)?;
         for gap in done.gaps {
             self.gap(gap);
         }
@@ -373,8 +380,8 @@ impl Session<'_> {
         if !service.process.may_carry_probe() {
             return format!("`{name}` is no runtime with a probe");
         }
-        if let Some(why) = self.no_carrier {
-            return why.to_owned();
+        if let Some(why) = &self.no_carrier {
+            return why.clone();
         }
         if service.process.started_with("NODE_OPTIONS") == Some(false) {
             return "something between the command and the service removed NODE_OPTIONS".to_owned();

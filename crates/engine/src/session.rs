@@ -89,7 +89,7 @@ pub(crate) struct Session<'a> {
     /// How often the service was started anew.
     pub(crate) restarts: u32,
     /// Why the subject was given no probe, if it was not.
-    pub(crate) no_carrier: Option<&'static str>,
+    pub(crate) no_carrier: Option<String>,
     pub(crate) ready: Option<Ns>,
     pub(crate) pause: Duration,
     pub(crate) dropped: u64,
@@ -104,7 +104,7 @@ pub(crate) struct Session<'a> {
     pub(crate) explained: Option<SourceId>,
     /// Memory may not suffice for all snapshots: classes are counted too.
     pub(crate) counts_classes: bool,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Option<Hub>,
     /// Lines in which the runtime itself warns.
     warned: Lines,
 }
@@ -144,22 +144,37 @@ impl<'a> Session<'a> {
             follow_gc: config.load.is_none(),
             ..HubOptions::default()
         };
-        let hub = Hub::start(epoch, &options)?;
-        let (subject, no_carrier) = match &config.origin {
-            Origin::Command(command) => {
-                let (mut env, no_carrier) = environment(command, &config.env, &hub);
+        // Where there is no place for the files of a hub, the subject is seen from outside all the same.
+        let (hub, mut no_carrier) = match Hub::start(epoch, &options) {
+            Ok(hub) => (Some(hub), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let subject = match (&config.origin, &hub) {
+            (Origin::Command(command), Some(hub)) => {
+                let (mut env, why_not) = environment(command, &config.env, hub);
+                no_carrier = why_not.map(str::to_owned);
                 let (variable, folder) = hub.region_variable();
                 env.push((variable.into(), folder));
-                let launch = Launch {
-                    command: crate::environment::command(command, &hub),
+                Subject::spawn(&Launch {
+                    command: crate::environment::command(command, hub),
                     env,
                     output_dir: None,
-                };
-                (Subject::spawn(&launch)?, no_carrier)
+                })?
             }
-            Origin::Running { pid } => {
-                let no_attach = (!config.attach).then_some("`--no-attach` was given");
-                (Subject::running(running(*pid)?), no_attach)
+            (Origin::Command(command), None) => Subject::spawn(&Launch {
+                command: command.clone(),
+                env: config
+                    .env
+                    .iter()
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .collect(),
+                output_dir: None,
+            })?,
+            (Origin::Running { pid }, _) => {
+                if !config.attach {
+                    no_carrier = Some("`--no-attach` was given".to_owned());
+                }
+                Subject::running(running(*pid)?)
             }
         };
         let warned = subject.on_line(crate::warnings::of_the_runtime());
@@ -243,7 +258,11 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn absorb_hub_events(&mut self) {
-        while let Ok(event) = self.hub.events().try_recv() {
+        while let Some(event) = self
+            .hub
+            .as_ref()
+            .and_then(|hub| hub.events().try_recv().ok())
+        {
             self.absorb(event);
         }
     }
@@ -428,7 +447,9 @@ impl<'a> Session<'a> {
         }
         if self.config.is_attached() {
             // It lives on: nothing of ours may stay in it.
-            self.hub.dismiss(self.isolates.iter().map(|i| i.key), GRACE);
+            if let Some(hub) = &self.hub {
+                hub.dismiss(self.isolates.iter().map(|i| i.key), GRACE);
+            }
         }
         let survivors = self.subject.end(GRACE);
         if !survivors.is_empty() {

@@ -64,9 +64,9 @@ impl Error {
             Self::Truncated { .. } => Some(
                 "the process may have died or the disk filled up while it was written; take it again",
             ),
-            Self::Unrelated { .. } => {
-                Some("compare snapshots of one process, in the order in which they were taken")
-            }
+            Self::Unrelated { .. } => Some(
+                "compare snapshots of one process, taken in one go (`plimsoll snapshot take --count 3`), in their order: V8 gives new ids once an inspector is closed",
+            ),
             _ => None,
         }
     }

@@ -26,7 +26,7 @@ pub struct Windows<'a> {
 }
 
 impl Windows<'_> {
-    /// Refuses windows that do not match their operations or are of another process.
+    /// Refuses windows that do not match their operations or number other objects.
     pub(crate) fn check(&self, snapshot: &Snapshot) -> Result<()> {
         let count = self.earlier.len();
         if count == 0 || count != self.operations.len() || count > MOST_WINDOWS {

@@ -123,7 +123,7 @@ impl Sample {
         }
     }
 
-    /// Refuses a snapshot of another process. `which` is what this sample was taken of.
+    /// Refuses a snapshot of another process, or of the same under new ids. `which` is what this sample was taken of.
     pub(crate) fn check(&self, snapshot: &Snapshot, which: &str) -> Result<()> {
         let (mut all, mut other) = (0_u32, 0_u32);
         for node in snapshot.nodes() {
@@ -139,7 +139,7 @@ impl Sample {
         if all == 0 || f64::from(other) > MOST_CHANGED * f64::from(all) {
             return Err(Error::Unrelated {
                 what: format!(
-                    "{which} is of another process: of {all} objects with the same id {other} are of another kind"
+                    "{which} numbers other objects: of {all} with the same id {other} are of another kind"
                 ),
             });
         }

@@ -24,14 +24,17 @@
 
 mod arc;
 mod block_on;
+mod cache;
 mod check;
 mod gauge;
 mod grown;
+mod heap_bytes;
 mod limits;
 mod macros;
 #[cfg(feature = "memory-testing")]
 pub mod memory_testing;
 mod meter;
+mod monitor;
 mod stacks;
 mod text;
 mod track;
@@ -39,17 +42,68 @@ mod verdict;
 
 pub use arc::{Arc, Cycle, Holds, Weak};
 pub use block_on::block_on;
+pub use cache::{
+    BoundedCache, CacheOptions, CacheStatistics, Eviction, EvictionPolicy, EvictionReason,
+    cache_key,
+};
 pub use check::Check;
 pub use gauge::{GaugeSource, Gauges, Registration, gauge, gauges};
 pub use grown::Grown;
+pub use heap_bytes::HeapBytes;
 pub use limits::{Allocations, NotCounted, allocations, peak};
 #[doc(hidden)]
 pub use limits::{assert_allocations, assert_peak};
 pub use meter::Source;
+pub use monitor::{
+    Action, Alert, AlertKind, Budgets, Event, MemoryMonitor, Method, MonitorSample, ProcessReading,
+    SessionStatus, Severity,
+};
 pub use plimsoll_alloc::{
     Counted, Entered, InScope, Peak, Scope, Scoped, SizeClass, Stats, TooManyScopes,
 };
 pub use plimsoll_judge::{Growth, Outcome, Reason};
+/// A test whose body is repeated, and may not keep memory; limits of a single run stand in brackets.
+///
+/// ```
+/// #[plimsoll::test]
+/// fn parsing_keeps_nothing() {
+///     "1 2 3".split(' ').map(str::to_owned).collect::<Vec<_>>();
+/// }
+///
+/// #[plimsoll::test(allocations <= 5, peak <= 1024)]
+/// fn parsing_is_frugal() {
+///     "1 2 3".split(' ').map(str::to_owned).collect::<Vec<_>>();
+/// }
+/// ```
+///
+/// An asynchronous one is run by [`block_on`](crate::block_on) each time, or by a function of the same shape that is named:
+///
+/// ```
+/// fn on_runtime<F: Future>(future: F) -> F::Output {
+///     // `RUNTIME.block_on(future)`, of tokio
+///     plimsoll::block_on(future)
+/// }
+///
+/// #[plimsoll::test(block_on = on_runtime)]
+/// async fn a_request_keeps_nothing() {
+///     std::future::ready(vec![0_u8; 100]).await;
+/// }
+/// ```
+///
+/// Whatever the test needs that is made once is made outside of it, in a static. A test has no parameters, and returns nothing:
+///
+/// ```compile_fail
+/// #[plimsoll::test]
+/// fn what_it_returns_would_be_dropped() -> Result<(), std::fmt::Error> {
+///     Ok(())
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #[plimsoll::test(alocations <= 5)]
+/// fn a_limit_that_does_not_exist() {}
+/// ```
+pub use plimsoll_macros::test;
 pub use stacks::Survivors;
 pub use track::{Kind, Live, Track, Tracked, kinds};
 pub use verdict::Verdict;

@@ -1,4 +1,4 @@
-//! Assertions, tests that consist of one, and types that are counted.
+//! Assertions, and types that are counted.
 
 /// Asserts that an operation keeps no memory: `assert_no_leak!(|| op())`. An inconclusive check fails too, and says what would
 /// settle it. (What is set by [`Check`](crate::Check) or asynchronous:
@@ -23,46 +23,6 @@ macro_rules! assert_allocations {
 macro_rules! assert_peak {
     (<= $most:expr, $operation:expr $(,)?) => {
         $crate::assert_peak($most, $operation)
-    };
-}
-
-/// Tests whose bodies are repeated, and may not keep memory. Limits come first, if any.
-///
-/// ```
-/// # #[global_allocator]
-/// # static ALLOCATOR: plimsoll::Scoped = plimsoll::Scoped::new();
-/// plimsoll::leak_tests! {
-///     /// The parser gives everything back.
-///     fn parsing_keeps_nothing() {
-///         "1 2 3".split(' ').map(str::to_owned).collect::<Vec<_>>();
-///     }
-///
-///     #[most_allocations(5)]
-///     #[most_peak(1024)]
-///     fn parsing_is_frugal() {
-///         "1 2 3".split(' ').map(str::to_owned).collect::<Vec<_>>();
-///     }
-/// }
-/// ```
-#[macro_export]
-macro_rules! leak_tests {
-    () => {};
-    (
-        $(#[doc = $doc:expr])*
-        $(#[most_allocations($allocations:expr)])?
-        $(#[most_peak($peak:expr)])?
-        fn $name:ident() $body:block
-        $($rest:tt)*
-    ) => {
-        $(#[doc = $doc])*
-        #[test]
-        fn $name() {
-            let operation = || $body;
-            $($crate::assert_allocations!(<= $allocations, operation);)?
-            $($crate::assert_peak!(<= $peak, operation);)?
-            $crate::assert_no_leak!(operation);
-        }
-        $crate::leak_tests! { $($rest)* }
     };
 }
 

@@ -105,17 +105,33 @@ impl Meter {
 
 /// Resident anonymous bytes of this process, from procfs; `None` where there is none.
 fn resident_bytes() -> Option<f64> {
+    Some(resident()?.anonymous_bytes as f64)
+}
+
+/// Resident memory of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    pub(crate) bytes: u64,
+    pub(crate) anonymous_bytes: u64,
+}
+
+/// From procfs; `None` where there is none.
+pub(crate) fn resident() -> Option<Resident> {
     // Read into the stack: a reading is not to move what it reads.
     let mut buffer = [0; 4096];
     let read = File::open("/proc/self/status")
         .and_then(|mut file| file.read(&mut buffer))
         .ok()?;
     let text = str::from_utf8(&buffer[..read]).ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024.0 * kibibytes)
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(1024 * kibibytes)
+    };
+    Some(Resident {
+        bytes: bytes("VmRSS:")?,
+        anonymous_bytes: bytes("RssAnon:")?,
+    })
 }
 
 #[cfg(test)]

@@ -305,15 +305,43 @@ fn limits_hold_or_say_by_how_much_not() {
     assert!(told.starts_with("\nLEAK   +64.0 B per operation"), "{told}");
 }
 
-plimsoll::leak_tests! {
-    /// A test may consist of an operation.
-    fn joining_keeps_nothing() {
-        clean();
-    }
+/// A test may consist of an operation.
+#[plimsoll::test]
+fn joining_keeps_nothing() {
+    clean();
+}
 
-    #[most_allocations(1)]
-    #[most_peak(100)]
-    fn a_buffer_is_one_block() {
-        black_box(vec![0_u8; 100]);
-    }
+#[plimsoll::test(allocations <= 1, peak <= 100)]
+fn a_buffer_is_one_block() {
+    black_box(vec![0_u8; 100]);
+}
+
+#[plimsoll::test]
+#[should_panic(expected = "LEAK   +64.0 B per operation")]
+fn what_is_kept_fails_the_test() {
+    forget_64_bytes();
+}
+
+#[plimsoll::test(allocations <= 1)]
+#[should_panic(expected = "2 allocations per operation")]
+fn what_allocates_too_often_fails_the_test() {
+    black_box((vec![0_u8; 10], vec![0_u8; 20]));
+}
+
+fn on_this_thread<F: Future>(future: F) -> F::Output {
+    plimsoll::block_on(future)
+}
+
+#[plimsoll::test(block_on = on_this_thread, allocations <= 2, peak <= 200)]
+async fn a_future_keeps_nothing() {
+    let buffer = vec![0_u8; 100];
+    std::future::ready(()).await;
+    black_box(buffer);
+}
+
+#[plimsoll::test]
+#[should_panic(expected = "LEAK   +64.0 B per operation")]
+async fn what_a_future_keeps_fails_the_test() {
+    std::future::ready(()).await;
+    forget_64_bytes();
 }

@@ -34,6 +34,16 @@ pub enum Error {
         /// The pid asked for.
         pid: u32,
     },
+    /// It has ended, and only its exit status is left for its parent to collect.
+    #[error(
+        "process {pid} has ended; only its exit status is left, which process {parent} has not collected (a zombie)"
+    )]
+    Zombie {
+        /// The pid asked for.
+        pid: u32,
+        /// Its parent.
+        parent: u32,
+    },
     /// More of something than makes sense.
     #[error("{what}, more than {most}")]
     TooMany {
@@ -81,7 +91,7 @@ pub enum Error {
         message: String,
     },
     /// The system refused a file, a socket or a signal.
-    #[error("{what}")]
+    #[error("cannot {what}: {source}")]
     Io {
         /// What was tried: `open /proc/4121`.
         what: String,

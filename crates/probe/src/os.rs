@@ -32,6 +32,19 @@ pub(crate) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// Bytes that nobody can guess; asked of the kernel, because an image may have no device for them.
+pub(crate) fn fill_random(mut bytes: &mut [u8]) -> io::Result<()> {
+    use rustix::rand::{GetRandomFlags, getrandom};
+    while !bytes.is_empty() {
+        match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+            Ok(filled) => bytes = &mut bytes[filled..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Whether the process has ended; a zombie has.
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];

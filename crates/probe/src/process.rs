@@ -43,14 +43,18 @@ impl Process {
     /// Takes hold of a living process.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`] if there is none or only a zombie, [`Error::Io`] if the system has no descriptors left.
+    /// [`Error::NoSuchProcess`] if there is none, [`Error::Zombie`] if it has ended, [`Error::Io`] if the system has no
+    /// descriptors left.
     pub fn open(pid: u32) -> Result<Self, Error> {
         let process = Self::open_ended(pid)?;
         // Alive after its directory was opened: the pid cannot have changed hands in between.
         if process.is_alive() {
             Ok(process)
         } else {
-            Err(Error::NoSuchProcess { pid })
+            Err(Error::Zombie {
+                pid,
+                parent: process.parent(),
+            })
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::*;
-use plimsoll_model::{Cancel, Cx, Metric};
+use plimsoll_model::{Cancel, Cx, EvidenceRequest, Metric, Sink};
 use plimsoll_probe::{
     Hub, HubEvent, HubOptions, IsolateInfo, NotAttached, Process, Subject, attach, listeners,
 };
@@ -230,6 +230,44 @@ fn a_process_that_has_ended_is_not_attached() {
         matches!(refused, NotAttached::Failed(_) | NotAttached::NotNode(_)),
         "{refused}"
     );
+}
+
+#[test]
+fn a_process_whose_heap_was_looked_into_is_attached_again_on_its_own_port() {
+    let port = free_port();
+    let subject = node(port, &[], "setInterval(() => {}, 1000)");
+    for _ in 0..2 {
+        let (hub, cx) = (hub(), cx());
+        let attached = attach(subject.process(), &hub, &cx).unwrap();
+        assert_eq!(attached.address.port(), port);
+        let isolate = next_up(&hub);
+        let mut runtime = hub.runtime(&isolate);
+        runtime
+            .capture(&EvidenceRequest::Snapshot, &mut Nowhere, &cx)
+            .unwrap();
+        runtime.release();
+        hub.dismiss([isolate.key], DEADLINE);
+    }
+}
+
+/// Takes what comes and forgets it.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_program_that_chose_another_port_by_itself_is_attached_there() {
+    let port = free_port();
+    let script = "process.debugPort = 0; setInterval(() => {}, 1000)";
+    let subject = node(port, &[], script);
+    let (hub, cx) = (hub(), cx());
+    let attached = attach(subject.process(), &hub, &cx).unwrap();
+    assert_ne!(attached.address.port(), port);
+    next_up(&hub);
 }
 
 #[test]

@@ -97,9 +97,10 @@ fn a_zombie_is_dead() {
     assert_eq!(process.cpu_seconds(), None);
     assert_eq!(process.descriptors_by_target(), None);
     assert_eq!(tick(&mut sampler), []);
+    let parent = std::process::id();
     assert!(matches!(
         Process::open(pid),
-        Err(Error::NoSuchProcess { .. })
+        Err(Error::Zombie { pid: p, parent: of }) if (p, of) == (pid, parent)
     ));
     assert_eq!(process.info(Role::Service).id, process.id());
 }

@@ -24,3 +24,14 @@ const cache = new BoundedCache<string>({ policy: 'lfu', ttlMs: 1000, sizeOf: (te
 const text: string | undefined = cache.set('a', 'b', 'c') ? cache.get('a', 'b') : undefined;
 const pool = new ObjectPool(() => new Map<string, number>(), { reset: (map) => map.clear() });
 export const more = [text, pool.acquire().size, lazy(() => 5).get(), new WeakValueMap<string, Session>().get('a'), sizeOf(cache).bytes];
+
+import { MemoryMonitor, type Alert, type MonitorReport } from 'plimsoll';
+import Monitor from 'plimsoll/memory-monitor';
+
+const monitor = new Monitor({ perSession: 10 * 1024 * 1024, totalSystem: '150 MB', alertThreshold: 80, actions: { collect: true } }, 60000);
+monitor.on('alert:warning', (alert: Alert) => alert.message);
+const fits: boolean = monitor.start().charge('a', 5, 'cache');
+const report: MonitorReport | null = monitor.stop();
+// @ts-expect-error: there is no such option.
+new MemoryMonitor({ perSesion: 5 });
+export const monitored = [fits, report, monitor.metrics().growth.judged?.low, monitor instanceof MemoryMonitor];

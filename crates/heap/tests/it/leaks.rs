@@ -292,7 +292,7 @@ fn snapshots_of_two_processes_are_refused() {
         let error = rank(other, &[100]).unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "these snapshots cannot be compared: snapshot 1 is of another process"
+                "these snapshots cannot be compared: snapshot 1 numbers other objects"
             ),
             "{error}"
         );

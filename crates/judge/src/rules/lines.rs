@@ -151,13 +151,16 @@ pub(super) fn sustained(readings: &Readings, _: f64) -> Answer {
     if minutes < MINUTES {
         return Err(format!("{minutes} whole minutes, it needs {MINUTES}"));
     }
-    // The last reading of each minute; a minute without one ends as the one before.
+    // The last reading of each minute; a minute without one ends as the one before. No window reaches across more than
+    // `MINUTES` of those, so that a longer gap needs no more: readings may lie years apart.
     let mut level = vec![readings.value[0]];
+    let mut minute = 0;
     for (&seconds, &value) in readings.seconds.iter().zip(&readings.value) {
-        let minute = (seconds / 60.0).floor() as usize;
-        while level.len() <= minute {
-            level.push(level[level.len() - 1]);
-        }
+        let now = (seconds / 60.0).floor() as usize;
+        let passed = now.saturating_sub(minute).min(MINUTES + 1);
+        minute = minute.max(now);
+        let before = level[level.len() - 1];
+        level.extend(std::iter::repeat_n(before, passed));
         if let Some(last) = level.last_mut() {
             *last = value;
         }
@@ -298,6 +301,12 @@ mod tests {
             1.0,
         );
         assert!(sustained(&readings(60.0, value[..10].to_vec()), 0.0).is_err());
+        // Ten thousand years without a reading are a gap as any other.
+        let mut apart = readings(60.0, [value.clone(), value].concat());
+        for seconds in &mut apart.seconds[13..] {
+            *seconds += 3e11;
+        }
+        near(&sustained(&apart, 0.0).unwrap(), 3.0);
     }
 
     #[test]

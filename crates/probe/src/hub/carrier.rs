@@ -5,17 +5,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, node, python};
+use crate::{Error, node, os, python};
 
 /// Where the kernel keeps the path of a Unix socket there is room for this many bytes and a terminator.
 const SOCKET_PATH_MAX: usize = 107;
+
+/// Where a user of no name can mostly write, also in a container whose root is read-only.
+pub(super) const BASES: [&str; 4] = ["/tmp", "/dev/shm", "/run", "/var/tmp"];
 
 /// The directory with its files; dropping it removes them.
 #[derive(Debug)]
@@ -27,17 +30,28 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// In the user's runtime directory, else in the temporary one; in `/tmp` where those are missing, read-only or too
-    /// long for a socket.
+    /// In the user's runtime directory, else in the temporary one; where those are missing, read-only or too long for a
+    /// socket, in the first of [`BASES`] or in `PLIMSOLL_DIR` that will do.
     pub(crate) fn create() -> Result<(Self, UnixListener), Error> {
-        let variables = ["XDG_RUNTIME_DIR", "TMPDIR"].map(std::env::var_os);
-        for base in variables.into_iter().flatten() {
-            if let Ok(made) = Self::create_in(Path::new(&base)) {
-                return Ok(made);
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let named = ["XDG_RUNTIME_DIR", "TMPDIR"]
+            .into_iter()
+            .filter_map(variable);
+        let bases = named
+            .chain(BASES.map(PathBuf::from))
+            .chain(variable("PLIMSOLL_DIR"));
+        let mut failed = io::Error::from(io::ErrorKind::NotFound);
+        for base in bases {
+            match Self::create_in(&base) {
+                Ok(made) => return Ok(made),
+                Err(error) => failed = error,
             }
         }
-        Self::create_in(Path::new("/tmp"))
-            .map_err(|error| Error::io("make a private directory in /tmp", error))
+        let tried = BASES.join(", ");
+        Err(Error::io(
+            format!("make a private directory in TMPDIR, {tried} or PLIMSOLL_DIR"),
+            failed,
+        ))
     }
 
     pub(crate) fn create_in(base: &Path) -> io::Result<(Self, UnixListener)> {
@@ -113,7 +127,7 @@ impl Drop for Carrier {
 
 pub(super) fn random_hex<const BYTES: usize>() -> io::Result<String> {
     let mut bytes = [0; BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    os::fill_random(&mut bytes)?;
     Ok(bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -7,12 +7,9 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use super::carrier::random_hex;
+use super::carrier::{BASES, random_hex};
 use crate::os;
 use crate::process::Process;
-
-/// Where a container's user can mostly write, also where its root is read-only.
-const BASES: [&str; 4] = ["/tmp", "/dev/shm", "/run", "/var/tmp"];
 
 /// The directory with its socket; dropping it removes both.
 #[derive(Debug)]
