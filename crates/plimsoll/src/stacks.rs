@@ -107,6 +107,9 @@ impl Survivors {
     }
 }
 
+/// Files of ours whose functions an operation calls, instead of being called by them.
+const IN_BETWEEN: [&str; 5] = ["arc.rs", "cache.rs", "gauge.rs", "monitor.rs", "track.rs"];
+
 /// Most lines shown of a stack.
 const MOST_LINES: usize = 8;
 
@@ -140,8 +143,10 @@ fn lines(frames: &[usize]) -> Vec<Line> {
                 return;
             };
             // Below the operation there is only what called it. (By files: what was inlined has lost its full name.)
-            is_harness |= lies_beside(file, file!());
-            if is_harness || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
+            let is_type = IN_BETWEEN.iter().any(|name| file.ends_with(name));
+            let is_ours = lies_beside(file, file!());
+            is_harness |= is_ours && !is_type;
+            if is_ours || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
                 return;
             }
             let name = symbol.name().map(|name| format!("{name:#}"));

@@ -381,6 +381,7 @@ impl Rounds<'_> {
             cycles: Watching::all_cycles(),
             grown: Counts::grown(&[counts, between, after], 1),
             survivors: first.survivors(&second, 1),
+            bytes: grown[0],
             units,
             per,
         };

@@ -13,6 +13,8 @@ pub(crate) struct Sources {
     pub(crate) grown: Vec<Grown>,
     /// By window.
     pub(crate) survivors: Vec<Survivors>,
+    /// Bytes by which memory grew, per operation or second.
+    pub(crate) bytes: f64,
     /// Operations, or seconds, of a window.
     pub(crate) units: f64,
     /// `operation`, or `second`.
@@ -21,6 +23,8 @@ pub(crate) struct Sources {
 
 /// Less than so many per operation or second is no growth of a count.
 const LEAST: f64 = 0.002;
+/// Bytes of a gauge that are less than this share of the growth are the ups and downs of something bounded.
+const LEAST_SHARE: f64 = 0.1;
 
 impl Sources {
     fn grown(&self) -> impl Iterator<Item = (&Grown, f64)> {
@@ -28,7 +32,15 @@ impl Sources {
             .grown
             .iter()
             .map(|grown| (grown, grown.per_op / self.units));
-        each.filter(|(_, each)| *each >= LEAST)
+        each.filter(|(grown, each)| {
+            let is_bytes = grown.place.is_none() && grown.name.ends_with(" bytes");
+            let least = if is_bytes {
+                LEAST_SHARE * self.bytes
+            } else {
+                LEAST
+            };
+            *each >= least
+        })
     }
 
     /// A line each: what is certain first.
