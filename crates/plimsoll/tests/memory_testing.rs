@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use plimsoll::memory_testing::*;
@@ -263,6 +263,15 @@ fn assert_found(result: &MemoryTestResult, source: &str) {
     assert!(!result.recommendations.is_empty(), "{result:#?}");
 }
 
+/// Runs a test while no other does: the memory of a process is one, and a runtime that begins or ends is a part of it.
+fn alone(test: impl Future<Output = ()>) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
 /// Every struct as its document writes it: each field is public, and there are no others.
 #[test]
 fn literals_have_the_fields_of_the_document() {
@@ -345,102 +354,114 @@ fn literals_have_the_fields_of_the_document() {
 mod each_scenario {
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn idle_measures_the_service_left_alone() {
-        let result = run(Fault::None, TestScenario::IdleBaseline).await;
-        assert_clean(&result);
-        assert!(
-            result
-                .readings
-                .iter()
-                .all(|reading| reading.operations == 0)
-        );
-        assert!(result.performance_metrics.operations_per_second.is_nan());
-        let why = result.unmeasured.iter().find(|u| u.figure == "error_rate");
-        assert_eq!(why.unwrap().reason, "the scenario has no operations");
-        let leak = run(Fault::LeakWhileIdle, TestScenario::IdleBaseline).await;
-        assert_found(&leak, "Note +");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn single_operations_are_measured_by_kind() {
-        let result = run(Fault::None, TestScenario::SingleOperation).await;
-        assert_clean(&result);
-        let kinds: Vec<_> = result.operations.iter().map(|o| &*o.kind).collect();
-        assert_eq!(kinds, ["write", "read"]);
-        // The text of a note, at least, and not much more.
-        for operation in &result.operations {
+    #[test]
+    fn idle_measures_the_service_left_alone() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::IdleBaseline).await;
+            assert_clean(&result);
             assert!(
-                (100.0..2000.0).contains(&operation.peak_bytes),
-                "{operation:?}"
+                result
+                    .readings
+                    .iter()
+                    .all(|reading| reading.operations == 0)
             );
-        }
-        let leak = run(Fault::Leak, TestScenario::SingleOperation).await;
-        assert_found(&leak, "Note +1.00 per operation, tracked at ");
-        let sources = &leak.leak_detection.suspected_sources;
-        assert!(
-            sources.iter().any(|s| s.contains("memory_testing.rs:")),
-            "{sources:#?}"
-        );
-        // A note: its text, and itself in the archive that doubles.
-        let rate = leak.verdict.unwrap().growth.unwrap().rate;
-        assert!((100.0..500.0).contains(&rate), "{rate}");
+            assert!(result.performance_metrics.operations_per_second.is_nan());
+            let why = result.unmeasured.iter().find(|u| u.figure == "error_rate");
+            assert_eq!(why.unwrap().reason, "the scenario has no operations");
+            let leak = run(Fault::LeakWhileIdle, TestScenario::IdleBaseline).await;
+            assert_found(&leak, "Note +");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_high_frequency_is_kept_and_judged() {
-        let result = run(Fault::None, TestScenario::HighFrequencyOperations).await;
-        assert_clean(&result);
-        assert_found(
-            &run(Fault::Leak, TestScenario::HighFrequencyOperations).await,
-            "Note +1.00",
-        );
+    #[test]
+    fn single_operations_are_measured_by_kind() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::SingleOperation).await;
+            assert_clean(&result);
+            let kinds: Vec<_> = result.operations.iter().map(|o| &*o.kind).collect();
+            assert_eq!(kinds, ["write", "read"]);
+            // The text of a note, at least, and not much more.
+            for operation in &result.operations {
+                assert!(
+                    (100.0..2000.0).contains(&operation.peak_bytes),
+                    "{operation:?}"
+                );
+            }
+            let leak = run(Fault::Leak, TestScenario::SingleOperation).await;
+            assert_found(&leak, "Note +1.00 per operation, tracked at ");
+            let sources = &leak.leak_detection.suspected_sources;
+            assert!(
+                sources.iter().any(|s| s.contains("memory_testing.rs:")),
+                "{sources:#?}"
+            );
+            // A note: its text, and itself in the archive that doubles.
+            let rate = leak.verdict.unwrap().growth.unwrap().rate;
+            assert!((100.0..500.0).contains(&rate), "{rate}");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn large_data_goes_through_in_payloads() {
-        let result = run(Fault::None, TestScenario::LargeDataProcessing).await;
-        assert_clean(&result);
-        let sizes: Vec<_> = result.operations.iter().map(|o| &*o.kind).collect();
-        assert_eq!(sizes, ["8.00 KiB", "32.0 KiB", "128 KiB"]);
-        // Exactly the copy, and what an operation takes beside it.
-        let most = result.operations[2].peak_bytes;
-        assert!((131_072.0..135_000.0).contains(&most), "{most}");
-        let leak = run(Fault::LeakOfPayloads, TestScenario::LargeDataProcessing).await;
-        assert_found(&leak, "Note +1.00");
+    #[test]
+    fn a_high_frequency_is_kept_and_judged() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::HighFrequencyOperations).await;
+            assert_clean(&result);
+            assert_found(
+                &run(Fault::Leak, TestScenario::HighFrequencyOperations).await,
+                "Note +1.00",
+            );
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn concurrency_rises_and_falls() {
-        let result = run(Fault::None, TestScenario::ConcurrentOperations).await;
-        assert_clean(&result);
-        let levels: Vec<_> = result
-            .levels
-            .iter()
-            .map(|level| level.concurrency)
-            .collect();
-        assert_eq!(levels, [1, 3, 8, 1]);
-        assert_found(
-            &run(Fault::Leak, TestScenario::ConcurrentOperations).await,
-            "Note +1.00",
-        );
+    #[test]
+    fn large_data_goes_through_in_payloads() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::LargeDataProcessing).await;
+            assert_clean(&result);
+            let sizes: Vec<_> = result.operations.iter().map(|o| &*o.kind).collect();
+            assert_eq!(sizes, ["8.00 KiB", "32.0 KiB", "128 KiB"]);
+            // Exactly the copy, and what an operation takes beside it.
+            let most = result.operations[2].peak_bytes;
+            assert!((131_072.0..135_000.0).contains(&most), "{most}");
+            let leak = run(Fault::LeakOfPayloads, TestScenario::LargeDataProcessing).await;
+            assert_found(&leak, "Note +1.00");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn stability_takes_its_time() {
-        let result = run(Fault::None, TestScenario::LongRunningStability).await;
-        assert_clean(&result);
-        assert!(result.duration >= Duration::from_secs(1), "{result:#?}");
-        assert_eq!(result.planned, Duration::from_secs(2));
-        let config = MemoryTestConfig {
-            thresholds: MemoryThresholds {
-                leak_threshold_bytes: 1024,
-                ..quick().thresholds
-            },
-            ..quick()
-        };
-        let leak = run_with(config, Fault::Leak, TestScenario::LongRunningStability, &[]);
-        assert_found(&leak.await.unwrap(), "Note +1.00");
+    #[test]
+    fn concurrency_rises_and_falls() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::ConcurrentOperations).await;
+            assert_clean(&result);
+            let levels: Vec<_> = result
+                .levels
+                .iter()
+                .map(|level| level.concurrency)
+                .collect();
+            assert_eq!(levels, [1, 3, 8, 1]);
+            assert_found(
+                &run(Fault::Leak, TestScenario::ConcurrentOperations).await,
+                "Note +1.00",
+            );
+        });
+    }
+
+    #[test]
+    fn stability_takes_its_time() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::LongRunningStability).await;
+            assert_clean(&result);
+            assert!(result.duration >= Duration::from_secs(1), "{result:#?}");
+            assert_eq!(result.planned, Duration::from_secs(2));
+            let config = MemoryTestConfig {
+                thresholds: MemoryThresholds {
+                    leak_threshold_bytes: 1024,
+                    ..quick().thresholds
+                },
+                ..quick()
+            };
+            let leak = run_with(config, Fault::Leak, TestScenario::LongRunningStability, &[]);
+            assert_found(&leak.await.unwrap(), "Note +1.00");
+        });
     }
 
     /// A child runs the first such scenario that it comes to, so each has a test of its own.
@@ -456,54 +477,62 @@ mod each_scenario {
         ran.await.unwrap()
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn exhaustion_is_refused() {
-        let result = exhausted(Fault::None).await;
-        assert_clean(&result);
-        let seen = result.exhaustion.unwrap();
-        // What it copies has to fit into the room, and may be where another copy was.
-        let (refused, said) = seen.refused.unwrap();
-        assert!((32 << 20..=64 << 20).contains(&refused), "{refused}");
-        assert_eq!(seen.largest_accepted_bytes, refused / 2);
-        assert!(seen.recovered);
-        assert!(said.starts_with("memory allocation failed"), "{said}");
+    #[test]
+    fn exhaustion_is_refused() {
+        alone(async {
+            let result = exhausted(Fault::None).await;
+            assert_clean(&result);
+            let seen = result.exhaustion.unwrap();
+            // What it copies has to fit into the room, and may be where another copy was.
+            let (refused, said) = seen.refused.unwrap();
+            assert!((32 << 20..=64 << 20).contains(&refused), "{refused}");
+            assert_eq!(seen.largest_accepted_bytes, refused / 2);
+            assert!(seen.recovered);
+            assert!(said.starts_with("memory allocation failed"), "{said}");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_leak_is_found_after_exhaustion() {
-        assert_found(&exhausted(Fault::Leak).await, "Note +1.00");
+    #[test]
+    fn a_leak_is_found_after_exhaustion() {
+        alone(async {
+            assert_found(&exhausted(Fault::Leak).await, "Note +1.00");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn exhaustion_is_deadly_to_who_copies_regardless() {
-        let result = exhausted(Fault::Careless).await;
-        assert_eq!(kinds_of(&result), [ViolationType::ResourceExhaustion]);
-        let death = result.exhaustion.unwrap().died.unwrap();
-        let begins = "it was killed by SIGABRT on a payload of ";
-        assert!(death.starts_with(begins), "{death}");
-        assert!(death.contains("memory allocation of"), "{death}");
-        assert!(matches!(result.status, TestStatus::Failed(_)));
-        assert!(result.recommendations[0].contains("try_reserve"));
+    #[test]
+    fn exhaustion_is_deadly_to_who_copies_regardless() {
+        alone(async {
+            let result = exhausted(Fault::Careless).await;
+            assert_eq!(kinds_of(&result), [ViolationType::ResourceExhaustion]);
+            let death = result.exhaustion.unwrap().died.unwrap();
+            let begins = "it was killed by SIGABRT on a payload of ";
+            assert!(death.starts_with(begins), "{death}");
+            assert!(death.contains("memory allocation of"), "{death}");
+            assert!(matches!(result.status, TestStatus::Failed(_)));
+            assert!(result.recommendations[0].contains("try_reserve"));
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn cleanup_waits_until_memory_is_back() {
-        let result = run(Fault::None, TestScenario::CleanupValidation).await;
-        assert_clean(&result);
-        let cleanup = result.cleanup.unwrap();
-        assert!(cleanup.peak_bytes > cleanup.before_bytes, "{cleanup:?}");
-        assert!(cleanup.seconds.is_some() && cleanup.stop_seconds.is_some());
-        let slow = run(Fault::Slow, TestScenario::CleanupValidation).await;
-        let waited = slow.cleanup.as_ref().unwrap().seconds.unwrap();
-        assert!((0.1..1.0).contains(&waited), "{waited}");
-        assert!(
-            !kinds_of(&slow).contains(&ViolationType::CleanupTimeout),
-            "{slow:#?}"
-        );
-        assert_found(
-            &run(Fault::Leak, TestScenario::CleanupValidation).await,
-            "Note +1.00",
-        );
+    #[test]
+    fn cleanup_waits_until_memory_is_back() {
+        alone(async {
+            let result = run(Fault::None, TestScenario::CleanupValidation).await;
+            assert_clean(&result);
+            let cleanup = result.cleanup.unwrap();
+            assert!(cleanup.peak_bytes > cleanup.before_bytes, "{cleanup:?}");
+            assert!(cleanup.seconds.is_some() && cleanup.stop_seconds.is_some());
+            let slow = run(Fault::Slow, TestScenario::CleanupValidation).await;
+            let waited = slow.cleanup.as_ref().unwrap().seconds.unwrap();
+            assert!((0.1..1.0).contains(&waited), "{waited}");
+            assert!(
+                !kinds_of(&slow).contains(&ViolationType::CleanupTimeout),
+                "{slow:#?}"
+            );
+            assert_found(
+                &run(Fault::Leak, TestScenario::CleanupValidation).await,
+                "Note +1.00",
+            );
+        });
     }
 }
 
@@ -524,229 +553,241 @@ mod each_field {
         run_with(config, fault, scenario, &[]).await.unwrap()
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn durations_bound_their_scenarios() {
-        let endless = |config: &mut MemoryTestConfig| {
-            // So many rounds do not fit into a second, and nobody looks before.
-            config.leak_detection.sampling_interval_ms = 150;
-            config.leak_detection.min_samples = 40;
-        };
-        for (scenario, field) in [
-            (TestScenario::IdleBaseline, 0),
-            (TestScenario::HighFrequencyOperations, 1),
-            (TestScenario::LongRunningStability, 2),
-        ] {
-            let result = of(
-                |config| {
-                    endless(config);
-                    let durations = &mut config.test_durations;
-                    *[
-                        &mut durations.short_test_seconds,
-                        &mut durations.medium_test_seconds,
-                        &mut durations.long_test_seconds,
-                    ][field] = 1;
-                },
+    #[test]
+    fn durations_bound_their_scenarios() {
+        alone(async {
+            let endless = |config: &mut MemoryTestConfig| {
+                // So many rounds do not fit into a second, and nobody looks before.
+                config.leak_detection.sampling_interval_ms = 150;
+                config.leak_detection.min_samples = 40;
+            };
+            for (scenario, field) in [
+                (TestScenario::IdleBaseline, 0),
+                (TestScenario::HighFrequencyOperations, 1),
+                (TestScenario::LongRunningStability, 2),
+            ] {
+                let result = of(
+                    |config| {
+                        endless(config);
+                        let durations = &mut config.test_durations;
+                        *[
+                            &mut durations.short_test_seconds,
+                            &mut durations.medium_test_seconds,
+                            &mut durations.long_test_seconds,
+                        ][field] = 1;
+                    },
+                    Fault::None,
+                    scenario,
+                )
+                .await;
+                assert_eq!(result.planned, Duration::from_secs(1), "{scenario}");
+                // What a single reading takes more is the machine's.
+                assert!(result.duration < Duration::from_secs(4), "{scenario}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_measurement_interval_is_that_of_the_statistics() {
+        alone(async {
+            let result = single(
+                |config| config.test_durations.measurement_interval_ms = 3_600_000,
                 Fault::None,
-                scenario,
             )
             .await;
-            assert_eq!(result.planned, Duration::from_secs(1), "{scenario}");
-            // What a single reading takes more is the machine's.
-            assert!(result.duration < Duration::from_secs(4), "{scenario}");
-        }
+            assert!(result.memory_stats.memory_volatility.is_nan());
+            assert!(
+                result
+                    .unmeasured
+                    .iter()
+                    .any(|u| u.figure == "memory_volatility")
+            );
+            let result = single(
+                |config| config.test_durations.measurement_interval_ms = 1,
+                Fault::None,
+            )
+            .await;
+            assert!(result.memory_stats.memory_volatility.is_finite());
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_measurement_interval_is_that_of_the_statistics() {
-        let result = single(
-            |config| config.test_durations.measurement_interval_ms = 3_600_000,
-            Fault::None,
-        )
-        .await;
-        assert!(result.memory_stats.memory_volatility.is_nan());
-        assert!(
-            result
-                .unmeasured
-                .iter()
-                .any(|u| u.figure == "memory_volatility")
-        );
-        let result = single(
-            |config| config.test_durations.measurement_interval_ms = 1,
-            Fault::None,
-        )
-        .await;
-        assert!(result.memory_stats.memory_volatility.is_finite());
+    #[test]
+    fn thresholds_are_crossed_by_what_is_measured() {
+        alone(async {
+            let heavy = single(
+                |config| config.thresholds.max_baseline_memory_bytes = 1 << 20,
+                Fault::Heavy,
+            )
+            .await;
+            assert_eq!(kinds_of(&heavy), [ViolationType::MemoryBaseline]);
+            assert!(heavy.violations[0].actual > f64::from(1 << 20));
+            assert!(
+                heavy.recommendations[0].contains("above its limit"),
+                "{heavy:#?}"
+            );
+
+            let greedy = single(
+                |config| config.thresholds.max_memory_per_operation = 80,
+                Fault::None,
+            )
+            .await;
+            assert_eq!(kinds_of(&greedy), [ViolationType::MemoryPerOperation]);
+            assert_eq!(
+                greedy.violations[0].actual,
+                greedy.memory_stats.memory_per_operation
+            );
+
+            let fast = single(
+                |config| config.thresholds.max_memory_growth_rate = 10,
+                Fault::Leak,
+            )
+            .await;
+            assert!(
+                kinds_of(&fast).contains(&ViolationType::MemoryGrowthRate),
+                "{fast:#?}"
+            );
+
+            let patient = single(
+                |config| {
+                    config.thresholds.leak_threshold_bytes = 1 << 40;
+                    config.thresholds.max_memory_growth_rate = 1 << 40;
+                },
+                Fault::Leak,
+            )
+            .await;
+            assert!(patient.leak_detection.leak_detected);
+            assert_eq!(kinds_of(&patient), []);
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn thresholds_are_crossed_by_what_is_measured() {
-        let heavy = single(
-            |config| config.thresholds.max_baseline_memory_bytes = 1 << 20,
-            Fault::Heavy,
-        )
-        .await;
-        assert_eq!(kinds_of(&heavy), [ViolationType::MemoryBaseline]);
-        assert!(heavy.violations[0].actual > f64::from(1 << 20));
-        assert!(
-            heavy.recommendations[0].contains("above its limit"),
-            "{heavy:#?}"
-        );
-
-        let greedy = single(
-            |config| config.thresholds.max_memory_per_operation = 80,
-            Fault::None,
-        )
-        .await;
-        assert_eq!(kinds_of(&greedy), [ViolationType::MemoryPerOperation]);
-        assert_eq!(
-            greedy.violations[0].actual,
-            greedy.memory_stats.memory_per_operation
-        );
-
-        let fast = single(
-            |config| config.thresholds.max_memory_growth_rate = 10,
-            Fault::Leak,
-        )
-        .await;
-        assert!(
-            kinds_of(&fast).contains(&ViolationType::MemoryGrowthRate),
-            "{fast:#?}"
-        );
-
-        let patient = single(
-            |config| {
-                config.thresholds.leak_threshold_bytes = 1 << 40;
-                config.thresholds.max_memory_growth_rate = 1 << 40;
-            },
-            Fault::Leak,
-        )
-        .await;
-        assert!(patient.leak_detection.leak_detected);
-        assert_eq!(kinds_of(&patient), []);
+    #[test]
+    fn the_cleanup_timeout_is_waited_for_and_no_longer() {
+        alone(async {
+            let result = of(
+                |config| config.thresholds.cleanup_timeout_seconds = 2,
+                Fault::Leak,
+                TestScenario::CleanupValidation,
+            )
+            .await;
+            assert!(
+                kinds_of(&result).contains(&ViolationType::MemoryLeak),
+                "{result:#?}"
+            );
+            let result = of(
+                |config| {
+                    config.thresholds.leak_threshold_bytes = 1;
+                    config.thresholds.cleanup_timeout_seconds = 1;
+                },
+                Fault::LeakWhileIdle,
+                TestScenario::CleanupValidation,
+            )
+            .await;
+            assert!(
+                kinds_of(&result).contains(&ViolationType::CleanupTimeout),
+                "{result:#?}"
+            );
+            assert!(result.duration >= Duration::from_secs(1));
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_cleanup_timeout_is_waited_for_and_no_longer() {
-        let result = of(
-            |config| config.thresholds.cleanup_timeout_seconds = 2,
-            Fault::Leak,
-            TestScenario::CleanupValidation,
-        )
-        .await;
-        assert!(
-            kinds_of(&result).contains(&ViolationType::MemoryLeak),
-            "{result:#?}"
-        );
-        let result = of(
-            |config| {
-                config.thresholds.leak_threshold_bytes = 1;
-                config.thresholds.cleanup_timeout_seconds = 1;
-            },
-            Fault::LeakWhileIdle,
-            TestScenario::CleanupValidation,
-        )
-        .await;
-        assert!(
-            kinds_of(&result).contains(&ViolationType::CleanupTimeout),
-            "{result:#?}"
-        );
-        assert!(result.duration >= Duration::from_secs(1));
+    #[test]
+    fn the_load_is_as_configured() {
+        alone(async {
+            let slow = of(
+                |config| config.load_testing.operations_per_second = 200,
+                Fault::None,
+                TestScenario::HighFrequencyOperations,
+            )
+            .await;
+            // Never above what was asked for, whatever the machine is busy with.
+            let rate = slow.performance_metrics.operations_per_second;
+            assert!((20.0..300.0).contains(&rate), "{rate}");
+            let crowd = of(
+                |config| config.load_testing.concurrent_operations = 25,
+                Fault::None,
+                TestScenario::ConcurrentOperations,
+            )
+            .await;
+            assert_eq!(crowd.levels[2].concurrency, 25);
+            let large = of(
+                |config| {
+                    config.load_testing.large_data_size_bytes = 96 * 1024;
+                    config.load_testing.max_payload_size_bytes = 32 * 1024;
+                },
+                Fault::None,
+                TestScenario::LargeDataProcessing,
+            )
+            .await;
+            assert_eq!(large.operations[2].kind, "32.0 KiB");
+            assert_eq!(large.readings[0].operations, 3);
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_load_is_as_configured() {
-        let slow = of(
-            |config| config.load_testing.operations_per_second = 200,
-            Fault::None,
-            TestScenario::HighFrequencyOperations,
-        )
-        .await;
-        // Never above what was asked for, whatever the machine is busy with.
-        let rate = slow.performance_metrics.operations_per_second;
-        assert!((20.0..300.0).contains(&rate), "{rate}");
-        let crowd = of(
-            |config| config.load_testing.concurrent_operations = 25,
-            Fault::None,
-            TestScenario::ConcurrentOperations,
-        )
-        .await;
-        assert_eq!(crowd.levels[2].concurrency, 25);
-        let large = of(
-            |config| {
-                config.load_testing.large_data_size_bytes = 96 * 1024;
-                config.load_testing.max_payload_size_bytes = 32 * 1024;
-            },
-            Fault::None,
-            TestScenario::LargeDataProcessing,
-        )
-        .await;
-        assert_eq!(large.operations[2].kind, "32.0 KiB");
-        assert_eq!(large.readings[0].operations, 3);
+    #[test]
+    fn leak_detection_is_as_configured() {
+        alone(async {
+            let off = single(|config| config.leak_detection.enabled = false, Fault::Leak).await;
+            assert!(!off.leak_detection.leak_detected && off.verdict.is_none());
+            let why = off.unmeasured.iter().find(|u| u.figure == "confidence");
+            assert_eq!(why.unwrap().reason, "leak detection is off");
+
+            let many = single(|config| config.leak_detection.min_samples = 20, Fault::Leak).await;
+            assert!(many.readings.len() >= 20);
+            let few = single(|config| config.leak_detection.min_samples = 6, Fault::Leak).await;
+            assert!(few.readings.len() < 20);
+
+            let sure = single(
+                |config| config.leak_detection.significance_threshold = 0.999_999_9,
+                Fault::Leak,
+            )
+            .await;
+            assert!(sure.verdict.unwrap().alpha < 1e-6);
+
+            // 4,000 operations a second, for as long as a round takes.
+            for (interval, operations) in [(60, 240), (5, 20)] {
+                let result = of(
+                    |config| config.leak_detection.sampling_interval_ms = interval,
+                    Fault::None,
+                    TestScenario::HighFrequencyOperations,
+                )
+                .await;
+                assert_eq!(result.readings[0].operations, operations);
+            }
+
+            let shaped = single(|_| {}, Fault::Leak)
+                .await
+                .leak_detection
+                .pattern_analysis
+                .unwrap();
+            assert!(matches!(
+                shaped.pattern_type,
+                LeakPatternType::Linear | LeakPatternType::Stepped
+            ));
+            assert!(shaped.operation_correlation > 0.9);
+            assert!(shaped.growth_characteristics.rate > 0.0);
+            let plain = single(
+                |config| config.leak_detection.enable_pattern_analysis = false,
+                Fault::Leak,
+            )
+            .await;
+            assert_eq!(plain.leak_detection.pattern_analysis, None);
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn leak_detection_is_as_configured() {
-        let off = single(|config| config.leak_detection.enabled = false, Fault::Leak).await;
-        assert!(!off.leak_detection.leak_detected && off.verdict.is_none());
-        let why = off.unmeasured.iter().find(|u| u.figure == "confidence");
-        assert_eq!(why.unwrap().reason, "leak detection is off");
-
-        let many = single(|config| config.leak_detection.min_samples = 20, Fault::Leak).await;
-        assert!(many.readings.len() >= 20);
-        let few = single(|config| config.leak_detection.min_samples = 6, Fault::Leak).await;
-        assert!(few.readings.len() < 20);
-
-        let sure = single(
-            |config| config.leak_detection.significance_threshold = 0.999_999_9,
-            Fault::Leak,
-        )
-        .await;
-        assert!(sure.verdict.unwrap().alpha < 1e-6);
-
-        let long = single(
-            |config| config.leak_detection.sampling_interval_ms = 60,
-            Fault::None,
-        )
-        .await;
-        let short = single(
-            |config| config.leak_detection.sampling_interval_ms = 5,
-            Fault::None,
-        )
-        .await;
-        let of_round = |result: &MemoryTestResult| result.readings[0].operations;
-        assert!(of_round(&long) > 2 * of_round(&short));
-
-        let shaped = single(|_| {}, Fault::Leak)
+    #[test]
+    fn test_data_takes_precedence() {
+        alone(async {
+            let result = run_with(
+                quick(),
+                Fault::None,
+                TestScenario::LargeDataProcessing,
+                &[("payload_size_mb", 1), ("iterations", 33)],
+            )
             .await
-            .leak_detection
-            .pattern_analysis
             .unwrap();
-        assert!(matches!(
-            shaped.pattern_type,
-            LeakPatternType::Linear | LeakPatternType::Stepped
-        ));
-        assert!(shaped.operation_correlation > 0.9);
-        assert!(shaped.growth_characteristics.rate > 0.0);
-        let plain = single(
-            |config| config.leak_detection.enable_pattern_analysis = false,
-            Fault::Leak,
-        )
-        .await;
-        assert_eq!(plain.leak_detection.pattern_analysis, None);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn test_data_takes_precedence() {
-        let result = run_with(
-            quick(),
-            Fault::None,
-            TestScenario::LargeDataProcessing,
-            &[("payload_size_mb", 1), ("iterations", 33)],
-        )
-        .await
-        .unwrap();
-        assert_eq!(result.operations[2].kind, "1.00 MiB");
-        assert_eq!(result.readings.last().unwrap().operations, 33);
+            assert_eq!(result.operations[2].kind, "1.00 MiB");
+            assert_eq!(result.readings.last().unwrap().operations, 33);
+        });
     }
 }
 
@@ -760,109 +801,120 @@ mod faults {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn operations_that_fail_fail_the_scenario_and_say_why() {
-        let said = failure(Fault::Errors).await;
-        assert!(
-            said.contains("% of the operations failed: out of ink ("),
-            "{said}"
-        );
-        let said = failure(Fault::Panics).await;
-        assert!(said.contains("panicked: the pen broke"), "{said}");
-        let said = failure(Fault::NeverEnds).await;
-        assert!(said.contains("did not end within 200ms"), "{said}");
+    #[test]
+    fn operations_that_fail_fail_the_scenario_and_say_why() {
+        alone(async {
+            let said = failure(Fault::Errors).await;
+            assert!(
+                said.contains("% of the operations failed: out of ink ("),
+                "{said}"
+            );
+            let said = failure(Fault::Panics).await;
+            assert!(said.contains("panicked: the pen broke"), "{said}");
+            let said = failure(Fault::NeverEnds).await;
+            assert!(said.contains("did not end within 200ms"), "{said}");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_service_that_does_nothing_has_failed() {
-        let said = failure(Fault::DoesNothing).await;
-        assert!(said.contains("do not reach the service"), "{said}");
+    #[test]
+    fn a_service_that_does_nothing_has_failed() {
+        alone(async {
+            let said = failure(Fault::DoesNothing).await;
+            assert!(said.contains("do not reach the service"), "{said}");
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_cannot_be_run_is_an_error() {
-        let single = TestScenario::SingleOperation;
-        let error = run_with(quick(), Fault::DoesNotStart, single, &[])
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "notes did not start: the drawer is locked"
-        );
-        let runner = MemoryTestRunner::new(quick()).await.unwrap();
-        let error = runner.run_comprehensive_tests().await.unwrap_err();
-        assert!(
-            error.to_string().starts_with("there is no service\n"),
-            "{error}"
-        );
-        let wanted = ServiceType::DataStore;
-        let error = runner
-            .run_test_scenario(wanted, single, HashMap::new())
-            .await
-            .unwrap_err();
-        assert!(
-            error.to_string().starts_with("no service is DataStore\n"),
-            "{error}"
-        );
-        let mut config = quick();
-        config.load_testing.concurrent_operations = 0;
-        let error = MemoryTestRunner::new(config).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`concurrent_operations` is 0, and may be 1 to 100000"
-        );
+    #[test]
+    fn what_cannot_be_run_is_an_error() {
+        alone(async {
+            let single = TestScenario::SingleOperation;
+            let error = run_with(quick(), Fault::DoesNotStart, single, &[])
+                .await
+                .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "notes did not start: the drawer is locked"
+            );
+            let runner = MemoryTestRunner::new(quick()).await.unwrap();
+            let error = runner.run_comprehensive_tests().await.unwrap_err();
+            assert!(
+                error.to_string().starts_with("there is no service\n"),
+                "{error}"
+            );
+            let wanted = ServiceType::DataStore;
+            let error = runner
+                .run_test_scenario(wanted, single, HashMap::new())
+                .await
+                .unwrap_err();
+            assert!(
+                error.to_string().starts_with("no service is DataStore\n"),
+                "{error}"
+            );
+            let mut config = quick();
+            config.load_testing.concurrent_operations = 0;
+            let error = MemoryTestRunner::new(config).await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "`concurrent_operations` is 0, and may be 1 to 100000"
+            );
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn results_are_written_whole_or_not_at_all() {
-        let runner = MemoryTestRunner::new(quick()).await.unwrap();
-        let result = run(Fault::None, TestScenario::IdleBaseline).await;
-        let folder = std::env::temp_dir().join(format!("plimsoll-results-{}", std::process::id()));
-        let path = folder.join("results.json");
-        let results = [result];
-        let error = runner.export_results(&results, &path).await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("results cannot be written to "),
-            "{error}"
-        );
-        std::fs::create_dir(&folder).unwrap();
-        runner.export_results(&results, &path).await.unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(document["schema"], "plimsoll.memory-test/1");
-        // What was not measured is null, and comes back as it was.
-        let result = &document["results"][0];
-        assert!(result["memory_stats"]["memory_per_operation"].is_null());
-        let again: MemoryTestResult = serde_json::from_value(result.clone()).unwrap();
-        assert!(again.memory_stats.memory_per_operation.is_nan());
-        assert_eq!(again.readings.len(), results[0].readings.len());
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-        runner.record_runs(&results, &folder).await.unwrap();
-        let run = folder
-            .join("runs")
-            .join(results[0].to_run().id)
-            .join("run.json");
-        let run: plimsoll_model::Run =
-            serde_json::from_slice(&std::fs::read(run).unwrap()).unwrap();
-        assert_eq!(run.subject.command, ["notes IdleBaseline"]);
-        std::fs::remove_dir_all(&folder).unwrap();
+    #[test]
+    fn results_are_written_whole_or_not_at_all() {
+        alone(async {
+            let runner = MemoryTestRunner::new(quick()).await.unwrap();
+            let result = run(Fault::None, TestScenario::IdleBaseline).await;
+            let folder =
+                std::env::temp_dir().join(format!("plimsoll-results-{}", std::process::id()));
+            let path = folder.join("results.json");
+            let results = [result];
+            let error = runner.export_results(&results, &path).await.unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("results cannot be written to "),
+                "{error}"
+            );
+            std::fs::create_dir(&folder).unwrap();
+            runner.export_results(&results, &path).await.unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(document["schema"], "plimsoll.memory-test/1");
+            // What was not measured is null, and comes back as it was.
+            let result = &document["results"][0];
+            assert!(result["memory_stats"]["memory_per_operation"].is_null());
+            let again: MemoryTestResult = serde_json::from_value(result.clone()).unwrap();
+            assert!(again.memory_stats.memory_per_operation.is_nan());
+            assert_eq!(again.readings.len(), results[0].readings.len());
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+            runner.record_runs(&results, &folder).await.unwrap();
+            let run = folder
+                .join("runs")
+                .join(results[0].to_run().id)
+                .join("run.json");
+            let run: plimsoll_model::Run =
+                serde_json::from_slice(&std::fs::read(run).unwrap()).unwrap();
+            assert_eq!(run.subject.command, ["notes IdleBaseline"]);
+            std::fs::remove_dir_all(&folder).unwrap();
+        });
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_result_is_a_run_document() {
-        let leak = run(Fault::Leak, TestScenario::SingleOperation).await;
-        let run = leak.to_run();
-        let text = serde_json::to_string(&run).unwrap();
-        let again: plimsoll_model::Run = serde_json::from_str(&text).unwrap();
-        assert_eq!(again.schema, "plimsoll.run/1");
-        assert_eq!(again.exit_code, 1);
-        assert_eq!(again.rounds.len(), leak.readings.len());
-        assert!(
-            again.culprits[0].kind.starts_with("Note +1.00"),
-            "{again:#?}"
-        );
-        assert!(again.series[again.headline.unwrap()].is(plimsoll_model::Outcome::Leak));
+    #[test]
+    fn a_result_is_a_run_document() {
+        alone(async {
+            let leak = run(Fault::Leak, TestScenario::SingleOperation).await;
+            let run = leak.to_run();
+            let text = serde_json::to_string(&run).unwrap();
+            let again: plimsoll_model::Run = serde_json::from_str(&text).unwrap();
+            assert_eq!(again.schema, "plimsoll.run/1");
+            assert_eq!(again.exit_code, 1);
+            assert_eq!(again.rounds.len(), leak.readings.len());
+            assert!(
+                again.culprits[0].kind.starts_with("Note +1.00"),
+                "{again:#?}"
+            );
+            assert!(again.series[again.headline.unwrap()].is(plimsoll_model::Outcome::Leak));
+        });
     }
 }
