@@ -136,6 +136,8 @@ export interface MonitorSample {
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly totalBytes: number | null;
+  /** What that is: used and external bytes of the heap, garbage among them, or resident ones. */
+  readonly totalIs: 'heap' | 'rss';
   readonly heapUsed: number | null;
   readonly heapTotal: number | null;
   readonly heapLimit: number | null;
@@ -443,6 +445,7 @@ export class MemoryMonitor extends EventEmitter {
     return {
       at: epoch(),
       totalBytes: figures.totalBytes ?? this.watch.totalBytes,
+      totalIs: this.options.total ?? 'heap',
       heapUsed,
       heapTotal,
       heapLimit,
@@ -649,10 +652,10 @@ class Run {
 
   private observe(gap: (why: string) => void): void {
     // Loaded by who starts one: importing the package costs each test file, and most watch nothing.
-    const { PerformanceObserver } = require('perf_hooks') as typeof PerfHooks;
-    const supported = (PerformanceObserver as unknown as { supportedEntryTypes?: readonly string[] }).supportedEntryTypes ?? [];
-    // Deno says that it tells, and does not.
-    if (runtime !== 'node' || !supported.includes('gc')) {
+    const { PerformanceObserver, constants } = require('perf_hooks') as typeof PerfHooks;
+    // Node 14 tells of collections, but not of what it tells; Deno says that it does, and does not.
+    const supported = (PerformanceObserver as unknown as { supportedEntryTypes?: readonly string[] }).supportedEntryTypes;
+    if (runtime !== 'node' || supported?.includes('gc') === false) {
       gap(`this ${runtime} does not tell of its collections`);
       return;
     }
@@ -660,7 +663,7 @@ class Run {
       for (const entry of list.getEntries()) {
         this.counted.count++;
         this.counted.ms += entry.duration;
-        if (kindOf(entry) !== MAJOR) continue;
+        if (kindOf(entry) !== constants.NODE_PERFORMANCE_GC_MAJOR) continue;
         this.counted.major++;
         this.lowestBytes = Math.min(this.lowestBytes, usedBytes());
       }
@@ -668,9 +671,6 @@ class Run {
     this.observer.observe({ entryTypes: ['gc'] });
   }
 }
-
-/** `perf_hooks.constants.NODE_PERFORMANCE_GC_MAJOR`. */
-const MAJOR = 4;
 
 /** Node 14 has it on the entry itself, where later ones warn of whoever looks. */
 function kindOf(entry: PerfHooks.PerformanceEntry): number | undefined {

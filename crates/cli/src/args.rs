@@ -62,6 +62,8 @@ pub(crate) enum Verb {
     Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// Allocations by stack: recorded, and shown as flame graphs
+    Profile(crate::profile::ProfileArgs),
     /// What this machine and a process allow to be seen
     Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools
@@ -134,10 +136,10 @@ pub(crate) struct CheckArgs {
     /// Check a process that runs already instead of a command
     ///
     /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
-    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    /// again. So is Python 3.14 and newer, by sys.remote_exec. It is not ended. With --url, the process that answers must be it or one below it.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
     pid: Option<u32>,
-    /// Never signal a running process to take the probe in
+    /// Never put the probe into a running process
     #[arg(hide_short_help = true, long, help_heading = "Subject")]
     no_attach: bool,
 
@@ -659,10 +661,10 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Put the probe into the running Node processes
+    /// Put the probe into the running Node and Python processes
     ///
-    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
-    /// was done is printed.
+    /// Into Node it enters by the inspector, which is opened by SIGUSR1 and closed again at once, into Python 3.14 and newer by
+    /// sys.remote_exec; it leaves when plimsoll ends. What was done is printed.
     #[arg(long, conflicts_with = "command")]
     pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 use plimsoll_model::{Cx, Event, Exit, Finding, Gap, Phase, Role, units};
-use plimsoll_probe::{IsolateInfo, Members, NotAttached, Process};
+use plimsoll_probe::{IsolateInfo, Members, NotAttached, Process, Way};
 
 use crate::config::Ready;
 use crate::session::{Inside, Service, Session, Stop};
@@ -355,21 +355,24 @@ impl Session<'_> {
         for gap in done.gaps {
             self.gap(gap);
         }
-        self.gap(Gap {
-            what: "worker threads that start later".to_owned(),
-            why: "the probe is put into those that run; in a process that plimsoll starts it is in all".to_owned(),
-        });
-        let how = if done.was_open {
-            format!(
-                "through its inspector at {}, which stays open",
-                done.address
-            )
-        } else {
-            format!(
-                "through its inspector at {}, opened by SIGUSR1 and closed again",
-                done.address
-            )
+        if let Way::Inspector { .. } = done.way {
+            self.gap(Gap {
+                what: "worker threads that start later".to_owned(),
+                why: "the probe is put into those that run; in a process that plimsoll starts it is in all".to_owned(),
+            });
+        }
+        let how = match done.way {
+            Way::Inspector { address, was_open } if was_open => {
+                format!("through its inspector at {address}, which stays open")
+            }
+            Way::Inspector { address, .. } => {
+                format!("through its inspector at {address}, opened by SIGUSR1 and closed again")
+            }
+            _ => "by `sys.remote_exec`".to_owned(),
         };
+        if done.way == Way::RemoteExec {
+            self.wake();
+        }
         let workers = match done.workers {
             0 => String::new(),
             1 => " and 1 worker thread".to_owned(),
@@ -383,6 +386,14 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Makes a service run some code: one that sleeps until somebody connects would take the probe in only then. Nothing is
+    /// asked of it.
+    fn wake(&self) {
+        if let Some(port) = self.service_port() {
+            let _ = accepts(port);
+        }
+    }
+
     fn why_no_probe(&self) -> String {
         let Some(service) = &self.service else {
             return "there is no service process".to_owned();
@@ -394,6 +405,12 @@ impl Session<'_> {
             .map_or("the service", |path| {
                 path.rsplit('/').next().unwrap_or(path)
             });
+        if service.process.is_python() && self.config.is_attached() {
+            return format!(
+                "`{name}` was asked to run it and has not within {}: it sleeps in a system call, or runs no Python code",
+                units::duration(HELLO_PATIENCE.as_secs_f64())
+            );
+        }
         if service.process.is_python() {
             return format!(
                 "`{name}` did not load it: started with `-I`, `-E` or `-S`, frozen into one file, or older than Python 3.9"

@@ -31,6 +31,8 @@ mod grown;
 mod heap_bytes;
 mod limits;
 mod macros;
+#[cfg(feature = "memory-testing")]
+pub mod memory_testing;
 mod meter;
 mod monitor;
 mod stacks;

@@ -20,7 +20,7 @@ const BY: [&str; 9] = [
 ];
 
 /// Who may all the same: the file, by what, and why.
-const EXCEPTIONS: [(&str, &str, &str); 13] = [
+const EXCEPTIONS: [(&str, &str, &str); 14] = [
     (
         "crates/cli/src/main.rs",
         "signal_hook::",
@@ -45,6 +45,11 @@ const EXCEPTIONS: [(&str, &str, &str); 13] = [
         "crates/engine/src/around.rs",
         "std::os::unix::process::",
         "a command around the load leads a group of its own",
+    ),
+    (
+        "crates/engine/src/profile/memray.rs",
+        "std::os::unix::process::",
+        "becomes memray's live view, which has the terminal for itself",
     ),
     (
         "crates/load/src/clock.rs",
@@ -85,6 +90,16 @@ const EXCEPTIONS: [(&str, &str, &str); 13] = [
         "crates/probe/src/attach.rs",
         "std::os::linux::",
         "the name of an abstract socket",
+    ),
+    (
+        "crates/plimsoll/src/memory_testing/system.rs",
+        "rustix::",
+        "the limit of its own memory; a user's tests do not know probe",
+    ),
+    (
+        "crates/plimsoll/src/memory_testing/exhaustion.rs",
+        "std::os::unix::process::",
+        "the signal that a child died of; a user's tests do not know probe",
     ),
 ];
 
