@@ -214,7 +214,7 @@ export class Watch {
     return (limit * this.lines.alertThreshold) / 100;
   }
 
-  /** The state is kept before anybody is told: who is told may charge again. */
+  // The state is kept before anybody is told: who is told may charge again.
   private follow(was: State, value: number | null, line: Line, keep: (state: State) => void, session: string | null = null, component: string | null = null): void {
     if (value === null) return;
     const is = next(was, value, line, (line.limit * this.lines.hysteresis) / 100);
