@@ -36,6 +36,10 @@ const FIRST_LENGTH: Duration = Duration::from_secs(5);
 const ROUND_LENGTH: Duration = Duration::from_millis(500);
 /// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
 pub(crate) const ROUND_OPERATIONS: u64 = 1_000;
+/// Half a second of a fast function is a million operations: where there are more than so many in a round, what they make
+/// grow stays below [`ROUND_GROWTH`] bytes. Snapshots have to be taken of it, and looked at.
+const MANY_OPERATIONS: u64 = 10 * ROUND_OPERATIONS;
+const ROUND_GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
 /// The rate a run should resolve, in bytes per operation; sizes the rounds.
 const WANTED_FLOOR: f64 = 16.0;
 /// Rounds without operations, before and after.
@@ -290,8 +294,9 @@ impl Journey {
         self.plan.operations_per_round = operations.unwrap_or_else(|| {
             let increments = recent.make_contiguous();
             // What already grows need not be resolved finer than the interval an early verdict needs.
-            let resolution = WANTED_FLOOR.max(EARLY_HALF_WIDTH * middle(increments).abs());
-            self.size_round(cost, noise(increments) * pilot as f64, resolution)
+            let rate = middle(increments);
+            let resolution = WANTED_FLOOR.max(EARLY_HALF_WIDTH * rate.abs());
+            self.size_round(cost, noise(increments) * pilot as f64, resolution, rate)
         });
         let round = cost.mul_f64(self.plan.operations_per_round as f64);
         self.round_length = round.min(self.left() / IDLE_SHARE).max(ROUND_LENGTH);
@@ -314,16 +319,18 @@ impl Journey {
     }
 
     /// Operations per round: enough that noise of `noise` bytes per round leaves a rate of `resolution` bytes per
-    /// operation visible, half a second's worth at least, and no more than the time that is left allows.
-    fn size_round(&self, cost: Duration, noise: f64, resolution: f64) -> u64 {
+    /// operation visible, half a second's worth at least unless that makes too much grow at `rate` bytes per operation,
+    /// and no more than the time that is left allows.
+    fn size_round(&self, cost: Duration, noise: f64, resolution: f64, rate: f64) -> u64 {
         let rounds = f64::from(self.plan.rounds);
         let for_noise = (6.0 * noise / (resolution * rounds.sqrt())).ceil() as u64;
         // What lives for a time must have had the time to go, twice.
         let for_ttl = self
             .max_ttl
             .map_or(0, |ttl| in_time((ttl * 2).div_f64(rounds), cost));
+        let most = ((ROUND_GROWTH / rate.max(1.0)) as u64).max(MANY_OPERATIONS);
         let wanted = for_noise
-            .max(in_time(ROUND_LENGTH, cost))
+            .max(in_time(ROUND_LENGTH, cost).min(most))
             .max(for_ttl)
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
