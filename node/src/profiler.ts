@@ -228,7 +228,7 @@ export class MemoryProfiler {
     return this.running;
   }
 
-  /** One thing at a time: what two do at once is in the snapshots of both. */
+  // One thing at a time: what two do at once is in the snapshots of both.
   private async alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.isBusy) throw new Error('the profiler is busy with another operation: await it first');
     this.isBusy = true;
@@ -250,7 +250,7 @@ export class MemoryProfiler {
     return files;
   }
 
-  /** Numbered, so that files sort by time; a label becomes what every file system takes. */
+  // Numbered, so that files sort by time; a label becomes what every file system takes.
   private fileFor(label: string, extension: string): string {
     this.files += 1;
     const number = String(this.files).padStart(3, '0');

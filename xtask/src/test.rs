@@ -28,8 +28,7 @@ const STEPS: [Step; 8] = [
     ("syntax", syntax_step),
     ("clippy", |_| {
         runner::run(
-            cargo().args([
-                "clippy",
+            cargo().arg("clippy").args(FEATURES).args([
                 "--workspace",
                 "--all-targets",
                 "--quiet",
@@ -44,13 +43,21 @@ const STEPS: [Step; 8] = [
     ("rust", rust_step),
     ("doc", |_| {
         runner::run(
-            cargo().args(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"]),
+            cargo().arg("test").args(FEATURES).args([
+                "--workspace",
+                "--doc",
+                "--no-fail-fast",
+                "--quiet",
+            ]),
             Some(Runner::Libtest),
         )
     }),
     ("node", node::test),
     ("python", |_| python::test()),
 ];
+
+/// What nobody has on unless asked for is tested all the same.
+const FEATURES: [&str; 2] = ["--features", "plimsoll/memory-testing"];
 
 /// The names by which steps can be chosen.
 pub(crate) fn step_names() -> Vec<&'static str> {
@@ -236,7 +243,7 @@ fn rust_step(_: &Tree) -> anyhow::Result<Ran> {
         ]);
         Runner::Libtest
     };
-    runner::run(&mut tests, Some(runner))
+    runner::run(tests.args(FEATURES), Some(runner))
 }
 
 #[cfg(test)]

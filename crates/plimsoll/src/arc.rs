@@ -277,10 +277,19 @@ impl Watching {
 
     /// Cycles among the values made in `scope` that nothing else holds any more.
     pub(crate) fn cycles(scope: &Scope) -> Vec<Cycle> {
+        Self::cycles_among(|made| made.scope.as_ref() == Some(scope))
+    }
+
+    /// The same among all values made since somebody watches.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn all_cycles() -> Vec<Cycle> {
+        Self::cycles_among(|_| true)
+    }
+
+    fn cycles_among(includes: impl Fn(&Made) -> bool) -> Vec<Cycle> {
         let alive: Vec<sync::Arc<dyn Node>> = match &*watch() {
             Some(watch) => {
-                let of_scope = |made: &&Made| made.scope.as_ref() == Some(scope);
-                let made = watch.made.iter().filter(of_scope);
+                let made = watch.made.iter().filter(|made| includes(made));
                 made.filter_map(|made| made.node.upgrade()).collect()
             }
             None => Vec::new(),

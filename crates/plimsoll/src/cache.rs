@@ -522,6 +522,7 @@ impl<V: Send> GaugeSource for BoundedCache<V> {
             entries: Some(statistics.entries),
             bytes: Some(statistics.bytes),
             connections: None,
+            capacity: None,
             hits: Some(statistics.hits),
             misses: Some(statistics.misses),
         }

@@ -232,7 +232,7 @@ struct Warm {
 }
 
 /// Whether the last three increments agree within a tenth, or within the floor.
-fn agree(increments: &[f64]) -> bool {
+pub(crate) fn agree(increments: &[f64]) -> bool {
     let [.., a, b, c] = increments else {
         return false;
     };
@@ -308,7 +308,7 @@ impl Readings {
 
 /// What the judge says of bytes; blocks can only raise a leak, one that keeps few bytes for ever. (Over few operations a count
 /// of blocks is too coarse to be cleared, and where bytes are bounded, blocks are.)
-fn overall(verdicts: &[plimsoll_judge::Verdict]) -> Outcome {
+pub(crate) fn overall(verdicts: &[plimsoll_judge::Verdict]) -> Outcome {
     let mut outcomes = verdicts.iter().map(|verdict| &verdict.outcome);
     match (outcomes.next(), outcomes.next()) {
         (_, Some(Outcome::Leak)) => Outcome::Leak,

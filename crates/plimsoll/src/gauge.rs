@@ -12,6 +12,8 @@ pub struct Gauges {
     pub bytes: Option<u64>,
     /// Connections it has open.
     pub connections: Option<u64>,
+    /// The most entries, or connections, that it lets in.
+    pub capacity: Option<u64>,
     /// Requests it could answer, since the beginning.
     pub hits: Option<u64>,
     /// Requests it could not.
@@ -25,6 +27,19 @@ impl Gauges {
             ("entries", self.entries),
             ("bytes", self.bytes),
             ("connections", self.connections),
+        ]
+    }
+
+    /// Everything, with its name.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn all(&self) -> [(&'static str, Option<u64>); 6] {
+        [
+            ("entries", self.entries),
+            ("bytes", self.bytes),
+            ("connections", self.connections),
+            ("capacity", self.capacity),
+            ("hits", self.hits),
+            ("misses", self.misses),
         ]
     }
 }

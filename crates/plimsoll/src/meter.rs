@@ -51,6 +51,20 @@ impl Meter {
         Self { source, scope }
     }
 
+    /// What the whole process has, whoever allocates.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn of_process() -> Self {
+        let source = match plimsoll_alloc::installed() {
+            Some(_) => Source::Process,
+            None if resident_bytes().is_some() => Source::Resident,
+            None => Source::Nothing,
+        };
+        Self {
+            source,
+            scope: None,
+        }
+    }
+
     /// Memory now.
     pub(crate) fn read(&self) -> Reading {
         let stats = match (&self.scope, self.source) {

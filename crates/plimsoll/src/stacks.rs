@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use plimsoll_alloc::Scope;
+use plimsoll_alloc::{Scope, Survivor};
 
 /// Blocks allocated at one place that were still alive after the operations that allocated them.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,20 +37,30 @@ impl Alive {
     /// What is alive of `scope`.
     pub(crate) fn of(scope: &Scope) -> Self {
         let mut alive = Self::default();
-        scope.survivors(|block| {
-            let known = alive.0.iter().position(|g| g.frames == block.frames);
-            let at = known.unwrap_or_else(|| {
-                alive.0.push(Group {
-                    frames: block.frames.to_vec(),
-                    blocks: 0.0,
-                    bytes: 0.0,
-                });
-                alive.0.len() - 1
-            });
-            alive.0[at].blocks += block.weight();
-            alive.0[at].bytes += block.weight() * block.size as f64;
-        });
+        scope.survivors(|block| alive.add(block));
         alive
+    }
+
+    /// What is alive of the process.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn of_process() -> Self {
+        let mut alive = Self::default();
+        plimsoll_alloc::survivors(|block| alive.add(block));
+        alive
+    }
+
+    fn add(&mut self, block: &Survivor<'_>) {
+        let known = self.0.iter().position(|g| g.frames == block.frames);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(Group {
+                frames: block.frames.to_vec(),
+                blocks: 0.0,
+                bytes: 0.0,
+            });
+            self.0.len() - 1
+        });
+        self.0[at].blocks += block.weight();
+        self.0[at].bytes += block.weight() * block.size as f64;
     }
 
     /// The places that kept memory in each of two windows of `operations` operations, largest first: `self` was alive
@@ -97,6 +107,9 @@ impl Survivors {
     }
 }
 
+/// Files of ours whose functions an operation calls, instead of being called by them.
+const IN_BETWEEN: [&str; 5] = ["arc.rs", "cache.rs", "gauge.rs", "monitor.rs", "track.rs"];
+
 /// Most lines shown of a stack.
 const MOST_LINES: usize = 8;
 
@@ -130,8 +143,10 @@ fn lines(frames: &[usize]) -> Vec<Line> {
                 return;
             };
             // Below the operation there is only what called it. (By files: what was inlined has lost its full name.)
-            is_harness |= lies_beside(file, file!());
-            if is_harness || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
+            let is_type = IN_BETWEEN.iter().any(|name| file.ends_with(name));
+            let is_ours = lies_beside(file, file!());
+            is_harness |= is_ours && !is_type;
+            if is_ours || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
                 return;
             }
             let name = symbol.name().map(|name| format!("{name:#}"));
@@ -154,13 +169,13 @@ fn lines(frames: &[usize]) -> Vec<Line> {
     lines
 }
 
-/// Whether a file of the debug information is in the folder of a file as the compiler names it: from the root of its
-/// workspace, or of the file system.
+/// Whether a file of the debug information is in the folder of a file as the compiler names it, or below: from the root of
+/// its workspace, or of the file system.
 fn lies_beside(file: &Path, source: &str) -> bool {
-    let folder = Path::new(source).parent();
-    file.parent()
-        .zip(folder)
-        .is_some_and(|(of, folder)| of.ends_with(folder))
+    let Some(folder) = Path::new(source).parent() else {
+        return false;
+    };
+    file.ancestors().skip(1).any(|of| of.ends_with(folder))
 }
 
 /// The standard library, as shipped (`/rustc/HASH/library`) or from the component `rust-src`.

@@ -29,6 +29,9 @@ const ASYNCHRONOUS: [&str; 9] = [
 /// Crates whose traits are implemented, without their runtime: no features of theirs may be on.
 const TRAITS_ONLY: [(&str, &str); 1] = [("plimsoll-load", "tokio")];
 
+/// Runtimes that are their user's, behind features that nobody has on unless asked for.
+const ON_DEMAND: [(&str, &str); 1] = [("plimsoll", "tokio")];
+
 /// A crate of the workspace and what it depends on outside its tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -62,6 +65,10 @@ pub(crate) fn members(metadata: &Value) -> BTreeMap<String, Member> {
                     features == 0 && dependency["uses_default_features"] == Value::Bool(false);
                 let package = package["name"].as_str()?;
                 if is_bare && TRAITS_ONLY.contains(&(package, name)) {
+                    continue;
+                }
+                let is_optional = dependency["optional"] == Value::Bool(true);
+                if is_optional && ON_DEMAND.contains(&(package, name)) {
                     continue;
                 }
                 list.insert(name.to_owned());

@@ -8,8 +8,9 @@ use crate::workspace::{File, Tree};
 /// Crates that may not look at a clock, a file or the environment. Each bans them in its own `clippy.toml`.
 const PURE: [&str; 1] = ["crates/judge"];
 
-/// Workspaces of their own: the fuzz targets, and a bench whose rivals are no dependencies of the product.
-const APART: [&str; 2] = ["fuzz/", "bench/alloc/"];
+/// Workspaces of their own: the fuzz targets, a bench whose rivals are no dependencies of the product, and services on real
+/// engines.
+const APART: [&str; 3] = ["fuzz/", "bench/alloc/", "examples/services/"];
 
 /// Files that exist once and are embedded elsewhere: the symlink, and where it leads from the root.
 const EMBEDDED: [(&str, &str); 1] = [("crates/probe/src/node_probe.cjs", "node/probe.cjs")];
