@@ -186,6 +186,12 @@ class NativeHeap:
 
 
 def _descriptor_reader() -> Optional[Callable[[], int]]:
+    try:
+        # From Linux 6.2 on their number is the folder's size, and is told as fast for a thousand as for ten.
+        if os.stat("/proc/self/fd").st_size > 0:
+            return lambda: os.stat("/proc/self/fd").st_size
+    except OSError:
+        pass
     for folder in ("/proc/self/fd", "/dev/fd"):
         if os.path.isdir(folder):
             # Listing opens one descriptor more, every time alike.

@@ -29,9 +29,7 @@ class Explanation:
         self._lines: Dict[str, int] = {}
         self._names: Dict[int, Tuple[str, bool]] = {}
         self._begun = False
-        self._traces = not tracemalloc.is_tracing()
-        if self._traces:
-            tracemalloc.start(_FRAMES)
+        self._traces = False
 
     def end(self) -> None:
         """Tracing stops, if it is ours."""
@@ -39,14 +37,22 @@ class Explanation:
             tracemalloc.stop()
 
     def rows(self) -> List[Row]:
-        """One row per container, type and line that gained."""
-        gc.collect()
-        lines = self._by_line()
+        """One row per container, type and line that gained.
+
+        Nothing is collected here: whoever asks has just had that done, and it is the one call that would stop a large
+        program for longer than all others together.
+        """
         if not self._begun:
             self._begun = True
-            self._lengths, self._types, self._lines = lengths(), _types(), lines
+            self._lengths, self._types = lengths(), _types()
+            # Afterwards: what is traced takes several times as long, and remembering makes a number for each object.
+            self._traces = not tracemalloc.is_tracing()
+            if self._traces:
+                tracemalloc.start(_FRAMES)
+            self._lines = self._by_line()
             # Kinds that are absent here were counted, and are zero.
             return [("holders", "none", 0), ("types", "none", 0), ("allocated", "none", 0)]
+        lines = self._by_line()
         rows: List[Row] = self._holders()
         for family, now, was in (("types", _types(), self._types), ("allocated", lines, self._lines)):
             gains = {name: count - was.get(name, 0) for name, count in now.items()}
