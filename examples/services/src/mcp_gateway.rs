@@ -300,8 +300,9 @@ impl Service for McpGateway {
     }
 
     async fn process(&self, running: &Running, payload: &Payload) -> Result<u64, ServiceError> {
-        // The request, its text as JSON on either side, and the buffers between.
-        admit(8 * payload.text.len())?;
+        // The request, its text as JSON on either side, and the buffers between, which double as they grow; what each worker's
+        // arena keeps of the last one is no room for the next.
+        admit(24 * payload.text.len())?;
         let params = json!({"name": "clock", "arguments": {"text": payload.text}});
         let body = request(payload.number, "tools/call", params);
         let answer = running.result(&running.session, &body).await?;
