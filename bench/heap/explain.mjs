@@ -1,7 +1,8 @@
 // How long `check` takes from the verdict to the culprit on a large heap, and what memory that costs us.
 // Usage: node explain.mjs [MEBIBYTES OF HEAP]. PLIMSOLL names a binary; without, one is built.
 //
-// The time is from the end of the last judged round to the end of the run: three windows of load, four snapshots, idling.
+// The time is from the end of the last judged round to the end of the run: three windows of load, three snapshots (four of a
+// small heap), idling.
 // While the last snapshot streams, our memory is its columns (17 bytes an object, 8 a reference, the strings) and what the
 // streaming itself takes, which is what is asked to be small.
 import { spawn, spawnSync } from 'node:child_process';
@@ -24,7 +25,7 @@ const port = await new Promise((resolve) => {
 
 const check = spawn(
   binary,
-  ['check', '--json', '--keep-snapshots', '--url', `http://127.0.0.1:${port}/`, '--', 'node', '--expose-gc', path.join(here, 'server.mjs')],
+  ['check', '--json', '--keep-snapshots', '--url', `http://127.0.0.1:${port}/articles?from={{seq}}&sort=price`, '--', 'node', '--expose-gc', path.join(here, 'server.mjs')],
   { cwd: place, env: { ...process.env, PORT: String(port), LIVE_MB: live, NODE_OPTIONS: '' }, stdio: ['ignore', 'pipe', 'ignore'] },
 );
 let answer = '';

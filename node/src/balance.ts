@@ -4,7 +4,7 @@
  */
 
 import { EventEmitter } from 'events';
-import * as fs from 'fs';
+import fs = require('fs');
 
 import type * as CensusModule from './census';
 import { collector, now, pause, runtime, turn } from './heap';

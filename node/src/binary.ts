@@ -3,8 +3,8 @@
  * script runs when this package is installed.
  */
 
-import * as fs from 'fs';
-import * as path from 'path';
+import fs = require('fs');
+import path = require('path');
 
 import { BinaryError } from './errors';
 

@@ -190,7 +190,7 @@ export class BoundedCache<V> extends EventEmitter {
     return undefined;
   }
 
-  /** All whose time is over, the one set first before the others. */
+  // All whose time is over, the one set first before the others.
   private expire(): void {
     if (this.ttlMs === Infinity) return;
     const now = this.now();
@@ -202,7 +202,7 @@ export class BoundedCache<V> extends EventEmitter {
     for (const entry of over) this.remove(...entry, 'expired');
   }
 
-  /** Evicts one entry of `from`. A walk over all: sessions have few entries, and sizes have no order that is kept anyway. */
+  // Evicts one entry of `from`. A walk over all: sessions have few entries, and sizes have no order that is kept anyway.
   private evict(from: Iterable<[string, Map<string, Entry<V>>]>, policy: EvictionPolicy, reason: EvictionReason): void {
     let worst: [string, string, Entry<V>] | undefined;
     for (const [session, own] of from) {

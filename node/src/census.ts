@@ -4,7 +4,7 @@
  */
 
 import type * as Inspector from 'inspector';
-import * as vm from 'vm';
+import vm = require('vm');
 
 const GROUP = 'plimsoll';
 const BRIDGE = '__plimsoll_bridge__';

@@ -1,6 +1,6 @@
 /** The main file of the process in which an operation is measured alone. Its answer goes to descriptor 3. */
 
-import * as fs from 'fs';
+import fs = require('fs');
 
 import { checkHere } from './here';
 import type { Task } from './isolate';

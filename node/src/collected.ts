@@ -1,6 +1,6 @@
 /** `expectCollected`: what a factory makes becomes garbage, and if not, who keeps it. */
 
-import * as path from 'path';
+import path = require('path');
 
 import type * as Census from './census';
 import { collector, now, runtime, turn } from './heap';

@@ -4,8 +4,8 @@
  * an object per reading finds its first leak in itself. What this platform cannot tell is a gap with a reason, never a zero.
  */
 
-import * as fs from 'fs';
-import * as v8 from 'v8';
+import fs = require('fs');
+import v8 = require('v8');
 
 import { liveBytes } from './heap';
 

@@ -3,8 +3,8 @@
  * (`plimsoll snapshot leaks`). Constructor x holder x place, as `plimsoll check` names them.
  */
 
-import * as path from 'path';
-import * as v8 from 'v8';
+import path = require('path');
+import v8 = require('v8');
 
 import { liveBytes } from './heap';
 import { gapOf, inPrivateFolder, snapshotVerb, writeSnapshot, type Sheet } from './snapshot';

@@ -5,7 +5,7 @@
  * neither `globalThis` nor a later context gets a `gc`.
  */
 
-import * as timers from 'timers';
+import timers = require('timers');
 import type * as V8 from 'v8';
 import type * as Vm from 'vm';
 

@@ -36,6 +36,15 @@ export {
   type Severity,
 } from './monitor';
 export { ObjectPool, type ObjectPoolOptions, type PoolStatistics } from './object-pool';
+export {
+  MemoryProfiler,
+  type Allocator,
+  type ClassChange,
+  type Comparison,
+  type OperationProfile,
+  type Profile,
+  type ProfilerOptions,
+} from './profiler';
 export type { Operation } from './rounds';
 export { sizeOf, type SizeEstimate } from './size-of';
 export { describe, type Culprit, type Rate, type Verdict } from './verdict';

@@ -4,7 +4,7 @@
  */
 
 import { spawn } from 'child_process';
-import * as path from 'path';
+import path = require('path');
 import { pathToFileURL } from 'url';
 
 import type { Kind } from './counters';

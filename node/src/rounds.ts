@@ -68,7 +68,7 @@ class Stop extends Error {}
 export class Rounds {
   private readonly counters: Counters;
   private done = 0;
-  /** CPU of the operations alone: how much a reading costs is no reason to be less patient. */
+  // CPU of the operations alone: how much a reading costs is no reason to be less patient.
   private operationsCpu = 0;
   private looks = 0;
   private isAsync = false;
@@ -155,7 +155,7 @@ export class Rounds {
     }
   }
 
-  /** One call, which also tells whether the operation is asynchronous. */
+  // One call, which also tells whether the operation is asynchronous.
   private async first(): Promise<void> {
     const returned = this.operation(this.done++);
     if (isThenable(returned)) {
@@ -164,7 +164,7 @@ export class Rounds {
     }
   }
 
-  /** More than doubles what was done until the judge is sure. */
+  // More than doubles what was done until the judge is sure.
   private async goOn(): Promise<Found> {
     const { counters, limits } = this;
     const idle = await this.idle();
@@ -200,7 +200,7 @@ export class Rounds {
     }
   }
 
-  /** A leak whose last stage grew as its interval says, or what else it is. */
+  // A leak whose last stage grew as its interval says, or what else it is.
   private confirmed(found: Found): Found {
     const live = found.answers?.['live_bytes'];
     if (live?.verdict !== 'leak' || live.low === null) return found;
@@ -217,7 +217,7 @@ export class Rounds {
     return this.limits.iterations ?? Math.ceil((this.done + 8) / ROUNDS_A_STAGE);
   }
 
-  /** A round, in pieces small enough for the guard to see in time. */
+  // A round, in pieces small enough for the guard to see in time.
   private async round(size: number): Promise<void> {
     const piece = Math.max(size >> 3, 1);
     for (let left = size; left > 0; left -= piece) {
@@ -255,13 +255,13 @@ export class Rounds {
     return this.counters.growing(rounds, LEVEL_BYTES);
   }
 
-  /** Bytes per operation that the last rounds would have shown. */
+  // Bytes per operation that the last rounds would have shown.
   private wouldHaveSeen(): number {
     const { operations } = this.counters.growth(LIVE_BYTES, LAST);
     return Math.max(LEVEL_BYTES / Math.max(operations, 1), this.limits.floorBytes);
   }
 
-  /** Bytes per operation that grow without operations: what else lives in this process goes by the clock. */
+  // Bytes per operation that grow without operations: what else lives in this process goes by the clock.
   private async idle(): Promise<number> {
     const { counters } = this;
     const { operations } = counters.growth(LIVE_BYTES, LAST);

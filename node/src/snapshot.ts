@@ -1,10 +1,10 @@
 /** Heap snapshots of this isolate in a private folder, where memory allows, and the verbs of the binary that read them. */
 
 import { spawnSync } from 'child_process';
-import * as fs from 'fs';
-import * as os from 'os';
-import * as path from 'path';
-import * as v8 from 'v8';
+import fs = require('fs');
+import os = require('os');
+import path = require('path');
+import v8 = require('v8');
 
 import { findBinary } from './binary';
 import type * as Census from './census';

@@ -38,7 +38,7 @@ export interface SessionStatus {
   readonly components: { readonly [component: string]: number };
 }
 
-/** Lines, in bytes and percent. */
+/** Lines, in bytes and percent. @internal */
 export interface Lines {
   readonly perSession: number;
   readonly totalSystem: number;
@@ -73,7 +73,7 @@ interface Component {
   state: State;
 }
 
-/** Asked at each sample for the bytes; undefined where there is nothing new. */
+/** Asked at each sample for the bytes; undefined where there is nothing new. @internal */
 export type Source = () => { readonly bytes: number; readonly method: Method; readonly isComplete: boolean } | undefined;
 
 interface Session {
@@ -87,7 +87,7 @@ interface Session {
 const WHOLE = '';
 const RANKS = [null, 'warning', 'error', 'critical'];
 
-/** Sessions, the process, and what was raised for them. Each alert is told before the next line is looked at. */
+/** Sessions, the process, and what was raised for them. Each alert is told before the next line is looked at. @internal */
 export class Watch {
   private readonly sessions = new Map<string, Session>();
   private readonly growing: Growth;
@@ -214,7 +214,7 @@ export class Watch {
     return (limit * this.lines.alertThreshold) / 100;
   }
 
-  /** The state is kept before anybody is told: who is told may charge again. */
+  // The state is kept before anybody is told: who is told may charge again.
   private follow(was: State, value: number | null, line: Line, keep: (state: State) => void, session: string | null = null, component: string | null = null): void {
     if (value === null) return;
     const is = next(was, value, line, (line.limit * this.lines.hysteresis) / 100);

@@ -31,14 +31,18 @@ SERVICES = {
 }
 
 
+#: Beside the frameworks: what the tests of `plimsoll profile` need.
+TOOLS = "memray>=1.17,<2\n"
+
+
 def environment(folder: Path) -> Path:
-    """The folder of programs of an environment that has the frameworks."""
-    wanted = (EXAMPLES / "requirements.txt").read_text()
+    """The folder of programs of an environment that has the frameworks and tools."""
+    wanted = (EXAMPLES / "requirements.txt").read_text() + TOOLS
     stamp = folder / "stamp"
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         install = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*install, "-r", str(EXAMPLES / "requirements.txt")], check=True)
+        subprocess.run([*install, "-r", str(EXAMPLES / "requirements.txt"), *TOOLS.split()], check=True)
         stamp.write_text(wanted)
     return folder / "bin"
 

@@ -123,6 +123,7 @@ def test_the_process_is_read_and_collected():
     metrics = monitor.tick()
     assert metrics["live_bytes"] > 1000 * len(kept)
     assert metrics["total_bytes"] > 1000 * len(kept)
+    assert metrics["total_bytes_are"] == "resident"
     assert gc.get_stats()[2]["collections"] == before + 1
     assert taken == [("collect", "NoneType"), ("callback", "ZeroDivisionError")]
 

@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`,
-//! `runners` and `scenarios`.
+//! `runners`, `services` and `scenarios`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -19,6 +19,7 @@ mod node;
 mod python;
 mod runner;
 mod scenarios;
+mod services;
 mod tally;
 mod test;
 mod tidy;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 10] = [
+const CHORES: [(&str, &str); 11] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -62,6 +63,10 @@ const CHORES: [(&str, &str); 10] = [
     (
         "runners",
         "the npm package inside vitest, jest, mocha and Bun, which it installs from npm",
+    ),
+    (
+        "services",
+        "Python's frameworks under check, and memray, which it installs from PyPI; `cargo xtask services NAME...`",
     ),
     (
         "culprits",
@@ -100,6 +105,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "wrappers" => wrappers::run(),
         "runners" => node::runners(),
         "scenarios" => scenarios::run(rest),
+        "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {
@@ -162,7 +168,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, culprits, scenarios"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, culprits, scenarios"
         );
     }
 }

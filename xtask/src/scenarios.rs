@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::workspace::{cargo, command, root};
 
 const MANIFEST: &str = "examples/services/Cargo.toml";
-const TARGET: &str = "target/services";
+const TARGET: &str = "target/scenarios";
 
 /// The services, as the program calls them.
 const SERVICES: [&str; 3] = ["DataStore", "McpGateway", "ScriptEngine"];

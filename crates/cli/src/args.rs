@@ -62,6 +62,8 @@ pub(crate) enum Verb {
     Explain(crate::snapshot::ExplainArgs),
     /// Watch processes, or a command from in front of it
     Monitor(Box<MonitorArgs>),
+    /// Allocations by stack: recorded, and shown as flame graphs
+    Profile(crate::profile::ProfileArgs),
     /// What this machine and a process allow to be seen
     Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools
@@ -114,17 +116,30 @@ impl Output {
     "  plimsoll check --url http://127.0.0.1:3000/api -- node server.js\n",
     "  plimsoll check --url 'http://127.0.0.1:3000/user/{{seq}}' --max-time 8m -- npm start\n",
     "  plimsoll check --duration 60s -- ./worker\n",
-    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n\n",
+    "  plimsoll check --pid 4121 --url http://127.0.0.1:3000/api\n",
+    "  plimsoll check --module operation.mjs\n\n",
     exit_codes!(),
 ))]
 pub(crate) struct CheckArgs {
+    /// Operation: operation(i) of this module (.mjs, .ts, .py …)
+    ///
+    /// The module is loaded into a runtime of its own, node or python3, or what follows `--`: -- bun, -- tsx,
+    /// -- node --flags, -- python3.12. operation(i) is called in rounds, i being another number each time; it may be async, and
+    /// setup() and teardown() are called once, where the module has them. In JavaScript the default export will do.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "pid",
+        help_heading = "Subject"
+    )]
+    module: Option<PathBuf>,
     /// Check a process that runs already instead of a command
     ///
     /// A Node process is observed from inside: SIGUSR1 opens its inspector, the probe is put in, the inspector is closed
-    /// again. It is not ended. With --url, the process that answers must be it or one below it.
+    /// again. So is Python 3.14 and newer, by sys.remote_exec. It is not ended. With --url, the process that answers must be it or one below it.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "command", help_heading = "Subject")]
     pid: Option<u32>,
-    /// Never signal a running process to take the probe in
+    /// Never put the probe into a running process
     #[arg(hide_short_help = true, long, help_heading = "Subject")]
     no_attach: bool,
 
@@ -242,7 +257,7 @@ pub(crate) struct CheckArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// The subject: what to start and check
+    /// The subject: what to start and check; with --module its runtime
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -540,7 +555,10 @@ impl CheckArgs {
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.take(),
-            driver: self.programs.add(self.driver.flags()),
+            driver: plimsoll_engine::DriverFlags {
+                module: self.module.take(),
+                ..self.programs.add(self.driver.flags())
+            },
             ready_url: self.ready_url.take(),
             ready_status: self.ready_status.take(),
             ready_port: self.ready_port,
@@ -643,10 +661,10 @@ pub(crate) struct MonitorArgs {
     /// Watch the processes of this name: executable or script
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Put the probe into the running Node processes
+    /// Put the probe into the running Node and Python processes
     ///
-    /// It enters by the inspector, which is opened by SIGUSR1 and closed again at once, and leaves when plimsoll ends. What
-    /// was done is printed.
+    /// Into Node it enters by the inspector, which is opened by SIGUSR1 and closed again at once, into Python 3.14 and newer by
+    /// sys.remote_exec; it leaves when plimsoll ends. What was done is printed.
     #[arg(long, conflicts_with = "command")]
     pub(crate) attach: bool,
     /// Time between readings; bare = milliseconds [default: 1000]

@@ -3,6 +3,7 @@
 mod analyze;
 mod args;
 mod monitor;
+mod profile;
 mod progress;
 mod snapshot;
 
@@ -46,6 +47,7 @@ fn dispatch(cli: Cli) -> u8 {
         Verb::Export(args) => export(&args),
         Verb::Snapshot(args) => snapshot::snapshot(&args, color),
         Verb::Explain(args) => snapshot::explain(&args),
+        Verb::Profile(args) => profile::profile(args, color, quiet),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),
         // Alone repeats the status of another program.

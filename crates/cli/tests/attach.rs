@@ -52,6 +52,38 @@ impl Running {
     }
 }
 
+/// A Python that somebody else started, which sleeps. Ended when dropped.
+struct Sleeping(Child);
+
+impl Sleeping {
+    fn python(environment: &[(&str, &str)]) -> Self {
+        let text = "import time; print('up', flush=True); time.sleep(240)";
+        let mut child = Command::new("python3")
+            .args(["-c", text])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        assert_eq!(line, "up\n");
+        Self(child)
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -197,8 +229,64 @@ fn a_program_of_another_language_is_watched_from_outside() {
         "--duration",
         "2s",
     ]);
-    run.expect_said("`sleep` is not Node.js; process level only");
+    run.expect_said("`sleep` is neither Node.js nor Python; process level only");
     assert!(child.try_wait().expect("a child of ours").is_none());
     child.kill().expect("a child of ours");
     child.wait().expect("a child of ours");
+}
+
+#[test]
+fn a_python_that_takes_nothing_in_is_seen_from_outside() {
+    let place = Place::new();
+    let mut closed = Sleeping::python(&[("PYTHON_DISABLE_REMOTE_DEBUG", "1")]);
+    place
+        .run(&["check", "--pid", &closed.pid(), "--duration", "1s"])
+        .expect_said(
+            "does not take the probe in: PYTHON_DISABLE_REMOTE_DEBUG is set; process level only",
+        );
+    assert!(closed.0.try_wait().expect("ours").is_none());
+
+    let open = Sleeping::python(&[]);
+    let run = place.run(&["check", "--pid", &open.pid(), "--duration", "1s"]);
+    let told = Command::new("python3")
+        .args(["-c", "import sys; print(hasattr(sys, 'remote_exec'))"])
+        .output()
+        .expect("python3 starts");
+    if String::from_utf8_lossy(&told.stdout).starts_with("False") {
+        run.expect_said("takes no probe in while it runs; 3.14 and newer do; process level only");
+    } else {
+        // It takes it in when it wakes.
+        run.expect_said("was asked to run it and has not within 2 s");
+    }
+}
+
+#[test]
+fn a_running_python_is_judged_and_left_alone() {
+    let Ok(python) = std::env::var("PLIMSOLL_PYTHON_3_14") else {
+        eprintln!("skipped: PLIMSOLL_PYTHON_3_14 names no CPython 3.14");
+        return;
+    };
+    let place = Place::new();
+    let child = Command::new(python)
+        .arg(example("python/job-worker/server.py"))
+        .env("PORT", place.port.to_string())
+        .spawn()
+        .expect("it starts");
+    let mut service = Sleeping(child);
+    let url = place.url("/");
+    let port = place.port.to_string();
+    let pid = service.pid();
+    let ready = ["--url", &url, "--ready-port", &port];
+    place
+        .run(
+            &[
+                &["check", "--pid", &pid, "--max-time", "2m"],
+                ready.as_slice(),
+            ]
+            .concat(),
+        )
+        .expect_code(1)
+        .expect_said("of probe were put in by `sys.remote_exec`")
+        .expect_said("JOB_RESULTS");
+    assert!(service.0.try_wait().expect("ours").is_none());
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Place, example, repository};
 use serde_json::Value;
@@ -209,4 +210,44 @@ fn all_pairs() {
         right as f64 >= WANTED * all as f64 && quiet == all,
         "{table}"
     );
+}
+
+/// A heap whose snapshots are large is spared one of four, and explained all the same.
+#[test]
+fn a_large_heap_is_explained_by_three_snapshots() {
+    const SERVER: &str = r#"
+const catalogue = new Map();
+for (let i = 0; i < 90000; i++) catalogue.set(i, JSON.parse(`{"number":${i},"prices":[${i},{"net":1.5}],"text":"${"words ".repeat(70)}${i}"}`));
+class Visit { constructor(url) { this.url = url; this.hours = new Array(100).fill(url.length); } }
+const visits = [];
+require("http").createServer((request, response) => { visits.push(new Visit(request.url)); response.end("ok"); }).listen(Number(process.env.PORT), "127.0.0.1");
+"#;
+    let place = Place::new();
+    let url = place.url("/{{seq}}");
+    let run = place.run(&[
+        "check",
+        "--url",
+        &url,
+        "--warm-up",
+        "2000",
+        "--operations",
+        "2000",
+        "--rounds",
+        "6",
+        "--keep-snapshots",
+        "--",
+        "node",
+        "-e",
+        SERVER,
+    ]);
+    run.expect_code(1)
+        .expect_said("Visit in Array `visits`")
+        .expect_said("2000 Visit after 2000 operations, 2000 after 2000 more");
+    let runs = place.directory.path().join(".plimsoll/runs");
+    let listed = Command::new("find")
+        .arg(&runs)
+        .args(["-name", "*.heapsnapshot"])
+        .output();
+    let listed = String::from_utf8(listed.expect("find runs").stdout).expect("text");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
 }

@@ -6,9 +6,22 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 10] = [
-    "check", "load", "analyze", "snapshot", "explain", "monitor", "doctor", "export", "report",
-    "history",
+const VERBS: [&str; 11] = [
+    "check", "load", "analyze", "snapshot", "explain", "monitor", "profile", "doctor", "export",
+    "report", "history",
+];
+
+/// What `profile` does has flags of its own too.
+const WISHES: [&str; 9] = [
+    "record",
+    "live",
+    "flamegraph",
+    "table",
+    "summary",
+    "tree",
+    "stats",
+    "export",
+    "help",
 ];
 
 /// Questions of `snapshot` have flags of their own.
@@ -65,8 +78,10 @@ fn messages_name_only_flags_and_verbs_that_exist() {
     let place = Place::new();
     let verbs = VERBS.iter().map(|verb| vec![*verb]);
     let questions = QUESTIONS.iter().map(|q| vec!["snapshot", *q]);
+    let wishes = WISHES.iter().map(|w| vec!["profile", *w]);
     let help: String = verbs
         .chain(questions)
+        .chain(wishes)
         .map(|words| place.run(&[words.as_slice(), &["--help"]].concat()).stdout)
         .collect();
     let known = |flag: &str| {

@@ -137,9 +137,8 @@ fn a_whole_interface_is_checked_from_the_description_the_service_gives() {
         let of_name = kinds
             .iter()
             .find(|kind| kind["name"].as_str().is_some_and(|n| n.contains(name)));
-        of_name
-            .map(|kind| kind["outcome"].clone())
-            .unwrap_or_else(|| panic!("{name}: {kinds:?}"))
+        let kind = of_name.unwrap_or_else(|| panic!("{name}: {kinds:?}"));
+        kind["outcome"].clone()
     };
     assert_eq!(outcome("/basket"), "leak", "{}", run.said());
     assert_ne!(outcome("/price"), "leak", "{}", run.said());

@@ -186,6 +186,38 @@ fn snapshots_of_a_running_process_answer_every_question() {
     a_copy_hides_what_strings_say(&place, c, &parcels(&summary["rows"]));
 }
 
+/// What is bound and listens: a method of an object of its own each time, or one function.
+const LISTENERS: &str = "
+  const rates = new (require('node:events').EventEmitter)().setMaxListeners(0);
+  class Teller { constructor(i) { this.name = 'teller ' + i; } take() {} }
+  function note() {}
+  const [what] = process.argv.slice(2);
+  const listener = (i) => what === 'method' ? Teller.prototype.take.bind(new Teller(i)) : note.bind(null, 'no. ' + i);
+  for (let i = 0; i < 1500; i++) {
+    rates.on('change', listener(i));
+    if (i % 500 === 499) require('node:v8').writeHeapSnapshot(`${i}.heapsnapshot`);
+  }";
+
+#[test]
+fn what_is_bound_is_called_by_its_class_or_its_function() {
+    let place = Place::new();
+    let directory = place.directory.path();
+    std::fs::write(directory.join("rates.js"), LISTENERS).expect("the script is written");
+    for (what, kind) in [("method", "Teller"), ("function", "function bound note")] {
+        let status = Command::new("node")
+            .args(["rates.js", what])
+            .current_dir(directory)
+            .status();
+        assert!(status.expect("node starts").success());
+        let files = ["499", "999", "1499", "1499"].map(|i| format!("{i}.heapsnapshot"));
+        let mut arguments = vec!["snapshot", "leaks", "--json", "--operations", "500"];
+        arguments.extend(files.iter().map(String::as_str));
+        let row = &json(&place, &arguments)["rows"][0];
+        assert_eq!(row["kind"], kind, "{row}");
+        assert_eq!(row["pattern"], "event listeners", "{row}");
+    }
+}
+
 fn parcels(rows: &Value) -> Value {
     let rows = rows.as_array().expect("rows").clone();
     rows.into_iter()

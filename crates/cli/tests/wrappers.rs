@@ -331,3 +331,49 @@ fn bun_loads_the_same_probe() {
             .expect_behind("server.js", "bun", &[]);
     }
 }
+
+/// A module in TypeScript that keeps what it makes.
+const TYPED: &str = r"
+const kept: Array<{ index: number; text: string }> = [];
+export async function operation(index: number): Promise<void> {
+  await null;
+  kept.push({ index, text: String(index).repeat(100) });
+}
+";
+
+#[test]
+fn modules_in_typescript_are_driven_in_other_runtimes() {
+    for (name, words, runtime) in [
+        ("tsx", &[][..], "node"),
+        ("deno", &["run", "-A"], "deno"),
+        ("bun", &[], "bun"),
+    ] {
+        let Some(path) = installed(name) else {
+            continue;
+        };
+        let package = Package::new();
+        package.write("op.ts", TYPED);
+        let how = [
+            "check",
+            "--module",
+            "op.ts",
+            "--rounds",
+            "6",
+            "--operations",
+            "2000",
+            "--warm-up",
+            "4000",
+            "--",
+            &path,
+        ];
+        let run = package.place.run(&[&how[..], words].concat());
+        run.expect_code(1);
+        let document = package.place.last_run();
+        assert_eq!(
+            document["subject"]["service"]["runtime"]["name"],
+            runtime,
+            "{}",
+            run.said()
+        );
+    }
+}

@@ -184,10 +184,10 @@ fn journey(
                             &shares_of(&driven),
                             driven.totals.measured_operations,
                         );
-                        for finding in driver.findings().into_iter().chain(shared) {
+                        let noticed = driver.findings();
+                        for finding in noticed.into_iter().chain(shared).chain(driver.close()) {
                             session.found(finding);
                         }
-                        driver.close();
                         result.err()
                     }
                     Some(Err(error)) => {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_load::{StatusRanges, Url, Wire};
+use plimsoll_load::{Module, StatusRanges, Url, Wire};
 use plimsoll_model::ExitCode;
 use regex_lite::Regex;
 
@@ -88,6 +88,8 @@ pub enum Ready {
     Port(u16),
     /// A line of its output matches.
     Log(Regex),
+    /// The module that is driven is loaded and set up.
+    Module,
     /// Its probe says hello, or one second has passed: there is nothing else to wait for.
     Started,
 }
@@ -276,16 +278,22 @@ impl Flags {
     fn or(self, lower: Self) -> Self {
         let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
         Self {
-            // Whoever names a process on the command line does not mean the command in the file.
-            command: if self.command.is_empty() && self.pid.is_none() {
+            // Whoever names a process or a module on the command line does not mean the command in the file.
+            command: if self.command.is_empty()
+                && self.pid.is_none()
+                && self.driver.module.is_none()
+            {
                 lower.command
             } else {
                 self.command
             },
+            driver: self.driver.or(DriverFlags {
+                module: lower.driver.module.filter(|_| self.pid.is_none()),
+                ..lower.driver
+            }),
             pid: self.pid,
             no_attach: self.no_attach,
             config: self.config.or(lower.config),
-            driver: self.driver.or(lower.driver),
             ready_url: self.ready_url.or(lower.ready_url),
             ready_status: self.ready_status.or(lower.ready_status),
             ready_port: self.ready_port.or(lower.ready_port),
@@ -310,6 +318,9 @@ impl Flags {
     }
 
     fn origin(&self) -> Result<Origin, Error> {
+        if let Some(module) = self.driver.module()? {
+            return self.of_module(&module);
+        }
         match (self.pid, self.command.is_empty()) {
             (Some(_), false) => Err(Error::usage(
                 "--pid and a command exclude each other",
@@ -328,7 +339,38 @@ impl Flags {
         }
     }
 
+    /// A module is the last word of the command that runs it.
+    fn of_module(&self, module: &Module) -> Result<Origin, Error> {
+        if self.pid.is_some() {
+            return Err(Error::usage(
+                "--pid and --module exclude each other",
+                "a module is loaded into a runtime of its own; `--url` drives a service that runs",
+            ));
+        }
+        let ready =
+            self.ready_url.is_some() || self.ready_port.is_some() || self.ready_log.is_some();
+        if ready {
+            return Err(Error::usage(
+                "a module is ready when it is loaded and its setup() is done",
+                "leave `--ready-url`, `--ready-port` and `--ready-log` out; what takes long belongs into setup()",
+            ));
+        }
+        let mut command = self.command.clone();
+        if command.is_empty() {
+            command.push(module.language.runtime().into());
+        }
+        if command == ["deno"] {
+            // By itself it would ask for every permission, and nobody answers.
+            command.extend(["run", "-A"].map(OsString::from));
+        }
+        command.push(module.path.clone().into_os_string());
+        Ok(Origin::Command(command))
+    }
+
     fn ready(&self, load: Option<&Load>) -> Result<Ready, Error> {
+        if self.driver.module.is_some() {
+            return Ok(Ready::Module);
+        }
         let statuses = parse_statuses(self.ready_status.as_deref())?;
         if let Some(url) = &self.ready_url {
             return Ok(Ready::Url(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_model::{Finding, Level, Ns, Observer};
+use plimsoll_model::{Finding, Level, Ns, Observer, Part, Run, Unit};
 use plimsoll_store::Recorded;
 
 /// What observing cost: this process without what its own driver used.
@@ -41,4 +41,19 @@ pub(crate) fn incomplete_log(recorded: &Recorded) -> Option<Finding> {
     let error = recorded.error.as_ref()?;
     let what = format!("the log ends early: {error}");
     Some(Finding::warning("log-incomplete", what, None))
+}
+
+/// Takes the verdict out of a run of a verb that watches without judging; what was read stays as context.
+pub(crate) fn not_judged(run: &mut Run) {
+    run.verdict = None;
+    "memory was read, not judged".clone_into(&mut run.verdict_reason);
+    run.headline = None;
+    for series in &mut run.series {
+        series.part = Part::Context;
+        series.verdict = None;
+        series.points = None;
+    }
+    run.series.retain(|s| s.unit == Unit::Bytes);
+    // It is about attaching, which such a verb does not offer.
+    run.findings.retain(|f| f.id != "process-level");
 }

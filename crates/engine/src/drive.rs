@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use plimsoll_load::Driver;
 use plimsoll_model::{Cx, RoundStats, units};
 
-use crate::load::Load;
+use crate::load::{Load, Means};
 use crate::session::{Session, Stop};
 
 /// The three hands on a driven subject.
@@ -55,6 +55,12 @@ impl Drive<'_, '_> {
             hint,
         }) = self.session.check_alive_after_errors()
         {
+            let hint = hint.or_else(|| {
+                self.is_module().then(|| {
+                    "an operation that ends its process ends the run: let it return, or throw"
+                        .to_owned()
+                })
+            });
             return Stop::Failed {
                 what: format!("{what} in {round}"),
                 details,
@@ -62,10 +68,19 @@ impl Drive<'_, '_> {
             };
         }
         Stop::Failed {
-            what: format!("the server was lost in {round}: {error}"),
+            what: if self.is_module() {
+                format!("{error}, in {round}")
+            } else {
+                format!("the server was lost in {round}: {error}")
+            },
             details: self.session.command_and_last_lines(),
             hint: None,
         }
+    }
+
+    /// Whether the operations are calls inside the subject.
+    fn is_module(&self) -> bool {
+        matches!(self.load.means, Means::Module(_))
     }
 
     pub(crate) fn too_many_errors(

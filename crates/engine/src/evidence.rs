@@ -32,7 +32,11 @@ impl Session<'_> {
         rounds: &[RoundRecord],
     ) -> Result<Option<Census>, Stop> {
         if !wanted.contains(&EvidenceRequest::Snapshot) {
-            return Ok(None);
+            return if self.counts_classes {
+                self.count_classes()
+            } else {
+                Ok(None)
+            };
         }
         if at == Window::Baseline {
             self.choose_explained(rounds);

@@ -1,6 +1,7 @@
 //! Explains growth of a V8 heap by snapshots at the four windows: who holds what is new, what it is, where it is made.
 //!
-//! The early windows keep ids only, a few bytes an object; the last keeps the graph. Bytes are parsed while they arrive.
+//! The early windows keep ids only, a few bytes an object; the last keeps the graph. Bytes are parsed while they arrive. A large
+//! heap stands still for seconds in each snapshot: it is spared the third, whose new objects the last has too.
 //! Which holder is to blame, `plimsoll_heap` decides; here its finding becomes a [`Culprit`].
 
 mod growing;
@@ -24,9 +25,14 @@ use crate::explain::Explainer;
 use crate::patterns;
 use crate::snapshot::object;
 
+/// A snapshot of more bytes than this is large.
+const LARGE: u64 = 64 << 20;
+
 /// What the snapshots left so far.
 #[derive(Debug, Default)]
 struct Kept {
+    /// Bytes of the largest one.
+    largest: u64,
     early: Vec<(Window, plimsoll_heap::Window)>,
     last: Option<Snapshot>,
     /// A list of scripts, as JSON.
@@ -58,6 +64,7 @@ impl Explainer for Holders {
     fn wants(&self, at: Window, _: &Facts) -> Vec<EvidenceRequest> {
         match at {
             Window::Final => vec![EvidenceRequest::Snapshot, EvidenceRequest::Scripts],
+            Window::Plus2N if self.kept.borrow().largest > LARGE => Vec::new(),
             _ => vec![EvidenceRequest::Snapshot],
         }
     }
@@ -72,6 +79,7 @@ impl Explainer for Holders {
         };
         Box::new(Arriving {
             at,
+            bytes: 0,
             parsing: Some(parsing),
             copy: self.directory.as_deref().map(|d| Copy::begin(d, at)),
             kept: Rc::clone(&self.kept),
@@ -84,8 +92,10 @@ impl Explainer for Holders {
             return Vec::new();
         };
         let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
+        let spared = usize::from(kept.largest > LARGE);
+        let taken = &early[..early.len() - spared];
         // One that is missing was not taken, or under other numbers: nothing can be compared without it.
-        if !kept.early.iter().map(|(w, _)| *w).eq(early) {
+        if !kept.early.iter().map(|(w, _)| w).eq(taken) {
             return Vec::new();
         }
         let at = |window| facts.operations.iter().find(|(w, _)| *w == window);
@@ -106,7 +116,7 @@ impl Explainer for Holders {
                     &heap,
                     &classes,
                     &earlier,
-                    &[*first, *second, 0],
+                    &[*first, *second, 0][..earlier.len()],
                     rate,
                     &maps,
                 )
@@ -225,9 +235,7 @@ fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
     let is_user = |place: &&plimsoll_heap::Place| {
         plimsoll_heap::culprit::origin(&place.script) == Origin::User
     };
-    // A function beside the holder says less than the line that declares it.
     let made = found.place.as_ref();
-    let made = made.filter(|place| Some(*place) != found.holder.place.as_ref());
     let holder = found.holder.place.as_ref();
     let class = found.holder.class_place.as_ref();
     let last = found.holder.name.rsplit(['.', '[']).next().unwrap_or("");
@@ -257,8 +265,12 @@ fn told(holder: &plimsoll_heap::culprit::Holder) -> String {
     }
 }
 
+/// The file of a script; of a package's, with the package: many are called `index.js`.
 fn file_name(script: &str) -> Option<&str> {
-    script.rsplit('/').next().filter(|name| !name.is_empty())
+    let of_package = script.rsplit_once("/node_modules/").map(|(_, name)| name);
+    of_package
+        .or_else(|| script.rsplit('/').next())
+        .filter(|name| !name.is_empty())
 }
 
 /// `root → module store.js → sessions → Map → Session`: the way without what is the runtime's own.
@@ -284,6 +296,7 @@ impl Sink for Listing {
 /// A snapshot on its way in.
 struct Arriving {
     at: Window,
+    bytes: u64,
     parsing: Option<Parsing>,
     copy: Option<io::Result<Copy>>,
     kept: Rc<RefCell<Kept>>,
@@ -296,6 +309,7 @@ enum Parsing {
 
 impl Sink for Arriving {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
         match &mut self.parsing {
             Some(Parsing::Ids(parser)) => parser.feed(bytes),
             Some(Parsing::Whole(parser)) => parser.feed(bytes),
@@ -311,6 +325,7 @@ impl Sink for Arriving {
 
     fn end(&mut self) -> io::Result<()> {
         let mut kept = self.kept.borrow_mut();
+        kept.largest = kept.largest.max(self.bytes);
         match self.parsing.take() {
             Some(Parsing::Ids(parser)) => {
                 let ids = parser.finish().map_err(io::Error::other)?;

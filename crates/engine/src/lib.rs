@@ -34,6 +34,7 @@ mod passive;
 mod patterns;
 mod pilot;
 mod place;
+pub mod profile;
 mod rates;
 mod ready;
 mod restart;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_load::{
-    Asked, Counter, Driver, ExternalDriver, HttpDriver, HttpRequest, LineCount, Plan, StatusRanges,
-    Trust, Url, Wire, WorkerDriver,
+    Asked, Counter, Driver, ExternalDriver, HttpDriver, HttpRequest, Language, LineCount, Module,
+    ModuleDriver, ModuleHost, Plan, StatusRanges, Trust, Url, Wire, WorkerDriver,
 };
 use plimsoll_model::{Finding, Mode};
 use regex_lite::Regex;
@@ -73,6 +73,8 @@ pub enum Means {
     Worker(Vec<OsString>),
     /// A load test that is run anew each round.
     External(Vec<OsString>),
+    /// A module whose function is the operation: it is the subject as well.
+    Module(Module),
 }
 
 impl Load {
@@ -94,6 +96,8 @@ impl Load {
     pub(crate) fn timeout(&self) -> Duration {
         match &self.means {
             Means::Http(plan) => plan.timeout(),
+            // Its driver tells an operation that hangs from a round that takes long; the round must not end before it.
+            Means::Module(module) => module.timeout * 2,
             // Nobody but the program knows.
             Means::Worker(_) | Means::External(_) => HttpRequest::DEFAULT_TIMEOUT,
         }
@@ -108,17 +112,38 @@ impl Load {
     pub(crate) fn word(&self) -> &'static str {
         match &self.means {
             Means::Http(_) => "request",
-            Means::Worker(_) | Means::External(_) => "operation",
+            Means::Worker(_) | Means::External(_) | Means::Module(_) => "operation",
         }
     }
 
-    /// A driver for it. `asked` says what the subject itself has counted.
+    /// The host that loads the module, if it is a module that is driven. Its files go into a private directory.
+    pub(crate) fn host(
+        &self,
+        directory: &Path,
+    ) -> Result<Option<ModuleHost>, plimsoll_load::Error> {
+        match &self.means {
+            Means::Module(module) => ModuleHost::try_new(directory, module).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// A driver for it. `asked` says what the subject itself has counted; `host` has loaded the module, if there is one.
     pub(crate) fn driver(
         &self,
         count: &Count,
         asked: Option<Asked>,
+        host: Option<ModuleHost>,
     ) -> Result<Box<dyn Driver>, plimsoll_load::Error> {
+        if let Some(host) = host {
+            return Ok(Box::new(ModuleDriver::new(host)));
+        }
         Ok(match &self.means {
+            Means::Module(module) => {
+                return Err(plimsoll_load::Error::Unsupported {
+                    what: module.path.display().to_string(),
+                    instead: "its host was not started".to_owned(),
+                });
+            }
             Means::Http(plan) => {
                 Box::new(HttpDriver::with_plan((**plan).clone(), self.concurrency)?)
             }
@@ -175,6 +200,8 @@ pub struct DriverFlags {
     pub openapi_operations: Vec<String>,
     /// `--har`
     pub har: Option<PathBuf>,
+    /// `--module`
+    pub module: Option<PathBuf>,
     /// `--op-cmd`
     pub op_cmd: Option<String>,
     /// `--driver`
@@ -192,6 +219,15 @@ pub struct DriverFlags {
 impl DriverFlags {
     /// These flags, and where they say nothing, the lower ones.
     pub(crate) fn or(self, lower: Self) -> Self {
+        // What the file drives is for another subject than what is named beside it.
+        let makes_operations = self.is_some();
+        let lower = match self.module {
+            Some(_) => Self {
+                around: lower.around,
+                ..Self::default()
+            },
+            None => lower,
+        };
         let list = |own: Vec<String>, lower: Vec<String>| if own.is_empty() { lower } else { own };
         Self {
             urls: list(self.urls, lower.urls),
@@ -212,6 +248,7 @@ impl DriverFlags {
             openapi: self.openapi.or(lower.openapi),
             openapi_operations: list(self.openapi_operations, lower.openapi_operations),
             har: self.har.or(lower.har),
+            module: self.module.or(lower.module.filter(|_| !makes_operations)),
             op_cmd: self.op_cmd.or(lower.op_cmd),
             driver: self.driver.or(lower.driver),
             ops_log: self.ops_log.or(lower.ops_log),
@@ -235,8 +272,50 @@ impl DriverFlags {
             || self.scenario.is_some()
             || self.openapi.is_some()
             || self.har.is_some()
+            || self.module.is_some()
             || self.op_cmd.is_some()
             || self.driver.is_some()
+    }
+
+    /// The module whose function is the operation, if one is named.
+    pub(crate) fn module(&self) -> Result<Option<Module>, Error> {
+        let Some(path) = &self.module else {
+            return Ok(None);
+        };
+        let shown = path.display();
+        let rivals = [
+            ("--url", !self.urls.is_empty()),
+            ("the steps of the configuration", self.scenario.is_some()),
+            ("--openapi", self.openapi.is_some()),
+            ("--har", self.har.is_some()),
+            ("--op-cmd", self.op_cmd.is_some()),
+            ("--driver", self.driver.is_some()),
+            ("--rate", self.rate.is_some()),
+        ];
+        if let Some((rival, _)) = rivals.into_iter().find(|(_, given)| *given) {
+            return Err(Error::usage(
+                format!("--module and {rival} exclude each other"),
+                "the operations are calls of the module's own `operation(i)`",
+            ));
+        }
+        let Some(language) = Language::of(path) else {
+            return Err(Error::usage(
+                format!("--module {shown}: what it is written in is not known by its extension"),
+                "there are .mjs, .cjs, .js, .mts, .cts, .ts, .jsx, .tsx and .py",
+            ));
+        };
+        if !path.is_file() {
+            return Err(Error::usage(
+                format!("--module {shown}: there is no such file"),
+                "name the file that exports `operation`, relative to this directory",
+            ));
+        }
+        let timeout = self.timeout.unwrap_or(HttpRequest::DEFAULT_TIMEOUT);
+        Ok(Some(Module {
+            path: path.clone(),
+            language,
+            timeout: positive("--timeout", timeout)?,
+        }))
     }
 
     /// Who counts the operations, where it is not our client.
@@ -277,6 +356,13 @@ impl DriverFlags {
     pub(crate) fn load(&self, wire: &Wire, answer: Option<&[u8]>) -> Result<Option<Load>, Error> {
         if !self.is_some() {
             return Ok(None);
+        }
+        if let Some(module) = self.module()? {
+            let name = "operation(i)".to_owned();
+            let operations = vec!["operation".to_owned()];
+            return self
+                .with_means(Means::Module(module), None, name, operations)
+                .map(Some);
         }
         if let Some(means) = self.program()? {
             let shown = self.op_cmd.as_ref().or(self.driver.as_ref());
@@ -385,6 +471,11 @@ impl DriverFlags {
         name: String,
         operations: Vec<String>,
     ) -> Result<Load, Error> {
+        // Requests come from many; a function is called by one.
+        let usual = match &means {
+            Means::Module(_) => 1,
+            _ => DEFAULT_CONCURRENCY,
+        };
         Ok(Load {
             means,
             url,
@@ -393,7 +484,7 @@ impl DriverFlags {
             operations,
             concurrency: within(
                 "--concurrency",
-                self.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+                self.concurrency.unwrap_or(usual),
                 1,
                 MOST_CONCURRENCY,
             )?,

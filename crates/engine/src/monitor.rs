@@ -17,7 +17,7 @@ use plimsoll_model::{Cancel, Cx, Event, Exit, Finding, Run, units};
 use plimsoll_probe::{Hub, HubOptions, NotAttached, Process};
 
 use crate::error::Error;
-use crate::place::{Place, unix_now};
+use crate::place::{Chosen, unix_now};
 
 pub(crate) use watcher::Concluded;
 use watcher::Watcher;
@@ -37,7 +37,7 @@ pub struct Monitor {
     pub duration: Option<Duration>,
     /// Growth rate in bytes per second below which nothing is called a leak.
     pub floor: Option<f64>,
-    /// Whether the probe is put into the running Node processes that are watched.
+    /// Whether the probe is put into the running Node and Python processes that are watched.
     pub attach: bool,
     /// Whether a leak is a failure: exit code 1 whatever the command ended with.
     pub fail_on_leak: bool,
@@ -67,6 +67,8 @@ struct Watched<'a> {
     said: Vec<Finding>,
     /// How the command ended, once it has.
     exit: &'a OnceLock<Exit>,
+    /// Where the run is kept, if that had to be known before.
+    place: Option<Chosen>,
 }
 
 /// Watches running processes and their descendants until the planned time is over, they have all ended, or `cancel` is
@@ -100,8 +102,9 @@ pub fn monitor(
         no_probe: None,
         said,
         exit: &OnceLock::new(),
+        place: None,
     };
-    watch(config, watched, epoch, events, cancel)
+    conclude(config, watched, epoch, events, cancel).map(Concluded::keep)
 }
 
 /// What probes are asked to tell of their own: as often as we read, and their collections.
@@ -112,7 +115,7 @@ fn hub_options(interval: Duration) -> HubOptions {
     }
 }
 
-/// Puts the probe into each process that is Node, and says what was done to whom.
+/// Puts the probe into each process that takes it in, and says what was done to whom.
 fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
     let mut said = Vec::new();
     for process in processes {
@@ -125,7 +128,7 @@ fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
                     format!("attached to pid {pid}: {size} of probe were put in; it goes when plimsoll ends"),
                 ));
             }
-            Err(NotAttached::NotNode(_)) if processes.len() > 1 => {}
+            Err(NotAttached::NoRuntime(_)) if processes.len() > 1 => {}
             Err(why) => said.push(Finding::warning(
                 &format!("not-attached-{pid}"),
                 format!("pid {pid} is seen from outside only: {why}"),
@@ -136,20 +139,11 @@ fn attach(processes: &[Process], hub: &Hub, cancel: &Cancel) -> Vec<Finding> {
     said
 }
 
-fn watch(
-    config: &Monitor,
-    watched: Watched<'_>,
-    epoch: Instant,
-    events: &mut dyn FnMut(Event),
-    cancel: &Cancel,
-) -> Result<Run, Error> {
-    conclude(config, watched, epoch, events, cancel).map(Concluded::keep)
-}
-
 /// Watches processes while something else happens to them, until `cancel`; the run is the caller's to complete and keep.
 pub(crate) fn alongside(
     config: &Monitor,
     processes: Vec<Process>,
+    place: Option<Chosen>,
     epoch: Instant,
     events: &mut dyn FnMut(Event),
     cancel: &Cancel,
@@ -161,20 +155,24 @@ pub(crate) fn alongside(
         no_probe: None,
         said: Vec::new(),
         exit: &OnceLock::new(),
+        place,
     };
     conclude(config, watched, epoch, events, cancel)
 }
 
 fn conclude(
     config: &Monitor,
-    watched: Watched<'_>,
+    mut watched: Watched<'_>,
     epoch: Instant,
     events: &mut dyn FnMut(Event),
     cancel: &Cancel,
 ) -> Result<Concluded, Error> {
     let started_unix_ns =
         unix_now().saturating_sub(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(0));
-    let place = Place::open(&config.directories, started_unix_ns)?;
+    let chosen = watched.place.take();
+    let place = chosen
+        .unwrap_or_else(|| Chosen::among(&config.directories, started_unix_ns))
+        .record()?;
     for finding in &place.findings {
         events(Event::Found(finding.clone()));
     }

@@ -9,6 +9,16 @@ use plimsoll_store::{Recorder, RunDir, Store};
 
 use crate::error::Error;
 
+/// Where a new run is kept, before anything is recorded there.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    id: String,
+    /// `None`: the run lives in memory only.
+    pub(crate) kept: Option<RunDir>,
+    started_unix_ns: u64,
+    findings: Vec<Finding>,
+}
+
 /// The place of a new run, and what had to be said about it.
 pub(crate) struct Place {
     pub(crate) id: String,
@@ -18,12 +28,9 @@ pub(crate) struct Place {
     pub(crate) findings: Vec<Finding>,
 }
 
-impl Place {
-    /// Makes the place of a run that starts now.
-    ///
-    /// # Errors
-    /// If there is not even a thread for recording.
-    pub(crate) fn open(directories: &[PathBuf], started_unix_ns: u64) -> Result<Self, Error> {
+impl Chosen {
+    /// Makes the place of a run that starts now. Starts no thread.
+    pub(crate) fn among(directories: &[PathBuf], started_unix_ns: u64) -> Self {
         let mut findings = Vec::new();
         let id = plimsoll_store::run_id(started_unix_ns, std::process::id());
         let kept = match Store::open(directories).and_then(|store| store.create_run(&id)) {
@@ -52,6 +59,32 @@ impl Place {
                 None
             }
         };
+        Self {
+            id: kept.as_ref().map_or(id, |kept| kept.id().to_owned()),
+            kept,
+            started_unix_ns,
+            findings,
+        }
+    }
+
+    /// Removes what was made for a run that never began.
+    pub(crate) fn discard(self) {
+        if let Some(directory) = self.kept {
+            directory.discard();
+        }
+    }
+
+    /// Starts to record there.
+    ///
+    /// # Errors
+    /// If there is not even a thread for recording.
+    pub(crate) fn record(self) -> Result<Place, Error> {
+        let Self {
+            id,
+            kept,
+            started_unix_ns,
+            mut findings,
+        } = self;
         let recorder = match Recorder::start(kept.as_ref(), started_unix_ns) {
             Ok(recorder) => recorder,
             Err(error) => {
@@ -63,13 +96,22 @@ impl Place {
                 Recorder::start(None, started_unix_ns)?
             }
         };
-        let id = kept.as_ref().map_or(id, |kept| kept.id().to_owned());
-        Ok(Self {
+        Ok(Place {
             id,
             kept,
             recorder,
             findings,
         })
+    }
+}
+
+impl Place {
+    /// Makes the place of a run that starts now, and starts to record there.
+    ///
+    /// # Errors
+    /// If there is not even a thread for recording.
+    pub(crate) fn open(directories: &[PathBuf], started_unix_ns: u64) -> Result<Self, Error> {
+        Chosen::among(directories, started_unix_ns).record()
     }
 }
 

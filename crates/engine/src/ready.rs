@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 use plimsoll_model::{Cx, Event, Exit, Finding, Gap, Phase, Role, units};
-use plimsoll_probe::{IsolateInfo, Members, NotAttached, Process};
+use plimsoll_probe::{IsolateInfo, Members, NotAttached, Process, Way};
 
 use crate::config::Ready;
 use crate::session::{Inside, Service, Session, Stop};
@@ -21,6 +21,8 @@ const STARTED_AFTER: Duration = Duration::from_secs(1);
 const WRAPPER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long attaching to one process may take.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host that has given up may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Poll period while waiting.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -53,6 +55,7 @@ impl Session<'_> {
                 }
                 Ready::Port(port) => accepts(*port),
                 Ready::Log(_) => lines.as_ref().is_some_and(|l| l.try_recv().is_ok()),
+                Ready::Module => self.is_loaded()?,
                 Ready::Started => {
                     self.config.is_attached()
                         // What tells of its operations may do all of them in a moment.
@@ -70,6 +73,8 @@ impl Session<'_> {
             }
             // A parent that forks its service and leaves is fine as long as something of the tree lives.
             if let Some(exit) = self.subject.exit() {
+                // It may have said why in its last moment.
+                self.is_loaded()?;
                 if matches!(self.config.ready, Ready::Started) && exit == Exit::Status(0) {
                     break;
                 }
@@ -125,8 +130,25 @@ impl Session<'_> {
             && plimsoll_probe::members(&self.subject, None).is_some_and(|m| m.is_wrapper)
     }
 
+    /// Whether the module is; what is wrong with it is in its runtime's own words among the last lines.
+    fn is_loaded(&mut self) -> Result<bool, Stop> {
+        let Some(host) = &mut self.host else {
+            return Ok(false);
+        };
+        host.is_ready().map_err(|error| {
+            // It ends by itself, once it has said why at length.
+            self.subject.wait_exit(LAST_WORDS, self.cancel);
+            Stop::Failed {
+                what: error.to_string(),
+                details: self.command_and_last_lines(),
+                hint: error.hint().map(str::to_owned),
+            }
+        })
+    }
+
     fn waited_for(&self) -> String {
         match &self.config.ready {
+            Ready::Module => "its module is not loaded, or its setup() not done".to_owned(),
             Ready::Url(url, _) => format!("{url} did not answer"),
             Ready::Port(port) => format!("port {port} accepts no connection"),
             Ready::Log(pattern) => format!("no line of its output matches `{pattern}`"),
@@ -333,21 +355,24 @@ impl Session<'_> {
         for gap in done.gaps {
             self.gap(gap);
         }
-        self.gap(Gap {
-            what: "worker threads that start later".to_owned(),
-            why: "the probe is put into those that run; in a process that plimsoll starts it is in all".to_owned(),
-        });
-        let how = if done.was_open {
-            format!(
-                "through its inspector at {}, which stays open",
-                done.address
-            )
-        } else {
-            format!(
-                "through its inspector at {}, opened by SIGUSR1 and closed again",
-                done.address
-            )
+        if let Way::Inspector { .. } = done.way {
+            self.gap(Gap {
+                what: "worker threads that start later".to_owned(),
+                why: "the probe is put into those that run; in a process that plimsoll starts it is in all".to_owned(),
+            });
+        }
+        let how = match done.way {
+            Way::Inspector { address, was_open } if was_open => {
+                format!("through its inspector at {address}, which stays open")
+            }
+            Way::Inspector { address, .. } => {
+                format!("through its inspector at {address}, opened by SIGUSR1 and closed again")
+            }
+            _ => "by `sys.remote_exec`".to_owned(),
         };
+        if done.way == Way::RemoteExec {
+            self.wake();
+        }
         let workers = match done.workers {
             0 => String::new(),
             1 => " and 1 worker thread".to_owned(),
@@ -361,6 +386,14 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Makes a service run some code: one that sleeps until somebody connects would take the probe in only then. Nothing is
+    /// asked of it.
+    fn wake(&self) {
+        if let Some(port) = self.service_port() {
+            let _ = accepts(port);
+        }
+    }
+
     fn why_no_probe(&self) -> String {
         let Some(service) = &self.service else {
             return "there is no service process".to_owned();
@@ -372,6 +405,12 @@ impl Session<'_> {
             .map_or("the service", |path| {
                 path.rsplit('/').next().unwrap_or(path)
             });
+        if service.process.is_python() && self.config.is_attached() {
+            return format!(
+                "`{name}` was asked to run it and has not within {}: it sleeps in a system call, or runs no Python code",
+                units::duration(HELLO_PATIENCE.as_secs_f64())
+            );
+        }
         if service.process.is_python() {
             return format!(
                 "`{name}` did not load it: started with `-I`, `-E` or `-S`, frozen into one file, or older than Python 3.9"

@@ -31,7 +31,12 @@ impl Session<'_> {
         };
         let (process, command) = (before.process.clone(), before.info.command.clone());
         let starter = self.subject.process().id();
-        if matches!(stop, Stop::Interrupted) || process.is_alive() || starter == process.id() {
+        let is_module = matches!(self.config.ready, Ready::Module);
+        if is_module
+            || matches!(stop, Stop::Interrupted)
+            || process.is_alive()
+            || starter == process.id()
+        {
             return Err(stop);
         }
         if self.restarts >= MOST {
@@ -109,6 +114,8 @@ impl Session<'_> {
                 plimsoll_load::probe_ready(url, wire, Duration::from_secs(2), statuses).is_ok()
             }
             Ready::Port(port) => accepts(*port),
+            // What a module kept is gone with its process.
+            Ready::Module => false,
             Ready::Log(_) | Ready::Started => self.service_port().is_none_or(accepts),
         }
     }

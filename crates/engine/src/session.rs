@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use plimsoll_load::Driver;
+use plimsoll_load::{Driver, ModuleHost};
 use plimsoll_model::{
     Cancel, Event, Exit, Finding, Gap, Ns, Phase, ProcessId, ProcessInfo, RuntimeInfo, Sample,
     Source, SourceId, SubjectInfo,
@@ -14,7 +14,7 @@ use plimsoll_probe::{
 use plimsoll_store::{Record, Recorder, RecorderHandle};
 
 use crate::check::Supervisor;
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, Ready};
 use crate::environment::environment;
 use crate::error::Error;
 
@@ -104,6 +104,8 @@ pub(crate) struct Session<'a> {
     pub(crate) explained: Option<SourceId>,
     /// Memory may not suffice for all snapshots: classes are counted too.
     pub(crate) counts_classes: bool,
+    /// What loads the module that is driven, until its driver takes it over.
+    pub(crate) host: Option<ModuleHost>,
     pub(crate) hub: Option<Hub>,
     /// Lines in which the runtime itself warns.
     warned: Lines,
@@ -147,7 +149,13 @@ impl<'a> Session<'a> {
         // Where there is no place for the files of a hub, the subject is seen from outside all the same.
         let (hub, mut no_carrier) = match Hub::start(epoch, &options) {
             Ok(hub) => (Some(hub), None),
+            // A module cannot even be loaded without one.
+            Err(error) if matches!(config.ready, Ready::Module) => return Err(error.into()),
             Err(error) => (None, Some(error.to_string())),
+        };
+        let host = match (&config.load, &hub) {
+            (Some(load), Some(hub)) => load.host(hub.directory())?,
+            _ => None,
         };
         let subject = match (&config.origin, &hub) {
             (Origin::Command(command), Some(hub)) => {
@@ -155,8 +163,12 @@ impl<'a> Session<'a> {
                 no_carrier = why_not.map(str::to_owned);
                 let (variable, folder) = hub.region_variable();
                 env.push((variable.into(), folder));
+                let command = match &host {
+                    Some(host) => host.command(command),
+                    None => command.clone(),
+                };
                 Subject::spawn(&Launch {
-                    command: crate::environment::command(command, hub),
+                    command: crate::environment::command(&command, hub),
                     env,
                     output_dir: None,
                 })?
@@ -206,6 +218,7 @@ impl<'a> Session<'a> {
             sum: None,
             explained: None,
             counts_classes: false,
+            host,
             hub,
             warned,
         };
@@ -404,10 +417,10 @@ impl<'a> Session<'a> {
     }
 
     /// A driver for the configured load.
-    pub(crate) fn driver(&self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
+    pub(crate) fn driver(&mut self) -> Option<Result<Box<dyn Driver>, plimsoll_load::Error>> {
         let load = self.config.load.as_ref()?;
         let asked = self.tally().map(Tally::into_asked);
-        Some(load.driver(&self.config.count, asked))
+        Some(load.driver(&self.config.count, asked, self.host.take()))
     }
 
     /// What counts operations that are not ours, from here on.

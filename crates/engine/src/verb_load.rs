@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use plimsoll_load::{Driver, HttpDriver, Plan, Progress, Url};
 use plimsoll_model::{
     Cancel, Cx, Event, ExitCode, Finding, LoadFigures, LoadInfo, Metric, Mode, Ns, OpId,
-    OperationKind, Part, ProcessOperations, RoundSpec, RoundStats, Run, RunStatus, SubjectHandle,
-    Unit, units,
+    OperationKind, ProcessOperations, RoundSpec, RoundStats, Run, RunStatus, SubjectHandle, units,
 };
 use plimsoll_probe::Process;
 
 use crate::config::{MOST_OPERATIONS, directories, positive, within};
-use crate::document::observer;
+use crate::document::{not_judged, observer};
 use crate::error::Error;
 use crate::file::File;
 use crate::load::{DriverFlags, Load, Means};
@@ -200,36 +199,20 @@ pub fn load(run: &LoadRun, events: &mut dyn FnMut(Event), cancel: &Cancel) -> Re
     said.extend(by_process(&per_process, stats.done + stats.errors()));
     Box::new(driver).close();
     let (status, exit) = outcome(run, &stats, error, cancel);
-    Ok(complete(concluded, |document| {
+    Ok(concluded.keep_with(|document| {
         "load".clone_into(&mut document.verb);
         document.status = status;
         document.exit_code = exit.code();
-        document.verdict = None;
-        "memory was read, not judged".clone_into(&mut document.verdict_reason);
-        document.headline = None;
-        for series in &mut document.series {
-            series.part = Part::Context;
-            series.verdict = None;
-            series.points = None;
-        }
-        document.series.retain(|s| s.unit == Unit::Bytes);
+        not_judged(document);
         document.plan.operations_per_round = run.planned().unwrap_or(0);
         document.duration = Ns::from_duration(epoch.elapsed());
         document.observer = observer(document.duration, stats.cpu, Duration::ZERO, 0);
-        // It is about attaching, which a load does not offer.
-        document.findings.retain(|f| f.id != "process-level");
         document.findings.extend(said);
         document.load = Some(LoadInfo {
             per_process,
             ..info(run, stats)
         });
     }))
-}
-
-/// Completes the run document and writes it.
-fn complete(mut concluded: Concluded, complete: impl FnOnce(&mut Run)) -> Run {
-    complete(&mut concluded.run);
-    concluded.keep()
 }
 
 /// A load under way: who drives, who is watched.
@@ -291,6 +274,7 @@ impl Drive<'_> {
             let concluded = crate::monitor::alongside(
                 &config,
                 roots,
+                None,
                 self.epoch,
                 &mut |event| match event {
                     Event::Reading(reading) => teller.tell(events, reading.sum(&Metric::RSS)),

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::meta::{EdgeKind, NodeKind};
 use crate::names;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Node, Snapshot};
 
 /// A shape stops growing at this length of its name, in UTF-16 units.
 const MOST_NAME: usize = 120;
@@ -115,23 +115,51 @@ impl Shapes {
         let shapes = chosen
             .into_iter()
             .map(|(_, properties)| {
-                let mut name = String::from("{");
-                for property in &properties {
-                    let separator = if name.len() > 1 { ", " } else { "" };
-                    let text = snapshot.strings.text(*property);
-                    let _ = write!(name, "{separator}{}", names::property(&text));
-                }
-                name.push('}');
+                let properties: Vec<String> = properties
+                    .iter()
+                    .map(|property| snapshot.strings.text(*property).into_owned())
+                    .collect();
                 Shape {
-                    name,
-                    properties: properties
-                        .iter()
-                        .map(|property| snapshot.strings.text(*property).into_owned())
-                        .collect(),
+                    name: named(properties.iter().map(String::as_str)),
+                    properties,
                 }
             })
             .collect();
         Self { shapes }
+    }
+
+    /// The name of a class of plain objects with those properties, too, that one of its objects has but a snapshot has no
+    /// references for: small numbers. The object's map lists all properties in order; those after the last of the shape
+    /// may be of other objects that share the list, and are left out.
+    pub(crate) fn with_numbers(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        node: u32,
+    ) -> Option<String> {
+        let shape = self.shapes.iter().find(|shape| shape.name == name)?;
+        let follow = |from, label| snapshot.follow(from, EdgeKind::Internal, label);
+        let listed = follow(follow(Node(node), "map")?, "descriptors")?;
+        let names: Vec<String> = snapshot
+            .edges(listed)
+            .filter(|edge| {
+                snapshot.edge_kind(*edge) == EdgeKind::Internal
+                    && snapshot
+                        .edge_name(*edge)
+                        .bytes()
+                        .all(|b| b.is_ascii_digit())
+            })
+            .map(|edge| snapshot.edge_to(edge))
+            .filter(|name| snapshot.kind(*name).is_string())
+            .map(|name| snapshot.name(name).into_owned())
+            .collect();
+        let ends: Option<Vec<usize>> = shape
+            .properties
+            .iter()
+            .map(|property| names.iter().position(|name| name == property))
+            .collect();
+        let end = ends?.into_iter().max()?;
+        Some(named(names[..=end].iter().map(String::as_str)))
     }
 
     /// The shape of each plain object, by index; nodes without one are left out.
@@ -162,6 +190,17 @@ impl Shapes {
         }
         found
     }
+}
+
+/// `{id, name}`.
+fn named<'a>(properties: impl Iterator<Item = &'a str>) -> String {
+    let mut name = String::from("{");
+    for property in properties {
+        let separator = if name.len() > 1 { ", " } else { "" };
+        let _ = write!(name, "{separator}{}", names::property(property));
+    }
+    name.push('}');
+    name
 }
 
 /// Finds the largest shape that is part of a list of properties.

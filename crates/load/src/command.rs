@@ -13,7 +13,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{
-    Cx, Latency, OpId, OpStats, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle,
+    Cx, Finding, Latency, OpId, OpStats, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle,
 };
 use regex_lite::Regex;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -357,7 +357,9 @@ impl Driver for WorkerDriver {
         })
     }
 
-    fn close(self: Box<Self>) {}
+    fn close(self: Box<Self>) -> Option<Finding> {
+        None
+    }
 }
 
 /// `done N errors E`, or `done N`.
@@ -515,7 +517,9 @@ impl Driver for ExternalDriver {
         })
     }
 
-    fn close(self: Box<Self>) {}
+    fn close(self: Box<Self>) -> Option<Finding> {
+        None
+    }
 }
 
 /// The words of a command line, with quotes and backslashes as in a shell; nothing is expanded.

@@ -33,6 +33,6 @@ pub trait Driver: Send {
         Vec::new()
     }
 
-    /// Closes all connections.
-    fn close(self: Box<Self>);
+    /// Closes all connections; what went wrong with that, if it matters.
+    fn close(self: Box<Self>) -> Option<Finding>;
 }

@@ -114,6 +114,16 @@ pub enum Error {
         /// What was done until then.
         stats: Box<RoundStats>,
     },
+    /// A module whose operation cannot be repeated.
+    #[error("{reason}")]
+    Module {
+        /// Which module, and what it or its operation did.
+        reason: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+        /// What was done until then.
+        stats: Box<RoundStats>,
+    },
     /// The subject does not say how many operations it has done.
     #[error("operations cannot be counted: {reason}")]
     Uncounted {
@@ -165,6 +175,7 @@ impl Error {
             | Self::Setup { stats, .. }
             | Self::Unfit { stats, .. }
             | Self::Program { stats, .. }
+            | Self::Module { stats, .. }
             | Self::Uncounted { stats, .. }
             | Self::Cancelled { stats } => Some(stats),
             _ => None,
@@ -176,6 +187,7 @@ impl Error {
         match self {
             Self::Url { .. } => Some("an example: http://127.0.0.1:3000/api?user={{seq}}"),
             Self::Unfit { hint, .. } => Some(hint),
+            Self::Module { hint, .. } => *hint,
             Self::Uncounted { .. } => Some(
                 "ask the counter by hand; an example: --ops-counter http://127.0.0.1:3000/metrics#http_requests_total",
             ),

@@ -868,7 +868,9 @@ impl Driver for HttpDriver {
         })
     }
 
-    fn close(self: Box<Self>) {}
+    fn close(self: Box<Self>) -> Option<Finding> {
+        None
+    }
 
     fn findings(&self) -> Vec<Finding> {
         self.advice()

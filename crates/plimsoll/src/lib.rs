@@ -55,8 +55,8 @@ pub use limits::{Allocations, NotCounted, allocations, peak};
 pub use limits::{assert_allocations, assert_peak};
 pub use meter::Source;
 pub use monitor::{
-    Action, Alert, AlertKind, Budgets, Event, MemoryMonitor, Method, MonitorSample, ProcessReading,
-    SessionStatus, Severity,
+    Action, Alert, AlertKind, BadBudget, Budgets, Event, MemoryMonitor, Method, MonitorSample,
+    ProcessReading, SessionStatus, Severity,
 };
 pub use plimsoll_alloc::{
     Counted, Entered, InScope, Peak, Scope, Scoped, SizeClass, Stats, TooManyScopes,

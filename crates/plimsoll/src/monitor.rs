@@ -18,7 +18,7 @@ use plimsoll_alloc::Scope;
 use plimsoll_judge::{Axis, Series, Terms, judge};
 
 pub use self::process::ProcessReading;
-pub use self::watch::{Alert, AlertKind, Budgets, Method, SessionStatus, Severity};
+pub use self::watch::{Alert, AlertKind, BadBudget, Budgets, Method, SessionStatus, Severity};
 use self::watch::{Asked, Watch};
 use crate::meter::Source;
 
@@ -74,7 +74,7 @@ type Listener = dyn Fn(&Event<'_>) + Send + Sync;
 /// ```
 /// use plimsoll::{Action, Budgets, Event, MemoryMonitor, Severity};
 ///
-/// let monitor = MemoryMonitor::new(Budgets::default());
+/// let monitor = MemoryMonitor::new(Budgets::default())?;
 /// monitor.on(|event| match event {
 ///     Event::Alert(alert) if alert.severity >= Severity::Error => eprintln!("{alert}"),
 ///     _ => {}
@@ -88,7 +88,7 @@ type Listener = dyn Fn(&Event<'_>) + Send + Sync;
 /// assert!(monitor.charge("ada", 9 << 20));
 /// assert!(monitor.charge("ada", 11 << 20), "the eviction made it fit");
 /// monitor.end("ada");
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct MemoryMonitor(Arc<Inner>);
@@ -138,16 +138,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl MemoryMonitor {
     /// With these lines, on this process. It reads nothing until it is started or asked.
-    pub fn new(budgets: Budgets) -> Self {
+    ///
+    /// # Errors
+    /// If a line can mean nothing: a percentage that is none, a budget of nothing.
+    pub fn new(budgets: Budgets) -> Result<Self, BadBudget> {
+        budgets.check()?;
         let begun = Instant::now();
         let limit = process::limit();
         let read = move || process::read(limit);
-        Self::of(
-            budgets,
-            limit,
-            Box::new(move || begun.elapsed()),
-            Box::new(read),
-        )
+        let clock = move || begun.elapsed();
+        Ok(Self::of(budgets, limit, Box::new(clock), Box::new(read)))
     }
 
     /// With a clock and figures of its own, for tests.

@@ -242,7 +242,8 @@ fn a_session_is_measured_by_what_its_scope_allocates() {
     let monitor = MemoryMonitor::new(Budgets {
         per_session: 4 * MIB,
         ..Budgets::default()
-    });
+    })
+    .unwrap();
     let scope = Scope::open("session a").unwrap();
     monitor.register_scope("a", scope.clone());
     assert_eq!(monitor.metrics().sessions["a"].bytes, None);
@@ -268,7 +269,7 @@ fn a_session_is_measured_by_what_its_scope_allocates() {
 
 #[test]
 fn the_process_is_read_exactly() {
-    let monitor = MemoryMonitor::new(Budgets::default());
+    let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
     let before = monitor.sample();
     let kept = black_box(vec![1_u8; 64 << 20]);
     let after = monitor.sample();
@@ -354,7 +355,7 @@ fn assert_no_thread_is_left() {
 #[cfg(target_os = "linux")]
 fn the_thread_samples_and_ends_with_the_monitor() {
     let (heard, samples) = channel();
-    let monitor = MemoryMonitor::new(Budgets::default());
+    let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
     monitor.on(move |event| {
         if matches!(event, Event::Sample(_)) {
             let _ = heard.send(());
@@ -378,7 +379,7 @@ fn the_thread_samples_and_ends_with_the_monitor() {
     let (ended, end) = channel();
     let own = Arc::new(Mutex::new(None::<MemoryMonitor>));
     let last = Arc::clone(&own);
-    let monitor = MemoryMonitor::new(Budgets::default());
+    let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
     monitor.on(move |_| {
         let monitor = last.lock().unwrap().take();
         if let Some(monitor) = monitor {
@@ -397,7 +398,7 @@ fn the_thread_samples_and_ends_with_the_monitor() {
 #[test]
 fn a_monitor_that_is_gone_has_left_nothing() {
     let verdict = plimsoll::check(|| {
-        let monitor = MemoryMonitor::new(Budgets::default());
+        let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
         monitor.on(|_| {});
         monitor.act(Action::Callback, |_, _| {});
         monitor.register_with("a", || 5);
@@ -410,7 +411,7 @@ fn a_monitor_that_is_gone_has_left_nothing() {
 
 #[test]
 fn sessions_that_come_and_go_leave_nothing_in_a_monitor_that_stays() {
-    let monitor = MemoryMonitor::new(Budgets::default());
+    let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
     let mut number = 0_u64;
     let verdict = plimsoll::check(|| {
         number += 1;
@@ -424,10 +425,37 @@ fn sessions_that_come_and_go_leave_nothing_in_a_monitor_that_stays() {
 
 #[test]
 fn a_monitor_that_samples_is_not_what_grows() {
-    let monitor = MemoryMonitor::new(Budgets::default());
+    let monitor = MemoryMonitor::new(Budgets::default()).unwrap();
     monitor.charge_component("a", "cache", MIB);
     let verdict = plimsoll::check(|| monitor.sample());
     assert!(verdict.is_no_leak(), "{verdict}");
+}
+
+#[test]
+fn nonsense_is_refused_by_name() {
+    let refused = |budgets: Budgets| MemoryMonitor::new(budgets).unwrap_err().to_string();
+    let hysteresis = f64::NAN;
+    assert_eq!(
+        refused(Budgets {
+            hysteresis,
+            ..Budgets::default()
+        }),
+        "hysteresis is percent, 0 to 100, not NaN"
+    );
+    assert_eq!(
+        refused(Budgets {
+            alert_threshold: 101.0,
+            ..Budgets::default()
+        }),
+        "alert_threshold is percent, 1 to 100, not 101"
+    );
+    assert_eq!(
+        refused(Budgets {
+            per_session: 0,
+            ..Budgets::default()
+        }),
+        "per_session is above 0"
+    );
 }
 
 #[test]
@@ -435,7 +463,8 @@ fn alerts_are_sentences() {
     let monitor = MemoryMonitor::new(Budgets {
         components: BTreeMap::from([("cache".to_owned(), 5 * MIB)]),
         ..Budgets::default()
-    });
+    })
+    .unwrap();
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&said);
     monitor.on(move |event| {

@@ -1,5 +1,5 @@
-//! Puts the probe into a Node process that runs already, and leaves it as it was: `SIGUSR1` opens its inspector, the same
-//! probe that spawned subjects load is evaluated through it, the inspector is closed again.
+//! Puts the probe into a process that runs already, and leaves it as it was. Node: `SIGUSR1` opens its inspector, the same
+//! probe that spawned subjects load is evaluated through it, the inspector is closed again. Python: see `python.rs`.
 //!
 //! The observed comes first. It is signalled only if its binary is Node and has a handler for the signal, and once: what
 //! does not open its inspector within [`PATIENCE`] is left alone for good. A process that was started with its inspector
@@ -23,6 +23,8 @@ use crate::sockets::{self, Listener};
 use crate::surroundings::may_enter_namespaces;
 use crate::{Error, node};
 
+mod python;
+
 /// How long an inspector may take to open.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long all of attaching may take.
@@ -39,11 +41,9 @@ const ROOT: u32 = 0;
 /// What was done to a process to observe it from inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Where its inspector was reached.
-    pub address: SocketAddr,
-    /// Whether the inspector was open before and has been left open; else it was opened by a signal and is closed.
-    pub was_open: bool,
-    /// Bytes of JavaScript that were evaluated in each isolate.
+    /// Which way the probe went in.
+    pub way: Way,
+    /// Bytes of source that were put into each isolate.
     pub injected_bytes: usize,
     /// Worker threads the probe was put into as well.
     pub workers: u32,
@@ -51,13 +51,34 @@ pub struct Attached {
     pub gaps: Vec<Gap>,
 }
 
+/// How a probe gets into a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// Through the inspector of Node.
+    Inspector {
+        /// Where it was reached.
+        address: SocketAddr,
+        /// Whether it was open before and has been left open; else it was opened by a signal and is closed.
+        was_open: bool,
+    },
+    /// Python was asked to run it (`sys.remote_exec`), which it does as soon as it runs Python code.
+    RemoteExec,
+}
+
 /// Why a process is observed from outside only.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAttached {
     /// Its executable is none that reads our probe.
-    #[error("`{0}` is not Node.js")]
-    NotNode(String),
+    #[error("`{0}` is neither Node.js nor Python")]
+    NoRuntime(String),
+    /// Its Python takes nothing in while it runs.
+    #[error("Python {0} takes no probe in while it runs; 3.14 and newer do")]
+    OldPython(String),
+    /// Its Python was told to take nothing in, or the system forbids it.
+    #[error("its Python does not take the probe in: {0}")]
+    Refused(String),
     /// What it runs is kept from us.
     #[error("the system does not let us see what it runs")]
     Unreadable,
@@ -122,12 +143,16 @@ impl NotAttached {
             ),
             Self::PortHeld { .. } => Some("start it with `--inspect-port=0`, or by plimsoll"),
             Self::Silent => Some("start it by plimsoll, or with `--inspect=127.0.0.1:0`"),
-            Self::NotNode(_) | Self::Inspector { .. } | Self::Failed(_) => None,
+            Self::OldPython(_) => Some("start it by plimsoll"),
+            Self::Refused(_) => Some(
+                "start it without PYTHON_DISABLE_REMOTE_DEBUG, run plimsoll as root or with CAP_SYS_PTRACE, or start it by plimsoll",
+            ),
+            Self::NoRuntime(_) | Self::Inspector { .. } | Self::Failed(_) => None,
         }
     }
 }
 
-/// Puts the probe into every isolate of a running Node process. Its isolates then say hello to the hub.
+/// Puts the probe into every isolate of a running Node process, or into a running Python. It then says hello to the hub.
 ///
 /// Attaches of one machine's user are done one after another: all inspectors open on the same port.
 ///
@@ -136,6 +161,9 @@ impl NotAttached {
 pub fn attach(process: &Process, hub: &Hub, cx: &Cx) -> Result<Attached, NotAttached> {
     let cx = cx.at_most(WHOLE);
     may_be_attached(process)?;
+    if process.is_python() {
+        return python::attach(process, hub);
+    }
     // Its inspector opens in its own network.
     let _network = Network::of(process)?;
     let _turn = Turn::take(&cx)?;
@@ -179,8 +207,11 @@ pub fn may_be_attached(process: &Process) -> Result<(), NotAttached> {
     if name.is_empty() {
         return Err(NotAttached::Unreadable);
     }
+    if process.is_python() {
+        return python::may_be_attached(process);
+    }
     if !process.is_node() {
-        return Err(NotAttached::NotNode(name));
+        return Err(NotAttached::NoRuntime(name));
     }
     let closed = |name, needs| Err(NotAttached::OtherNamespace { name, needs });
     if process.other_namespace(&["net"]).is_some() && !may_enter_namespaces() {
@@ -324,8 +355,7 @@ fn inject(
     }
     let (workers, gaps) = result.map_err(refused)?;
     Ok(Attached {
-        address,
-        was_open,
+        way: Way::Inspector { address, was_open },
         injected_bytes: probe.source.len(),
         workers,
         gaps,

@@ -197,6 +197,11 @@ impl Hub {
         crate::python::python_path(&self.carrier.python(), existing)
     }
 
+    /// The script that loads the probe into a Python that runs already.
+    pub(crate) fn python_entry(&self) -> std::path::PathBuf {
+        crate::python::entry(&self.carrier.python())
+    }
+
     /// What makes a program that has `plimsoll-alloc` publish its counts: a variable and its value.
     pub fn region_variable(&self) -> (&'static str, OsString) {
         let folder = self.carrier.regions().into_os_string();
@@ -214,6 +219,11 @@ impl Hub {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The private directory of this run, removed with everything in it when the hub ends.
+    pub fn directory(&self) -> &Path {
+        self.carrier.directory()
     }
 
     /// The file that `NODE_OPTIONS` names.

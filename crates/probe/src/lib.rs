@@ -27,7 +27,7 @@ mod surroundings;
 mod tree;
 mod wrapped;
 
-pub use attach::{Attached, NotAttached, attach, may_be_attached};
+pub use attach::{Attached, NotAttached, Way, attach, may_be_attached};
 pub use cdp::{Cdp, Event as CdpEvent, Target, targets};
 pub use cgroup::{Cgroup, CgroupReading, host_stall_seconds};
 pub use clock::{ClockChange, ClockWatch};
@@ -44,7 +44,8 @@ pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
 pub use sockets::{Listener, connection_holders, listener_owners, listeners, port_holder};
 pub use subject::{
-    Launch, Subject, become_subreaper, kill_subjects, raise_descriptor_limit, reap_strangers,
+    Launch, Subject, become_subreaper, kill_subjects, program_of, raise_descriptor_limit,
+    reap_strangers,
 };
 pub use surroundings::{Surroundings, free_space};
 pub use tree::{Members, members, roles_of};

@@ -156,7 +156,7 @@ impl Process {
     }
 
     /// A variable of the environment it was started with; `None` if it has none, or that is not readable.
-    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+    pub fn variable(&self, name: &str) -> Option<String> {
         procfs::variable(&self.read(c"environ")?, name)
     }
 

@@ -8,13 +8,16 @@ use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What Python imports at its start.
 const CARRIER: &str = include_str!("python/carrier.py");
 
 /// The place in it where the run's configuration goes.
 const PLACE: &str = "CONFIG = None";
+
+/// What a Python that runs already is asked to run: the carrier, which gives way only to what it shadows.
+const ENTRY: &str = "attach.py";
 
 /// The folder of the probe's own files, as the carrier knows it.
 const PACKAGE: &str = "_plimsoll_carrier";
@@ -33,10 +36,9 @@ pub(crate) fn write_carrier(folder: &Path, socket: &str, token: &str) -> io::Res
     private(folder)?;
     let package = folder.join(PACKAGE);
     private(&package)?;
-    write(
-        &folder.join("sitecustomize.py"),
-        &carrier_source(socket, token),
-    )?;
+    let carrier = folder.join("sitecustomize.py");
+    write(&carrier, &carrier_source(socket, token))?;
+    write(&entry(folder), &entry_source(&carrier))?;
     FILES
         .iter()
         .try_for_each(|(name, source)| write(&package.join(name), source))
@@ -46,6 +48,26 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     options.open(path)?.write_all(text.as_bytes())
+}
+
+/// The script in a folder that [`write_carrier`] made for a Python that runs already.
+pub(crate) fn entry(folder: &Path) -> PathBuf {
+    folder.join(ENTRY)
+}
+
+/// Bytes of source that a Python that runs already takes in.
+pub(crate) fn source_bytes() -> usize {
+    let probe = ["_counters.py", "_holders.py", "_probe.py"];
+    let files = FILES.iter().filter(|(name, _)| probe.contains(name));
+    CARRIER.len() + files.map(|(_, source)| source.len()).sum::<usize>()
+}
+
+/// Runs the carrier as what it is not: a `sitecustomize`. Whatever goes wrong is kept from the subject.
+fn entry_source(carrier: &Path) -> String {
+    let path = in_ascii(&serde_json::Value::from(carrier.to_string_lossy()).to_string());
+    format!(
+        "try:\n    exec(compile(open({path}).read(), {path}, 'exec'), {{'__name__': 'attached', '__file__': {path}}})\nexcept BaseException:\n    pass\n"
+    )
 }
 
 /// The carrier with what the probe needs to find this run. A JSON object of texts in ASCII is one of Python's too.
@@ -110,7 +132,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("python");
         write_carrier(&folder, "/hub", "t0ken").unwrap();
-        for name in ["sitecustomize.py", "_plimsoll_carrier/_probe.py"] {
+        for name in ["sitecustomize.py", ENTRY, "_plimsoll_carrier/_probe.py"] {
             let mode = std::fs::metadata(folder.join(name))
                 .unwrap()
                 .permissions()

@@ -409,6 +409,14 @@ fn new_mark() -> String {
     format!("{}-{nanos}-{count}", std::process::id())
 }
 
+/// The file that a command's first word stands for, on our own `PATH`.
+///
+/// # Errors
+/// [`Error::CommandNotFound`] and [`Error::NotExecutable`].
+pub fn program_of(name: &OsStr) -> Result<PathBuf, Error> {
+    find_program(name, &Launch::default())
+}
+
 /// The file to execute, as `execvp` would find it: a directory on `PATH` where the name is but may not be executed is
 /// passed over, and told only if no other has it.
 pub(crate) fn find_program(name: &OsStr, launch: &Launch) -> Result<PathBuf, Error> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use common::*;
 use plimsoll_model::{Cancel, Cx, EvidenceRequest, Metric, Sink};
 use plimsoll_probe::{
-    Hub, HubEvent, HubOptions, IsolateInfo, NotAttached, Process, Subject, attach, listeners,
+    Attached, Hub, HubEvent, HubOptions, IsolateInfo, NotAttached, Process, Subject, Way, attach,
+    listeners,
 };
 
 /// Node opens its inspector on one port of the machine: one test at a time, and a port of their own for most.
@@ -73,8 +74,11 @@ fn an_idle_node_is_attached_and_its_inspector_is_closed() {
     let subject = node(port, &[], "setInterval(() => {}, 1000)");
     let (hub, cx) = (hub(), cx());
     let attached = attach(subject.process(), &hub, &cx).unwrap();
-    assert_eq!(attached.address.port(), port);
-    assert!(!attached.was_open);
+    let Way::Inspector { address, was_open } = attached.way else {
+        panic!("another way in: {:?}", attached.way);
+    };
+    assert_eq!(address.port(), port);
+    assert!(!was_open);
     assert!(attached.injected_bytes > 10_000);
     assert!(attached.gaps.is_empty(), "{:?}", attached.gaps);
     let isolate = next_up(&hub);
@@ -137,7 +141,10 @@ fn an_inspector_that_was_open_before_stays_open() {
     let subject = node(port, &[&flag], "setInterval(() => {}, 1000)");
     let (hub, cx) = (hub(), cx());
     let attached = attach(subject.process(), &hub, &cx).unwrap();
-    assert!(attached.was_open);
+    assert!(matches!(
+        attached.way,
+        Way::Inspector { was_open: true, .. }
+    ));
     next_up(&hub);
     assert_eq!(listeners(port).unwrap().len(), 1);
 }
@@ -162,7 +169,7 @@ fn who_does_not_wait_for_the_signal_is_not_sent_it() {
     let shell = shell("trap : USR1; echo up; while :; do sleep 0.05; done");
     line(&shell.on_line(regex("^up$")));
     let refused = attach(shell.process(), &hub, &cx).unwrap_err();
-    assert!(matches!(refused, NotAttached::NotNode(_)), "{refused}");
+    assert!(matches!(refused, NotAttached::NoRuntime(_)), "{refused}");
     assert!(shell.process().is_alive());
     assert_eq!(
         own.last_lines(50).iter().filter(|l| *l == "mine").count(),
@@ -227,7 +234,7 @@ fn a_process_that_has_ended_is_not_attached() {
     wait(&subject);
     let refused = attach(subject.process(), &hub(), &cx()).unwrap_err();
     assert!(
-        matches!(refused, NotAttached::Failed(_) | NotAttached::NotNode(_)),
+        matches!(refused, NotAttached::Failed(_) | NotAttached::NoRuntime(_)),
         "{refused}"
     );
 }
@@ -239,7 +246,7 @@ fn a_process_whose_heap_was_looked_into_is_attached_again_on_its_own_port() {
     for _ in 0..2 {
         let (hub, cx) = (hub(), cx());
         let attached = attach(subject.process(), &hub, &cx).unwrap();
-        assert_eq!(attached.address.port(), port);
+        assert_eq!(port_of(&attached), Some(port));
         let isolate = next_up(&hub);
         let mut runtime = hub.runtime(&isolate);
         runtime
@@ -247,6 +254,13 @@ fn a_process_whose_heap_was_looked_into_is_attached_again_on_its_own_port() {
             .unwrap();
         runtime.release();
         hub.dismiss([isolate.key], DEADLINE);
+    }
+}
+
+fn port_of(attached: &Attached) -> Option<u16> {
+    match attached.way {
+        Way::Inspector { address, .. } => Some(address.port()),
+        _ => None,
     }
 }
 
@@ -266,7 +280,7 @@ fn a_program_that_chose_another_port_by_itself_is_attached_there() {
     let subject = node(port, &[], script);
     let (hub, cx) = (hub(), cx());
     let attached = attach(subject.process(), &hub, &cx).unwrap();
-    assert_ne!(attached.address.port(), port);
+    assert_ne!(port_of(&attached), Some(port));
     next_up(&hub);
 }
 

@@ -101,6 +101,7 @@ fn rates<'a>(head: &'a RunHead, verdict: &Verdict) -> Rates<'a> {
 fn outcome(head: &RunHead) -> &'static str {
     match (&head.status, &head.verdict) {
         (RunStatus::Completed, Some(verdict)) => verdict.outcome.as_str(),
+        (RunStatus::Completed, None) if head.verb == "profile" => "recorded",
         (RunStatus::Completed, None) => Outcome::Inconclusive.as_str(),
         (RunStatus::Interrupted, _) => "interrupted",
         _ => "failed",

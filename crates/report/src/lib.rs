@@ -20,6 +20,7 @@ mod load;
 mod monitor;
 mod page;
 mod plot;
+mod profile;
 mod rules;
 mod sheet;
 mod spark;

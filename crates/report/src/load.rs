@@ -159,7 +159,8 @@ fn percentiles(latency: &Latency) -> Vec<String> {
     .to_vec()
 }
 
-fn memory(run: &Run, style: Style) -> Option<Vec<String>> {
+/// What the program used while it was watched.
+pub(crate) fn memory(run: &Run, style: Style) -> Option<Vec<String>> {
     // That of all who share the work, where there are several.
     let of = |metric: &Metric| run.series.iter().find(|s| s.metric == *metric);
     let (name, series) = match of(&Metric::RSS_ANON_SUM) {

@@ -24,8 +24,10 @@ const SPARK: usize = 24;
 
 /// Renders a run for a terminal.
 pub fn text(run: &Run, style: Style) -> String {
-    if run.verb == "load" {
-        return crate::load::text(run, style);
+    match run.verb.as_str() {
+        "load" => return crate::load::text(run, style),
+        "profile" => return crate::profile::text(run, style),
+        _ => {}
     }
     let mut page = Page::new(style);
     page.flow(

@@ -35,3 +35,11 @@ const report: MonitorReport | null = monitor.stop();
 // @ts-expect-error: there is no such option.
 new MemoryMonitor({ perSesion: 5 });
 export const monitored = [fits, report, monitor.metrics().growth.judged?.low, monitor instanceof MemoryMonitor];
+
+import { MemoryProfiler, type Comparison, type OperationProfile } from 'plimsoll';
+
+const profiler = new MemoryProfiler({ outputDir: 'profiles', samplingBytes: 0 });
+await profiler.startProfiling();
+const profiled: OperationProfile<number> = await profiler.profileDuringOperation(async () => 5, 'label');
+const compared: Comparison | null = (await profiler.stopProfiling()).comparison;
+export const profiles = [profiled.value.toFixed(), compared?.classes[0]?.name];

@@ -58,4 +58,6 @@ def _give_way():
 
 if CONFIG is not None:
     _begin(CONFIG)
-_give_way()
+if __name__ == "sitecustomize":
+    # Elsewhere it was put into a process that has run for long.
+    _give_way()

@@ -239,13 +239,14 @@ class Counters:
         """Forgets all readings."""
         self.rows = 0
 
-    def read(self, operations: int) -> None:
-        """Takes a reading after `operations`. The caller has collected."""
+    def read(self, operations: int, live: Optional[int] = None) -> None:
+        """Takes a reading after `operations`. The caller has collected, and may know the live bytes by other means."""
         if self.rows >= self.capacity:
             raise IndexError("more readings than the record was made for")
         at = self.rows * WIDTH
         cells = self._cells
-        live = self.live_bytes()
+        if live is None:
+            live = self.live_bytes()
         cells[at + LIVE_BYTES] = float("nan") if live is None else live
         cells[at + DESCRIPTORS] = self._descriptors() if self._descriptors is not None else float("nan")
         cells[at + THREADS] = threading.active_count()

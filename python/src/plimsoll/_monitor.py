@@ -52,10 +52,12 @@ class Reading:
     """One look at the process; what is not known is None."""
 
     live_bytes: Optional[int] = None
-    #: What the budget of the process is about: resident memory, else live bytes.
+    #: What the budget of the process is about.
     total_bytes: Optional[int] = None
     #: Percent of a limit that is in use; Python has none of its own.
     heap_full_percent: Optional[float] = None
+    #: `resident`, or `live` where resident memory is not known.
+    total_is: str = "resident"
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class MemoryMonitor:
 
     def _read_process(self) -> Reading:
         live, resident = self._counters.live_bytes(), resident_bytes()
-        return Reading(live, live if resident is None else resident)
+        return Reading(live, live, total_is="live") if resident is None else Reading(live, resident)
 
     # -- listeners
 
@@ -333,6 +335,7 @@ class MemoryMonitor:
                 "components": components,
                 "live_bytes": self._last.live_bytes,
                 "total_bytes": self._total,
+                "total_bytes_are": self._last.total_is,
                 "growth_bytes_per_minute": self._growth.per_minute(),
                 "growth_is": "a plain slope",
                 "collections": [generation["collections"] for generation in gc.get_stats()],

@@ -34,12 +34,23 @@ _MOST_COMMANDS = 17
 _MOST_PASSES = 6
 _MOST_ROWS = 200
 _CAPABILITIES = ["collect", "mark", "gauges", "resources", "census", "bye"]
-_SCHEMA = ["heap_used", "heap_total", "external"]
+#: What a sample tells beside bytes: collections so far, ours included, in all and by generation.
+_COLLECTIONS = ["gc_count", "gc_generation/0", "gc_generation/1", "gc_generation/2", "gc_uncollectable"]
+_SCHEMA = ["heap_used", "heap_total", "external", *_COLLECTIONS]
 
-# As they were when the process began.
-_start_thread = _thread.start_new_thread
-_allocate_lock = _thread.allocate_lock
-_poll = select.poll
+
+def _original(module: Any, name: str) -> Any:
+    """A primitive as it was when the process began, also where the probe came later than who replaces them."""
+    monkey = sys.modules.get("gevent.monkey")
+    found = monkey.get_original(module.__name__, name) if monkey is not None else getattr(module, name)
+    if not isinstance(found, (type(len), type)):
+        # Somebody else's, who may have it wait for the very loop that it would observe.
+        raise TypeError(f"{module.__name__}.{name} was replaced")
+    return found
+
+
+_start_thread = _original(_thread, "start_new_thread")
+_poll = _original(select, "poll")
 _POLLIN, _POLLOUT = select.POLLIN, select.POLLOUT
 _monotonic = time.monotonic
 _write_wait_ms = 200
@@ -84,6 +95,14 @@ class _Heap:
         return values
 
 
+def _collections() -> Dict[str, float]:
+    """What the collector says of itself."""
+    generations = gc.get_stats()
+    counts: List[float] = [generation["collections"] for generation in generations]
+    uncollectable = sum(generation["uncollectable"] for generation in generations)
+    return dict(zip(_COLLECTIONS, [sum(counts), *counts, uncollectable]))
+
+
 class _Command:
     def __init__(self, message: Dict[str, Any]) -> None:
         self.id = message.get("id")
@@ -123,7 +142,10 @@ class Probe:
             "collect": self._collect,
             "census": self._census,
             "resources": lambda command: self._rows(command, self._resources()),
-            "gauges": lambda command: {"at_us": _now_us(), "values": self._measured().values(live=False)},
+            "gauges": lambda command: {
+                "at_us": _now_us(),
+                "values": {**self._measured().values(live=False), **_collections()},
+            },
             "mark": self._mark,
             "bye": self._bye,
         }
@@ -149,6 +171,7 @@ class Probe:
     def release(self) -> None:
         """Lets go of everything."""
         self._ended = True
+        _after_fork.clear()
         explanation, self._explanation = self._explanation, None
         try:
             if explanation is not None:
@@ -221,7 +244,7 @@ class Probe:
     def _hello(self) -> None:
         heap = self._measured()
         gaps = [{"what": "live bytes", "why": gap} for gap in heap.gaps]
-        gaps.append({"what": "gc", "why": "collections that CPython makes by itself are not followed"})
+        gaps.append({"what": "gc pauses", "why": "CPython tells how often it collected, and not for how long"})
         argv = list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", None) or [])
         self._send(
             {
@@ -313,7 +336,7 @@ class Probe:
             self._send({"type": "schema", "names": _SCHEMA})
 
     def _sample(self) -> None:
-        values = self._measured().values(live=False)
+        values = {**self._measured().values(live=False), **_collections()}
         at, sequence = _now_us(), self._sequence
         self._sequence += 1
         self._offer({"type": "s", "seq": sequence, "at_us": at, "values": [values[name] for name in _SCHEMA]})
@@ -411,6 +434,9 @@ class Probe:
 
 
 _running: List[Probe] = []
+#: What a forked child does, until the probe lets go. A hook cannot be taken back, so it is made of nothing of ours.
+_after_fork: List[Callable[[], None]] = []
+_HOOK = "lambda calls: lambda: [call() for call in calls]"
 
 
 def start(config: Dict[str, str], load: Callable[[str], Any]) -> None:
@@ -431,4 +457,5 @@ def start(config: Dict[str, str], load: Callable[[str], Any]) -> None:
 
     begin()
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forked)
+        _after_fork.append(forked)
+        os.register_at_fork(after_in_child=eval(_HOOK, {})(_after_fork))

@@ -15,6 +15,7 @@ import gc
 import sys
 import threading
 import time
+import tracemalloc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
@@ -51,8 +52,8 @@ _MOST = 250
 #: Growth per operation that fell to this share of what it was before fades.
 _FADED = 0.7
 _FADES = "it grew ever more slowly over the few operations that there was time for: raise `cpu_s`"
-#: A glance: repetitions between two readings, at least and at most. The most is for a list that gains pointers: the C
-#: library counts what its thread cache keeps (up to 1,032 bytes a block) as in use, so that shorter lists look level.
+#: A glance: repetitions between two readings, at least and at most. The most is for a list that gains pointers: it
+#: grows by an eighth at a time, and is level in between.
 _GLANCE_LEAST, _GLANCE_MOST = 8, 160
 #: Growth above which a glance is not level, per operation: half a pointer, the floor of bytes.
 _GLANCE_BYTES = 4.0
@@ -485,39 +486,63 @@ def glance(
     Flat, with the least growth that would have shown, or None: something grew, twice in a row, and whether that is a
     leak is for `measure` to find out. `cpu_s` is what the repetitions between two readings may take where more than the
     least are affordable.
+
+    What Python allocates is told by its tracer and not by its allocator, which would walk all of a large program to say
+    it: a glance costs what the test costs, and every test of a suite can have one. What is traced takes several times
+    as long, which repetitions between readings are sized by.
     """
     cpu_begin = time.process_time()
     counters.restart()
-    with freezer.frozen():
-        # The better of two: the first repetition is often slow for reasons of its own.
-        cost = 1.0
+    traced, native = tracemalloc.get_traced_memory, counters.native_heap.read
+    bound = 0.0
+
+    def look(count: int) -> bool:
+        """Repeats so often and reads; whether nothing is more than at the reading before."""
+        for _ in range(count):
+            operation()
+        between()
+        gc.collect()
+        counters.read(count, traced()[0] + (native() or 0))
+        return counters.rows > 1 and not _grew(counters, bound)
+
+    with freezer.frozen(), _tracing():
+        # What looking needs, and what the first repetitions leave, is there before the first reading that counts.
+        look(1)
+        begun = time.process_time()
+        look(1)
+        cost = max(time.process_time() - begun, 1e-6)
         for _ in range(2):
             begun = time.process_time()
             operation()
             cost = min(cost, max(time.process_time() - begun, 1e-6))
         count = min(max(int(cpu_s / cost), _GLANCE_LEAST), _GLANCE_MOST)
-        # All that this function keeps is there before the first reading: it would be the first leak that it finds.
-        done, row, size = 0, 0, 1
-        bound, grew = _GLANCE_BYTES * count, True
-        while row < 3 and grew:
-            for _ in range(size):
-                operation()
-            done += size
-            size = count
-            between()
-            gc.collect()
-            counters.read(done)
-            row += 1
-            grew = row == 1 or _grew(counters, bound)
-    if grew:
+        bound = _GLANCE_BYTES * count
+        counters.restart()
+        look(1)
+        # A test that stops the tracer has to be measured.
+        flat = (look(count) or look(count)) and tracemalloc.is_tracing()
+    if not flat:
         return None
     return Record(
         "flat",
-        operations=done + 2,
+        operations=5 + count * (counters.rows - 1),
         cpu_s=time.process_time() - cpu_begin,
         would_have_seen=_GLANCE_BYTES,
         gaps=list(counters.gaps),
     )
+
+
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """What is allocated inside is counted by Python's tracer, which is left as it was."""
+    if tracemalloc.is_tracing():
+        yield
+        return
+    tracemalloc.start(1)
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
 
 
 def _grew(counters: Counters, bound_bytes: float) -> bool:

@@ -20,7 +20,7 @@ const BY: [&str; 9] = [
 ];
 
 /// Who may all the same: the file, by what, and why.
-const EXCEPTIONS: [(&str, &str, &str); 14] = [
+const EXCEPTIONS: [(&str, &str, &str); 16] = [
     (
         "crates/cli/src/main.rs",
         "signal_hook::",
@@ -47,6 +47,11 @@ const EXCEPTIONS: [(&str, &str, &str); 14] = [
         "a command around the load leads a group of its own",
     ),
     (
+        "crates/engine/src/profile/memray.rs",
+        "std::os::unix::process::",
+        "becomes memray's live view, which has the terminal for itself",
+    ),
+    (
         "crates/load/src/clock.rs",
         "rustix::",
         "the timer descriptor among the sockets; load does not know probe",
@@ -60,6 +65,11 @@ const EXCEPTIONS: [(&str, &str, &str); 14] = [
         "crates/load/src/command.rs",
         "std::os::unix::process::",
         "a program that drives leads a group of its own",
+    ),
+    (
+        "crates/load/src/module.rs",
+        "rustix::",
+        "waits for the host of a module; load does not know probe",
     ),
     (
         "crates/load/src/meter.rs",

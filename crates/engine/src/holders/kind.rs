@@ -22,7 +22,7 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
         let class = classes.rows().find(|row| {
             found.origin == Origin::User && row.place.is_some() && row.place == found.place
         });
-        if let Some(class) = class.filter(|_| found.place != found.holder.place) {
+        if let Some(class) = class {
             return cut(&class.name);
         }
     }
@@ -30,7 +30,6 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
         // Of several sorts of functions the one whose place is told is meant, wherever it hangs.
         let told = found.place.as_ref();
         let name = told
-            .filter(|place| Some(*place) != found.holder.place.as_ref())
             .and_then(|place| name_at(heap, place))
             .or_else(|| own_name(heap, *function))
             .or_else(|| kept_as(heap, *function))
@@ -74,8 +73,14 @@ fn kept_as(heap: &Heap, function: Node) -> Option<String> {
         .find(|name| !["constructor", "__proto__", "prototype"].contains(&name.as_str()))
 }
 
+/// The name that a function was given; of one that `bind` made, that of the function which was bound.
 fn own_name(heap: &Heap, function: Node) -> Option<String> {
-    let name = heap.snapshot().name(function);
+    let snapshot = heap.snapshot();
+    if let Some(bound) = snapshot.follow(function, EdgeKind::Internal, "bound_function") {
+        let name = snapshot.name(bound);
+        return Some(format!("bound {name}").trim_end().to_owned());
+    }
+    let name = snapshot.name(function);
     (!name.is_empty()).then(|| name.into_owned())
 }
 

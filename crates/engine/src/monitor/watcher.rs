@@ -41,6 +41,12 @@ pub(crate) struct Concluded {
 }
 
 impl Concluded {
+    /// Completes the run document and writes it.
+    pub(crate) fn keep_with(mut self, complete: impl FnOnce(&mut Run)) -> Run {
+        complete(&mut self.run);
+        self.keep()
+    }
+
     /// Writes the run document.
     pub(crate) fn keep(mut self) -> Run {
         if let Some(directory) = &self.directory {

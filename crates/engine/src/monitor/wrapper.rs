@@ -12,6 +12,7 @@ use plimsoll_probe::{Hub, Launch, Wrapped};
 use super::{Monitor, Watched};
 use crate::environment::environment;
 use crate::error::Error;
+use crate::place::Chosen;
 
 /// How long a command may take to end once the planned time is over.
 const GRACE: Duration = Duration::from_secs(10);
@@ -23,6 +24,7 @@ pub struct Wrapper {
     wrapped: Wrapped,
     hub: Option<Hub>,
     no_probe: Option<String>,
+    place: Option<Chosen>,
     epoch: Instant,
 }
 
@@ -46,21 +48,34 @@ impl Wrapper {
             env = merged;
             no_probe = why_not.map(str::to_owned);
         }
-        let wrapped = Wrapped::spawn(
-            &Launch {
-                command: command.clone(),
-                env,
-                output_dir: None,
-            },
-            signals,
-        )?;
-        // Afterwards: the command keeps the limit there was.
-        let _ = plimsoll_probe::raise_descriptor_limit();
+        let wrapped = spawn(command.clone(), env, signals)?;
         Ok(Self {
             command,
             wrapped,
             hub,
             no_probe,
+            place: None,
+            epoch,
+        })
+    }
+
+    /// The same for a command that another one is run by, which writes into the place of the run; no probe is put in.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn start_by(
+        runner: Vec<OsString>,
+        command: Vec<OsString>,
+        place: Chosen,
+    ) -> Result<Self, Error> {
+        let epoch = Instant::now();
+        let signals = plimsoll_probe::Signals::take()?;
+        Ok(Self {
+            wrapped: spawn(runner, Vec::new(), signals)?,
+            command,
+            hub: None,
+            no_probe: None,
+            place: Some(place),
             epoch,
         })
     }
@@ -72,11 +87,22 @@ impl Wrapper {
         config: &Monitor,
         events: &mut (dyn FnMut(Event) + Send),
     ) -> (Exit, Option<Result<Run, Error>>) {
+        self.watch(config, events, |_| {})
+    }
+
+    /// The same; the run is completed before it is written.
+    pub(crate) fn watch(
+        self,
+        config: &Monitor,
+        events: &mut (dyn FnMut(Event) + Send),
+        complete: impl FnOnce(&mut Run) + Send,
+    ) -> (Exit, Option<Result<Run, Error>>) {
         let Self {
             command,
             wrapped,
             hub,
             no_probe,
+            place,
             epoch,
         } = self;
         let ended = OnceLock::new();
@@ -93,13 +119,16 @@ impl Wrapper {
                 no_probe,
                 said: Vec::new(),
                 exit: &ended,
+                place,
             };
             let (over, stop) = (&over, &stop);
             let watching = std::thread::Builder::new()
                 .name("monitor".to_owned())
                 .spawn_scoped(scope, move || {
-                    let watch =
-                        AssertUnwindSafe(|| super::watch(config, watched, epoch, events, stop));
+                    let watch = AssertUnwindSafe(|| {
+                        super::conclude(config, watched, epoch, events, stop)
+                            .map(|run| run.keep_with(complete))
+                    });
                     let run = std::panic::catch_unwind(watch);
                     // Either the command has ended, or the planned time is over, or we failed, and it goes on.
                     if matches!(run, Ok(Ok(_))) && !stop.is_cancelled() {
@@ -119,4 +148,21 @@ impl Wrapper {
         }
         (exit, run)
     }
+}
+
+/// Starts a command whose signals are ours to pass on.
+fn spawn(
+    command: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    signals: plimsoll_probe::Signals,
+) -> Result<Wrapped, Error> {
+    let launch = Launch {
+        command,
+        env,
+        output_dir: None,
+    };
+    let wrapped = Wrapped::spawn(&launch, signals)?;
+    // Afterwards: the command keeps the limit there was.
+    let _ = plimsoll_probe::raise_descriptor_limit();
+    Ok(wrapped)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use plimsoll_model::{Cancel, Cell, Cx, EvidenceRequest, Metric, Sheet, Sink, units};
-use plimsoll_probe::{Error as ProbeError, Hub, HubEvent, HubOptions, Process, Runtime};
+use plimsoll_probe::{Error as ProbeError, Hub, HubEvent, HubOptions, Process, Runtime, Way};
 
 use super::object;
 use crate::error::Error;
@@ -51,6 +51,15 @@ pub fn take(
         sample_hz: 0.0,
         ..HubOptions::default()
     };
+    if process.is_python() {
+        return Err(Error::usage(
+            format!(
+                "process {} is Python, which has no heap snapshots",
+                wanted.pid
+            ),
+            "`plimsoll check --pid` names what grows in it",
+        ));
+    }
     let hub = Hub::start(Instant::now(), &options)?;
     let attached = plimsoll_probe::attach(&process, &hub, &Cx::within(cancel, HELLO))
         .map_err(|why| refused(wanted.pid, &why.to_string()))?;
@@ -64,7 +73,7 @@ pub fn take(
             ("seconds", "seconds"),
         ],
     );
-    if attached.was_open {
+    if let Way::Inspector { was_open: true, .. } = attached.way {
         sheet
             .notes
             .push("a debugger has the inspector open: it was shared, and left open".to_owned());

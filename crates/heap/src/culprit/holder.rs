@@ -207,6 +207,20 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
             });
             break;
         }
+        // What a module exports is reached from the list of modules on ways that nobody wrote.
+        if kind == EdgeKind::Property
+            && label == "exports"
+            && let Some(script) = from.and_then(|module| script_of_module(snapshot, module))
+        {
+            parts.push(label.into_owned());
+            let start = Place {
+                script,
+                script_id: 0,
+                line: 1,
+                column: 1,
+            };
+            return (dotted(parts), place.or(Some(start)));
+        }
         if kind == EdgeKind::Property || kind == EdgeKind::Element {
             parts.push(match kind {
                 EdgeKind::Element => format!("[{label}]"),
@@ -225,6 +239,13 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
         }
     }
     (dotted(parts), place)
+}
+
+/// The file of a `CommonJS` module.
+fn script_of_module(snapshot: &Snapshot, module: Node) -> Option<String> {
+    let file = snapshot.follow(module, EdgeKind::Property, "filename")?;
+    let is_module = snapshot.raw_name(module.0) == b"Module" && snapshot.kind(file).is_string();
+    is_module.then(|| snapshot.name(file).into_owned())
 }
 
 /// The name of a captured variable, or the names it may have. V8 names the variables of functions; those of blocks only

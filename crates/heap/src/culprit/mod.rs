@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
 
-use crate::classes::{Class, Classes};
+use crate::classes::Classes;
 use crate::error::Result;
 use crate::growth::{Gain, Growth, Owner, Windows};
 use crate::heap::Heap;
@@ -46,6 +46,8 @@ const SMALLEST_SHARE: f64 = 0.02;
 const FEWEST_BYTES_PER_OPERATION: f64 = 4.0;
 /// Entries carry at least one in this many of the bytes of their owner, or they are not what piles up.
 const ENTRIES_CARRY: u64 = 4;
+/// Texts that enter with objects, one for one, are their keys, unless they weigh this many times as much.
+const TEXT_OUTWEIGHS: u64 = 10;
 /// A second container that gained at least this share of the first's entries holds the same leak.
 const SAME_LEAK: f64 = 0.8;
 
@@ -62,7 +64,7 @@ pub struct Culprit {
     pub holder: Holder,
     /// Other old objects that hold the same things: clearing one alone frees nothing.
     pub also_held_by: Vec<Holder>,
-    /// Where what piles up is made: the function itself, or the constructor.
+    /// Where what piles up is made: the function itself, or the constructor. None where no code of anybody's is known for it.
     pub place: Option<Place>,
     /// Whose code the place is.
     pub origin: Origin,
@@ -83,6 +85,11 @@ pub struct Culprit {
 }
 
 impl Culprit {
+    /// Where it is made; where that is not known, the place of the holder.
+    pub fn nearest_place(&self) -> Option<&Place> {
+        self.place.as_ref().or(self.holder.place.as_ref())
+    }
+
     /// Says places, and the names of minified constructors, as they are in the sources.
     pub fn map_back(&mut self, maps: &SourceMaps) {
         if let Some(original) = self
@@ -90,7 +97,8 @@ impl Culprit {
             .as_ref()
             .and_then(|place| maps.original(place))
         {
-            if let Some(name) = original.name {
+            // What a compiler made of a class keeps the name; its constructor is what stood there.
+            if let Some(name) = original.name.filter(|name| name != "constructor") {
                 self.kind = name;
             }
             self.kind_place = Some(original.place);
@@ -102,7 +110,7 @@ impl Culprit {
                 *place = Some(original.place);
             }
         }
-        if let Some(place) = &self.place {
+        if let Some(place) = self.nearest_place() {
             self.origin = origin(&place.script);
         }
     }
@@ -202,14 +210,20 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     fn culprit(&self, total: u64) -> Option<Culprit> {
-        let (class, gain) = self.kind()?;
+        let (class, gain, enters) = self.kind()?;
         let holders = self.holders(class, gain);
         let container = holders.first().copied().unwrap_or(self.node);
         let sample = self.owner.samples.get(&class).copied()?;
         // What is spread over the containers of a table is lost in the way in which each of them loses it.
         let member = self.owner.members.first().copied();
         let inner = member.filter(|_| container == self.node);
-        let pattern = pattern::of(self.heap, self.growth, inner.unwrap_or(container), sample);
+        let pattern = pattern::of(
+            self.heap,
+            self.growth,
+            inner.unwrap_or(container),
+            sample,
+            enters,
+        );
         let position = place::best(
             self.heap,
             &self.owner.places,
@@ -222,18 +236,15 @@ impl Judged<'_> {
             Holder::of(self.heap, Node(container))
         };
         let place = position.map(|position| self.heap.snapshot.place_of(position));
-        let place = place.or_else(|| holder.place.clone());
         let rate = self.steady_bytes();
         let operations: u64 = self.growth.operations.iter().sum();
         let counts: Vec<u64> = gain.counts[..self.growth.operations.len()]
             .iter()
             .map(|count| u64::from(*count))
             .collect();
-        let Class {
-            name: kind,
-            place: kind_place,
-            ..
-        } = self.classes.row(self.outermost(class, sample)).clone();
+        let outermost = self.outermost(class, sample);
+        let kind = self.class_name(outermost);
+        let kind_place = self.classes.row(outermost).place.clone();
         let mut evidence = vec![self.count_line(&kind, &counts)];
         if let Some(member) = inner {
             evidence.push(format!(
@@ -257,6 +268,7 @@ impl Judged<'_> {
             also_held_by,
             origin: place
                 .as_ref()
+                .or(holder.place.as_ref())
                 .map_or(Origin::Unknown, |place| origin(&place.script)),
             place,
             pattern,
@@ -270,42 +282,75 @@ impl Judged<'_> {
         })
     }
 
-    /// The class that piles up, and its gain. Entries speak first; where there are none (a chain), all new
-    /// objects do.
-    fn kind(&self) -> Option<(u32, Gain)> {
-        let best = |gains: &FxHashMap<u32, Gain>, per_object: bool| {
-            let mut steady: Vec<(u32, Gain)> = gains
-                .iter()
-                .filter(|(_, gain)| self.is_steady(gain))
-                .map(|(class, gain)| (*class, *gain))
-                .collect();
-            // The code of the user before libraries before the runtime, where it weighs enough to matter.
-            let most = steady.iter().map(|(_, gain)| gain.total_bytes()).max()?;
-            steady.sort_unstable_by_key(|(class, gain)| {
-                let row = self.classes.row(*class);
-                let origin = row
-                    .place
-                    .as_ref()
-                    .map_or(Origin::Unknown, |place| origin(&place.script));
-                let weighty = gain.total_bytes() * if per_object { 10 } else { 3 } >= most;
-                // Of a chain the links are meant, not the texts they carry.
-                let is_text =
-                    per_object && row.name.starts_with('(') && row.name.ends_with("string)");
-                (
-                    is_text,
-                    Reverse(weighty && origin == Origin::User),
-                    Reverse(gain.total_bytes()),
-                    *class,
-                )
-            });
-            steady.first().copied()
-        };
+    /// The class that piles up, its gain, and whether it is entries that do. Entries speak first; where there are none
+    /// (a chain), all new objects do.
+    fn kind(&self) -> Option<(u32, Gain, bool)> {
+        let entries = self.steady(&self.owner.entries);
         // Of a chain only the last link is an entry, and what else enters weighs next to nothing.
-        let carries =
-            |gain: &Gain| gain.total_bytes() * ENTRIES_CARRY >= self.owner.all.total_bytes();
-        best(&self.owner.entries, false)
-            .filter(|(_, gain)| carries(gain))
-            .or_else(|| best(&self.owner.classes, true))
+        let carried: u64 = entries.iter().map(|(_, gain)| gain.total_bytes()).sum();
+        let carries = carried * ENTRIES_CARRY >= self.owner.all.total_bytes();
+        let first = |gains, per_object| self.first_of(gains, per_object);
+        let entry = first(entries, false).filter(|_| carries);
+        entry.map(|(class, gain)| (class, gain, true)).or_else(|| {
+            let (class, gain) = first(self.steady(&self.owner.classes), true)?;
+            Some((class, gain, false))
+        })
+    }
+
+    fn steady(&self, gains: &FxHashMap<u32, Gain>) -> Vec<(u32, Gain)> {
+        gains
+            .iter()
+            .filter(|(_, gain)| self.is_steady(gain))
+            .map(|(class, gain)| (*class, *gain))
+            .collect()
+    }
+
+    /// The code of the user before libraries before the runtime, where it weighs enough to matter.
+    fn first_of(&self, mut steady: Vec<(u32, Gain)>, per_object: bool) -> Option<(u32, Gain)> {
+        let most = steady.iter().map(|(_, gain)| gain.total_bytes()).max()?;
+        let is_text = |class: u32| {
+            let name = &self.classes.row(class).name;
+            name.starts_with('(') && name.ends_with("string)")
+        };
+        let objects: Vec<Gain> = steady
+            .iter()
+            .filter(|(class, _)| !is_text(*class))
+            .map(|(_, gain)| *gain)
+            .collect();
+        let is_key = |text: &Gain| {
+            objects.iter().any(|object| {
+                alike(object, text) && object.total_bytes() * TEXT_OUTWEIGHS >= text.total_bytes()
+            })
+        };
+        steady.sort_unstable_by_key(|(class, gain)| {
+            let row = self.classes.row(*class);
+            let origin = row
+                .place
+                .as_ref()
+                .map_or(Origin::Unknown, |place| origin(&place.script));
+            let weighty = gain.total_bytes() * if per_object { 10 } else { 3 } >= most;
+            // Of a chain the links are meant, not the texts they carry; of a Map its values, not their keys.
+            let is_aside = is_text(*class) && (per_object || is_key(gain));
+            (
+                is_aside,
+                Reverse(weighty && origin == Origin::User),
+                Reverse(gain.total_bytes()),
+                *class,
+            )
+        });
+        steady.first().copied()
+    }
+
+    /// What a class is called; plain objects by all of their properties that are known.
+    fn class_name(&self, class: u32) -> String {
+        let name = &self.classes.row(class).name;
+        let sample = self.owner.samples.get(&class);
+        sample
+            .and_then(|node| {
+                let shapes = self.classes.shapes();
+                shapes.with_numbers(&self.heap.snapshot, name, *node)
+            })
+            .unwrap_or_else(|| name.clone())
     }
 
     /// The class of the outermost object around one that piles up, if as many of it came: one that is made anew again and
@@ -345,25 +390,21 @@ impl Judged<'_> {
 
     /// Classes that enter the same container as often.
     fn beside(&self, class: u32, gain: Gain, container: u32) -> Vec<String> {
-        let alike = |held: &Gain| {
-            let (one, other) = (held.total_count() as f64, gain.total_count() as f64);
-            one >= SAME_LEAK * other && other >= SAME_LEAK * one
-        };
         let mut found: Vec<(Reverse<u64>, u32)> = self
             .owner
             .holders
             .iter()
             .filter(|((at, of), held)| {
-                *at == container && *of != class && self.is_steady(held) && alike(held)
+                *at == container && *of != class && self.is_steady(held) && alike(held, &gain)
             })
             .map(|((_, of), held)| (Reverse(held.total_bytes()), *of))
             .collect();
         found.sort_unstable();
-        let names = found.into_iter().map(|(_, of)| &self.classes.row(of).name);
         // Texts, numbers and the like are no classes of anybody's.
-        names
+        found
+            .into_iter()
+            .map(|(_, of)| self.class_name(of))
             .filter(|name| !name.starts_with('('))
-            .cloned()
             .collect()
     }
 
@@ -462,6 +503,12 @@ impl Judged<'_> {
     }
 }
 
+/// Whether as many of one came as of the other.
+fn alike(one: &Gain, other: &Gain) -> bool {
+    let (one, other) = (one.total_count() as f64, other.total_count() as f64);
+    one >= SAME_LEAK * other && other >= SAME_LEAK * one
+}
+
 /// Whether `count` is p/q of `operations` for a small q, or a whole multiple.
 fn is_simple_fraction(count: u64, operations: u64) -> bool {
     let rate = count as f64 / operations as f64;
@@ -470,4 +517,63 @@ fn is_simple_fraction(count: u64, operations: u64) -> bool {
             let scaled = rate * denominator as f64;
             scaled > 0.5 && (scaled - scaled.round()).abs() <= FRACTION_TOLERANCE * scaled.round()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source_map::SourceMap;
+
+    /// What grows is of a class `Z` at the start of a script, whose map calls that place `name` in `zone.ts`.
+    fn kind_after(name: &str) -> (String, Option<Place>) {
+        let place = Place {
+            script: "/srv/app/all.js".to_owned(),
+            script_id: 3,
+            line: 1,
+            column: 1,
+        };
+        let mut culprit = Culprit {
+            kind: "Z".to_owned(),
+            kinds_beside: Vec::new(),
+            kind_place: Some(place),
+            holder: Holder {
+                name: "zones".to_owned(),
+                alternatives: Vec::new(),
+                class: "Map".to_owned(),
+                id: 1,
+                place: None,
+                class_place: None,
+                path: Vec::new(),
+            },
+            also_held_by: Vec::new(),
+            place: None,
+            origin: Origin::User,
+            pattern: Pattern::UnboundedMap,
+            count_per_op: 1.0,
+            bytes_per_op: 1.0,
+            share: 1.0,
+            counts: Vec::new(),
+            samples: Vec::new(),
+            evidence: Vec::new(),
+        };
+        let map = format!(
+            r#"{{"version":3,"sources":["zone.ts"],"names":["{name}"],"mappings":"AAEAA"}}"#
+        );
+        let mut maps = SourceMaps::new();
+        maps.insert(
+            3,
+            SourceMap::parse(map.as_bytes(), "/srv/app/all.js").unwrap(),
+        );
+        culprit.map_back(&maps);
+        (culprit.kind, culprit.kind_place)
+    }
+
+    #[test]
+    fn a_class_is_called_by_its_name_and_not_by_its_constructor() {
+        let (kind, place) = kind_after("TimeZone");
+        assert_eq!(kind, "TimeZone");
+        assert!(place.is_some_and(|place| place.script.ends_with("zone.ts") && place.line == 3));
+        // Compiled to a function, a class is mapped to the word that began its constructor.
+        assert_eq!(kind_after("constructor").0, "Z");
+    }
 }

@@ -5,6 +5,8 @@ use crate::heap::Heap;
 use crate::meta::{EdgeKind, NodeKind};
 use crate::snapshot::Node;
 
+use super::spread;
+
 /// A known way to leak. [`Pattern::name`] is what people read, [`Pattern::id`] what advice is filed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -213,7 +215,14 @@ const LISTENERS: [&str; 5] = [
 /// How far up the way to a container its listeners' names may stand.
 const NEAR: usize = 6;
 
-pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> Pattern {
+/// The pattern of what `container` gains; `enters` tells that it gains entries, each of them there by itself.
+pub(super) fn of(
+    heap: &Heap,
+    growth: &Growth,
+    container: u32,
+    sample: u32,
+    enters: bool,
+) -> Pattern {
     let snapshot = &heap.snapshot;
     let name = snapshot.name(Node(sample));
     if snapshot.is_detached(Node(sample)) {
@@ -269,10 +278,13 @@ pub(super) fn of(heap: &Heap, growth: &Growth, container: u32, sample: u32) -> P
         return Pattern::EventListeners;
     }
     // Functions under keys are kept by who holds the keys, whatever they capture.
-    if kind == NodeKind::Closure && !matches!(&*container_name, "Map" | "Set") {
+    let has_keys = matches!(&*container_name, "Map" | "Set")
+        || container_name == "Object" && spread::is_table(heap, container);
+    if kind == NodeKind::Closure && !has_keys {
         return Pattern::ClosureCapture;
     }
-    if holds_its_like(heap, growth, sample) {
+    // What enters by itself may be made of its like, as a joined text is; it is no row for that.
+    if !enters && holds_its_like(heap, growth, sample) {
         return Pattern::LinkedList;
     }
     if is_key(heap, sample) {

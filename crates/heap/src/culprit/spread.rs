@@ -70,7 +70,7 @@ fn table_of(heap: &Heap, growth: &Growth, owner: u32) -> Option<(u32, Vec<u32>)>
 }
 
 /// Whether it is a collection, or an object used as one.
-fn is_table(heap: &Heap, node: u32) -> bool {
+pub(super) fn is_table(heap: &Heap, node: u32) -> bool {
     /// An object with fewer properties has names for them.
     const DICTIONARY: usize = 8;
     let snapshot = &heap.snapshot;

@@ -67,7 +67,7 @@ fn rank(program: &str) -> Option<Ranking> {
 fn words(culprit: &Culprit) -> String {
     assert!(culprit.share > 0.5 && culprit.share <= 1.0, "{culprit:?}");
     assert_eq!(culprit.origin, Origin::User, "{culprit:?}");
-    let place = culprit.place.as_ref().unwrap();
+    let place = culprit.nearest_place().unwrap();
     let file = place.script.rsplit('/').next().unwrap();
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/leaks/programs.cjs"))
@@ -259,6 +259,33 @@ fn a_timer_that_is_over_and_a_text_that_grows() {
         let found = (culprit.pattern.name(), culprit.holder.name.as_str());
         assert_eq!(found, wanted, "{program}");
     }
+}
+
+#[test]
+fn keys_made_of_pieces_are_no_rows_and_no_kind() {
+    check(
+        "joinedKeys",
+        "unbounded map/cache: {hits, until} in limits (programs.cjs: const keyOf = (i) => ['a', 'b', 'c', 'd'].reduce((key, part) => `${key}-${part}-${i}`, 'visitor');)",
+    );
+}
+
+#[test]
+fn functions_under_the_keys_of_an_object_are_a_cache() {
+    check(
+        "compiled",
+        "unbounded map/cache: Function in templates (programs.cjs: return (i) => { templates[`letter-${i}`] = () => i; };)",
+    );
+}
+
+#[test]
+fn what_a_module_exports_is_named_by_its_file() {
+    let Some(ranking) = rank("exported") else {
+        return;
+    };
+    let holder = &ranking.culprits[0].holder;
+    assert_eq!(holder.name, "exports.kept");
+    let place = holder.place.as_ref().unwrap();
+    assert!(place.script.ends_with("/shelf.cjs"), "{holder:?}");
 }
 
 #[test]

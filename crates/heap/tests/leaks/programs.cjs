@@ -146,3 +146,13 @@ exports.quiet = () => {
   const text = (i) => JSON.stringify({ i, list: [i, 'x' + i] });
   return (i) => text(i).length;
 };
+exports.joinedKeys = () => {
+  const limits = new Map();
+  const keyOf = (i) => ['a', 'b', 'c', 'd'].reduce((key, part) => `${key}-${part}-${i}`, 'visitor');
+  return (i) => { limits.set(keyOf(i), { hits: i, until: new Date() }); };
+};
+exports.compiled = () => {
+  const templates = {};
+  return (i) => { templates[`letter-${i}`] = () => i; };
+};
+exports.exported = () => (i) => { require('./shelf.cjs').kept.push({ at: 'shelf ' + i }); };

@@ -133,6 +133,58 @@ impl Default for Budgets {
     }
 }
 
+/// A line that can mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum BadBudget {
+    /// A percentage that is none: its name, the least it may be, and what it is.
+    Percent(&'static str, f64, f64),
+    /// A budget, or the window of growth, of nothing.
+    Zero(&'static str),
+}
+
+impl fmt::Display for BadBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(name, least, given) => {
+                write!(f, "{name} is percent, {least} to 100, not {given}")
+            }
+            Self::Zero(name) => write!(f, "{name} is above 0"),
+        }
+    }
+}
+
+impl std::error::Error for BadBudget {}
+
+impl Budgets {
+    pub(super) fn check(&self) -> Result<(), BadBudget> {
+        for (name, least, percent) in [
+            ("alert_threshold", 1.0, self.alert_threshold),
+            ("hysteresis", 0.0, self.hysteresis),
+            ("heap_full", 1.0, self.heap_full),
+        ] {
+            if !(least..=100.0).contains(&percent) {
+                return Err(BadBudget::Percent(name, least, percent));
+            }
+        }
+        for (name, is_zero) in [
+            ("per_session", self.per_session == 0),
+            ("total_system", self.total_system == 0),
+            ("growth_per_minute", self.growth_per_minute == 0),
+            ("growth_window", self.growth_window.is_zero()),
+            (
+                "a component's budget",
+                self.components.values().any(|bytes| *bytes == 0),
+            ),
+        ] {
+            if is_zero {
+                return Err(BadBudget::Zero(name));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How a session's bytes are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -90,6 +90,10 @@ impl Carrier {
         Ok((carrier, listener))
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -117,11 +121,7 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         // What cannot be removed lies in a private temporary directory; there is nothing better to do about it.
-        let _ = fs::remove_dir_all(self.python());
-        let _ = fs::remove_dir_all(self.regions());
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(self.directory.join("hub"));
-        let _ = fs::remove_dir(&self.directory);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

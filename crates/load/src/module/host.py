@@ -1,0 +1,1 @@
+../../../../python/src/plimsoll/_host.py
