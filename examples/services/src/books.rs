@@ -118,6 +118,9 @@ impl Drop for Books {
 }
 
 impl Books {
+    /// Operations after which the cache of answers is full: two share a key.
+    pub const WARM_UP: u64 = 2 * ANSWERS as u64 + 40;
+
     /// Opens them; a heartbeat asks the service for its health from now on.
     pub fn open(leak: Option<Leak>) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();

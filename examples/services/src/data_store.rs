@@ -150,6 +150,10 @@ impl Service for DataStore {
         vec!["insert", "query", "blob"]
     }
 
+    fn warm_up_operations(&self) -> u64 {
+        Books::WARM_UP
+    }
+
     async fn start(&self) -> Result<Running, ServiceError> {
         // In memory that is not the process's, where there is such: durable commits are the engine's work, not the disk's. (Commits
         // that are not durable never free a page, which is growth of the engine's own.)

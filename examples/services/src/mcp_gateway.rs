@@ -231,6 +231,10 @@ impl Service for McpGateway {
         vec!["call", "session", "register"]
     }
 
+    fn warm_up_operations(&self) -> u64 {
+        Books::WARM_UP
+    }
+
     async fn start(&self) -> Result<Running, ServiceError> {
         let tools: BTreeMap<String, Tool> = (0..TOOLS)
             .map(|n| {

@@ -130,6 +130,10 @@ impl Service for ScriptEngine {
         vec!["compile", "execute", "virtual machine"]
     }
 
+    fn warm_up_operations(&self) -> u64 {
+        Books::WARM_UP
+    }
+
     async fn start(&self) -> Result<Running, ServiceError> {
         let mut engine = Engine::new();
         engine.set_max_operations(50_000_000);
