@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`,
-//! `runners` and `services`.
+//! `runners`, `services` and `scenarios`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -18,6 +18,7 @@ mod fuzz;
 mod node;
 mod python;
 mod runner;
+mod scenarios;
 mod services;
 mod tally;
 mod test;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 10] = [
+const CHORES: [(&str, &str); 11] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -71,6 +72,10 @@ const CHORES: [(&str, &str); 10] = [
         "culprits",
         "whether the culprit of every known leak is named; takes half an hour",
     ),
+    (
+        "scenarios",
+        "the services of `examples/services` under every scenario, clean and leaky; minutes",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -99,6 +104,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "wrappers" => wrappers::run(),
         "runners" => node::runners(),
+        "scenarios" => scenarios::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -162,7 +168,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, culprits"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, culprits, scenarios"
         );
     }
 }

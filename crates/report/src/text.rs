@@ -554,6 +554,13 @@ fn culprit_entries(culprit: &Culprit, word: Option<&str>) -> Vec<Entry> {
     if !evidence.is_empty() {
         entries.push(entry("", evidence));
     }
+    // What has no name cannot be looked up.
+    if culprit.pattern.is_empty() {
+        if !culprit.advice.is_empty() {
+            entries.push(entry("", vec![culprit.advice.clone()]));
+        }
+        return entries;
+    }
     entries.push(entry(
         "",
         vec![format!("pattern: {} · {}", culprit.pattern, culprit.advice)],

@@ -201,7 +201,7 @@ impl MemoryTestResult {
     }
 
     fn culprits(&self) -> Vec<Culprit> {
-        let advice = self.recommendations.first().cloned().unwrap_or_default();
+        let sources = &self.leak_detection.suspected_sources;
         let of = |source: &String| Culprit {
             kind: source.clone(),
             holder: None,
@@ -210,14 +210,11 @@ impl MemoryTestResult {
             bytes_per_op: None,
             share: None,
             pattern: String::new(),
-            advice: advice.clone(),
+            // What to do is said of the run as a whole.
+            advice: String::new(),
             evidence: Vec::new(),
         };
-        self.leak_detection
-            .suspected_sources
-            .iter()
-            .map(of)
-            .collect()
+        sources.iter().map(of).collect()
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -229,6 +226,8 @@ impl MemoryTestResult {
             let message = format!("{} was not measured: {}", figure.figure, figure.reason);
             Finding::info("unmeasured", message)
         });
-        violations.chain(unmeasured).collect()
+        let advice = self.recommendations.iter();
+        let advice = advice.map(|text| Finding::info("recommendation", text.clone()));
+        violations.chain(advice).chain(unmeasured).collect()
     }
 }

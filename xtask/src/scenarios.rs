@@ -1,0 +1,190 @@
+//! `cargo xtask scenarios [SERVICES]`: every scenario of every service of `examples/services`, clean and with a leak.
+//!
+//! Each cell is a process of its own: a leak of one is no baseline of the next. A clean cell has to pass, a leaky one to be
+//! found with its source; and no two clean cells may report the same bytes per operation, or one of them was not measured.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::workspace::{cargo, command, root};
+
+const MANIFEST: &str = "examples/services/Cargo.toml";
+const TARGET: &str = "target/scenarios";
+
+/// The services, as the program calls them.
+const SERVICES: [&str; 3] = ["DataStore", "McpGateway", "ScriptEngine"];
+
+const SCENARIOS: [&str; 8] = [
+    "IdleBaseline",
+    "SingleOperation",
+    "HighFrequencyOperations",
+    "LargeDataProcessing",
+    "ConcurrentOperations",
+    "LongRunningStability",
+    "ResourceExhaustion",
+    "CleanupValidation",
+];
+
+/// Leaks, with what a finding of each names. They take turns over the cells, so that each service has each.
+const LEAKS: [(&str, &str); 5] = [
+    ("session-map", "Session +"),
+    ("arc-cycle", "a cycle of Arcs: Call"),
+    ("unbounded-cache", "answers entries +"),
+    ("channel", "audit entries +"),
+    ("forgotten-task", "waiting tasks entries +"),
+];
+
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let unknown = arguments
+        .iter()
+        .find(|name| !SERVICES.contains(&name.as_str()));
+    if let Some(unknown) = unknown {
+        bail!(
+            "no service is called '{unknown}'; there are: {}",
+            SERVICES.join(", ")
+        );
+    }
+    let build = cargo()
+        .args(["build", "--quiet", "--manifest-path", MANIFEST])
+        .args(["--target-dir", TARGET])
+        .status()?;
+    ensure!(build.success(), "the services could not be built");
+    let begun = Instant::now();
+    let mut failures = Vec::new();
+    let mut figures: BTreeMap<u64, String> = BTreeMap::new();
+    let mut cells = 0;
+    for (row, service) in SERVICES.iter().enumerate() {
+        if !arguments.is_empty() && !arguments.iter().any(|name| name == service) {
+            continue;
+        }
+        for (column, scenario) in SCENARIOS.iter().enumerate() {
+            let clean = cell(service, scenario, None)?;
+            let (leak, source) = LEAKS[(row + column) % LEAKS.len()];
+            let leaky = cell(service, scenario, Some(leak))?;
+            let mut wrong = unclean(&clean);
+            let bytes = clean["memory_stats"]["memory_per_operation"].as_f64();
+            if let Some(bytes) = bytes
+                && let Some(other) =
+                    figures.insert(bytes.to_bits(), format!("{service} {scenario}"))
+            {
+                wrong.push(format!("the same bytes per operation as {other}: {bytes}"));
+            }
+            wrong.extend(unfound(&leaky, leak, source));
+            cells += 2;
+            let seconds = |result: &Value| result["duration"]["secs"].as_u64().unwrap_or_default();
+            println!(
+                "{service:<16} {scenario:<24} {:>12} B/op   clean {:>2} s   {leak:<16} {:>2} s   {}",
+                bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.0}")),
+                seconds(&clean),
+                seconds(&leaky),
+                if wrong.is_empty() { "ok" } else { "FAILED" }
+            );
+            for what in &wrong {
+                println!("    {what}");
+            }
+            failures.extend(wrong);
+        }
+    }
+    println!(
+        "{cells} cells, {} complaints, {:.0} s",
+        failures.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one cell in a process of its own; its result.
+fn cell(service: &str, scenario: &str, leak: Option<&str>) -> anyhow::Result<Value> {
+    let out = root().join(TARGET).join("cell.json");
+    let _ = fs::remove_file(&out);
+    let program = root().join(TARGET).join("debug/plimsoll-services");
+    let mut program = command(&program);
+    program
+        .args(["--service", service, "--scenario", scenario])
+        .args(leak.iter().flat_map(|leak| ["--leak", leak]))
+        .arg("--out")
+        .arg(&out);
+    let output = program.output().context("the services cannot be started")?;
+    let text = fs::read_to_string(&out).with_context(|| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        format!("{service} {scenario} left no result, and said: {said}")
+    })?;
+    let document: Value = serde_json::from_str(&text)?;
+    Ok(document["results"][0].clone())
+}
+
+/// What is wrong with a cell that should be clean.
+fn unclean(result: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if result["status"] != "Completed" {
+        wrong.push(format!("clean: {}", result["status"]));
+    }
+    for violation in result["violations"].as_array().into_iter().flatten() {
+        wrong.push(format!("clean: {}", violation["description"]));
+    }
+    if result["leak_detection"]["leak_detected"] == true {
+        wrong.push(format!(
+            "clean: {}",
+            result["leak_detection"]["suspected_sources"]
+        ));
+    }
+    wrong
+}
+
+/// What is wrong with a cell in which a leak should be found.
+fn unfound(result: &Value, leak: &str, source: &str) -> Option<String> {
+    let found = &result["leak_detection"];
+    if found["leak_detected"] != true {
+        let verdict = &result["verdict"];
+        return Some(format!(
+            "{leak}: not found: {} {}",
+            verdict["outcome"], verdict["reason"]
+        ));
+    }
+    let violations = result["violations"].as_array().into_iter().flatten();
+    if !violations
+        .clone()
+        .any(|violation| violation["violation_type"] == "MemoryLeak")
+    {
+        return Some(format!("{leak}: found, and no violation"));
+    }
+    let mut sources = found["suspected_sources"].as_array().into_iter().flatten();
+    let is_named = sources.any(|line| line.as_str().is_some_and(|line| line.contains(source)));
+    (!is_named).then(|| {
+        format!(
+            "{leak}: `{source}` is not among {}",
+            found["suspected_sources"]
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{unclean, unfound};
+
+    #[test]
+    fn a_cell_is_held_to_what_it_should_find() {
+        let clean = json!({"status": "Completed", "violations": [], "leak_detection": {"leak_detected": false}});
+        assert!(unclean(&clean).is_empty());
+        assert!(unfound(&clean, "channel", "audit").is_some());
+        let found = json!({
+            "status": "Completed",
+            "violations": [{"violation_type": "MemoryLeak", "description": "leaks"}],
+            "leak_detection": {"leak_detected": true, "suspected_sources": ["audit entries +1.00 per operation"]}
+        });
+        assert_eq!(unclean(&found).len(), 2);
+        assert_eq!(unfound(&found, "channel", "audit entries +"), None);
+        assert!(unfound(&found, "channel", "Session +").is_some());
+    }
+}
