@@ -20,12 +20,14 @@ const ROUNDS: usize = 4;
 const SLOWER: u32 = 4;
 /// And at least so long: what time does must have had some.
 const LEAST: Duration = Duration::from_millis(600);
-/// The growth of a round over the noise of one.
-const OVER_NOISE: f64 = 30.0;
+/// The growth of a round over the noise of one: the share of the operations is then known to about a seventh.
+const OVER_NOISE: f64 = 12.0;
 /// Operations of a round at least.
 const FEWEST: u64 = 200;
-/// All of it together takes at most this part of the time that is left.
+/// All of it together takes at most this part of the time that is left, and no longer than this: the holder is known, and
+/// somebody waits for it.
 const SHARE: u32 = 4;
+const MOST: Duration = Duration::from_secs(15);
 /// Growth of which more than this part goes while nothing is done is no leak yet. A runtime that idles gives back some of
 /// every growth: code that was compiled, room that was kept.
 const MOST_OF_IT: f64 = 0.5;
@@ -94,7 +96,8 @@ impl Journey {
         let wanted = (OVER_NOISE * self.noise_of_a_round() / rate?.max(1.0)).ceil() as u64;
         let wanted = wanted.max(FEWEST);
         let pairs = u32::try_from(ROUNDS).unwrap_or(u32::MAX);
-        let per_pair = (self.left() / SHARE / pairs).checked_sub(self.measuring * 2 + LEAST)?;
+        let per_pair =
+            ((self.left() / SHARE).min(MOST) / pairs).checked_sub(self.measuring * 2 + LEAST)?;
         let affordable = in_time(per_pair / (SLOWER + 1), cost);
         (affordable >= wanted).then_some(wanted)
     }
