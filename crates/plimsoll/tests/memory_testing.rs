@@ -754,15 +754,15 @@ mod each_field {
                 assert_eq!(result.readings[0].operations, operations);
             }
 
-            let shaped = single(|_| {}, Fault::Leak)
-                .await
-                .leak_detection
-                .pattern_analysis
-                .unwrap();
-            assert!(matches!(
-                shaped.pattern_type,
-                LeakPatternType::Linear | LeakPatternType::Stepped
-            ));
+            // Twenty readings: a shape of six may be anything.
+            let shaped = many.leak_detection.pattern_analysis.unwrap();
+            assert!(
+                matches!(
+                    shaped.pattern_type,
+                    LeakPatternType::Linear | LeakPatternType::Stepped
+                ),
+                "{shaped:?}"
+            );
             assert!(shaped.operation_correlation > 0.9);
             assert!(shaped.growth_characteristics.rate > 0.0);
             let plain = single(
