@@ -31,8 +31,8 @@ const LARGE: u64 = 64 << 20;
 /// What the snapshots left so far.
 #[derive(Debug, Default)]
 struct Kept {
-    /// Bytes of the largest one.
-    largest: u64,
+    /// Whether the second was large, and the third is not taken.
+    is_large: bool,
     early: Vec<(Window, plimsoll_heap::Window)>,
     last: Option<Snapshot>,
     /// A list of scripts, as JSON.
@@ -64,7 +64,7 @@ impl Explainer for Holders {
     fn wants(&self, at: Window, _: &Facts) -> Vec<EvidenceRequest> {
         match at {
             Window::Final => vec![EvidenceRequest::Snapshot, EvidenceRequest::Scripts],
-            Window::Plus2N if self.kept.borrow().largest > LARGE => Vec::new(),
+            Window::Plus2N if self.kept.borrow().is_large => Vec::new(),
             _ => vec![EvidenceRequest::Snapshot],
         }
     }
@@ -92,8 +92,7 @@ impl Explainer for Holders {
             return Vec::new();
         };
         let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
-        let spared = usize::from(kept.largest > LARGE);
-        let taken = &early[..early.len() - spared];
+        let taken = &early[..early.len() - usize::from(kept.is_large)];
         // One that is missing was not taken, or under other numbers: nothing can be compared without it.
         if !kept.early.iter().map(|(w, _)| w).eq(taken) {
             return Vec::new();
@@ -325,7 +324,10 @@ impl Sink for Arriving {
 
     fn end(&mut self) -> io::Result<()> {
         let mut kept = self.kept.borrow_mut();
-        kept.largest = kept.largest.max(self.bytes);
+        // Decided once: a later one may be larger, and was taken.
+        if self.at == Window::PlusN {
+            kept.is_large = self.bytes > LARGE;
+        }
         match self.parsing.take() {
             Some(Parsing::Ids(parser)) => {
                 let ids = parser.finish().map_err(io::Error::other)?;
