@@ -298,46 +298,25 @@ impl<V> BoundedCache<V> {
     where
         V: Clone,
     {
-        let mut expired = Vec::new();
-        let mut kept = self.kept();
-        kept.expire_one(
-            session,
-            key,
-            self.0.options.ttl,
-            (self.0.now)(),
-            &mut expired,
-        );
-        kept.ticks += 1;
-        let tick = kept.ticks;
-        let found = kept.entry(session, key).map(|entry| {
-            entry.used = tick;
-            entry.uses += 1;
-            entry.value.clone()
-        });
-        match found {
-            Some(_) => kept.statistics.hits += 1,
-            None => kept.statistics.misses += 1,
-        }
-        drop(kept);
-        self.tell(&expired);
-        found
+        self.unexpired(session, key, |kept| {
+            kept.ticks += 1;
+            let tick = kept.ticks;
+            let found = kept.entry(session, key).map(|entry| {
+                entry.used = tick;
+                entry.uses += 1;
+                entry.value.clone()
+            });
+            match found {
+                Some(_) => kept.statistics.hits += 1,
+                None => kept.statistics.misses += 1,
+            }
+            found
+        })
     }
 
     /// Whether there is a value; no use, no hit and no miss.
     pub fn contains(&self, session: &str, key: &str) -> bool {
-        let mut expired = Vec::new();
-        let mut kept = self.kept();
-        kept.expire_one(
-            session,
-            key,
-            self.0.options.ttl,
-            (self.0.now)(),
-            &mut expired,
-        );
-        let found = kept.entry(session, key).is_some();
-        drop(kept);
-        self.tell(&expired);
-        found
+        self.unexpired(session, key, |kept| kept.entry(session, key).is_some())
     }
 
     /// Removes a value. No listener is told.
@@ -385,6 +364,18 @@ impl<V> BoundedCache<V> {
 
     fn kept(&self) -> MutexGuard<'_, Kept<V>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks after an entry that is over has gone; who listens is told of it afterwards.
+    fn unexpired<T>(&self, session: &str, key: &str, look: impl FnOnce(&mut Kept<V>) -> T) -> T {
+        let mut expired = Vec::new();
+        let (ttl, now) = (self.0.options.ttl, (self.0.now)());
+        let mut kept = self.kept();
+        kept.expire_one(session, key, ttl, now, &mut expired);
+        let found = look(&mut kept);
+        drop(kept);
+        self.tell(&expired);
+        found
     }
 
     /// Without a lock: a listener may use the cache.

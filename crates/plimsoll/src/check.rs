@@ -202,24 +202,15 @@ impl Check {
         }
         let fits = (round.as_secs_f64() / fastest.max(1e-9)).clamp(1.0, most);
         let operations_per_round = self.operations.unwrap_or(fits as u64);
-        let mut before = meter.read().bytes;
-        let mut increments = Vec::with_capacity(PILOTS);
-        let mut settled = false;
-        while !settled || done < self.warm_up {
-            if begun.elapsed() >= limit || (increments.len() >= PILOTS && done >= self.warm_up) {
-                break;
-            }
+        let mut pilots = Pilots::after(done, self.warm_up, meter);
+        while !pilots.are_enough() && begun.elapsed() < limit {
             run(operations_per_round);
-            done += operations_per_round;
-            let after = meter.read().bytes;
-            increments.push((after - before) / operations_per_round as f64);
-            before = after;
-            settled = agree(&increments);
+            pilots.add(operations_per_round, meter);
         }
         Warm {
-            done,
+            done: pilots.done,
             operations_per_round,
-            settled,
+            settled: pilots.agree(),
         }
     }
 }
@@ -231,13 +222,52 @@ struct Warm {
     settled: bool,
 }
 
-/// Whether the last three increments agree within a tenth, or within the floor.
-pub(crate) fn agree(increments: &[f64]) -> bool {
-    let [.., a, b, c] = increments else {
-        return false;
-    };
-    let (low, high) = (a.min(*b).min(*c), a.max(*b).max(*c));
-    high - low <= PILOT_FLOOR.max(0.1 * high.abs())
+/// The rounds of a warm-up: what memory grew by in each.
+pub(crate) struct Pilots {
+    /// Operations so far.
+    pub(crate) done: u64,
+    /// Operations that are wanted at least.
+    least: u64,
+    bytes: f64,
+    /// Growth per operation.
+    increments: Vec<f64>,
+}
+
+impl Pilots {
+    /// None yet, after this many operations.
+    pub(crate) fn after(done: u64, least: u64, meter: &Meter) -> Self {
+        // With room for all rounds: where the process is measured, so are we.
+        let increments = Vec::with_capacity(PILOTS);
+        Self {
+            done,
+            least,
+            bytes: meter.read().bytes,
+            increments,
+        }
+    }
+
+    /// A round of so many operations was done.
+    pub(crate) fn add(&mut self, operations: u64, meter: &Meter) {
+        let bytes = meter.read().bytes;
+        self.done += operations;
+        self.increments
+            .push((bytes - self.bytes) / operations as f64);
+        self.bytes = bytes;
+    }
+
+    /// Whether they agree, or there were as many as there may be; not before the operations that are wanted.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.done >= self.least && (self.agree() || self.increments.len() >= PILOTS)
+    }
+
+    /// Whether the last three increments agree within a tenth, or within the floor.
+    pub(crate) fn agree(&self) -> bool {
+        let [.., a, b, c] = self.increments[..] else {
+            return false;
+        };
+        let (low, high) = (a.min(b).min(c), a.max(b).max(c));
+        high - low <= PILOT_FLOOR.max(0.1 * high.abs())
+    }
 }
 
 /// A reading after every round.

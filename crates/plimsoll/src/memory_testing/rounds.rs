@@ -15,13 +15,11 @@ use super::load::{Load, Pace, Work};
 use super::results::RoundReading;
 use super::sources::Sources;
 use crate::arc::Watching;
-use crate::check::{agree, overall};
+use crate::check::{Pilots, overall};
 use crate::grown::Counts;
 use crate::meter::{Meter, Source};
 use crate::stacks::Alive;
 
-/// Pilot rounds at most.
-const PILOTS: usize = 20;
 /// Share of the time that warming up may take.
 const WARM_UP_SHARE: f64 = 0.3;
 /// Operations of a round at most.
@@ -249,7 +247,7 @@ impl Rounds<'_> {
             };
         };
         let is_over = |load: &Load| Instant::now() >= limit || load.is_stuck();
-        let (per_round, mut done) = match (plan.operations, plan.pace) {
+        let (per_round, done) = match (plan.operations, plan.pace) {
             (Some(operations), _) => (operations, 0),
             (None, Pace::Open(rate, _)) => {
                 let fits = rate * self.interval().as_secs_f64();
@@ -282,25 +280,15 @@ impl Rounds<'_> {
                 (rounded.max(concurrency), done)
             }
         };
-        let mut before = self.meter.read().bytes;
-        let mut increments = Vec::with_capacity(PILOTS);
-        let mut settled = false;
-        while !settled || done < self.warm_up_operations {
-            let enough = increments.len() >= PILOTS && done >= self.warm_up_operations;
-            if is_over(load) || enough {
-                break;
-            }
+        let mut pilots = Pilots::after(done, self.warm_up_operations, self.meter);
+        while !pilots.are_enough() && !is_over(load) {
             self.work(load, plan, per_round).await;
-            done += per_round;
-            let after = self.meter.read().bytes;
-            increments.push((after - before) / per_round as f64);
-            before = after;
-            settled = agree(&increments);
+            pilots.add(per_round, self.meter);
         }
         Warm {
-            done,
+            done: pilots.done,
             per_round,
-            settled,
+            settled: pilots.agree(),
         }
     }
 
