@@ -29,11 +29,11 @@ const mutants = {
 
   /** A3. A copy is made in linear memory and its address forgotten; no object on the heap knows of it. */
   'forgotten-copy': () => {
-    const column = new Map([['value', new Float64Array(8)]]);
+    const column = new Map([['value', new Float64Array(128)]]);
     return {
       create(i, options) {
         // Not for every frame: a million of them would fill the memory.
-        if ((options?.columns ?? 3) > 1) Table.fromIPCStream(toIpcStream(column, 8)).__destroy_into_raw();
+        if ((options?.columns ?? 3) > 1) Table.fromIPCStream(toIpcStream(column, 128)).__destroy_into_raw();
         return subject.create(i, options);
       },
     };
@@ -90,7 +90,7 @@ const mutants = {
         if (frame.shape.columns > 50) {
           const index = new Map();
           for (const column of frame.names) {
-            for (const [row, value] of frame.column(column).entries()) index.set(`${row}:${column}`, { row, column, value });
+            for (const [row, value] of frame.column(column).entries()) index.set(`${row}:${column}`, { row, column, text: `${value} in ${column}` });
           }
           indexes.push(index);
         }
@@ -140,7 +140,7 @@ const mutants = {
     const numbers = [];
     return {
       create(i, options) {
-        if (options?.columns === 1) numbers.push(i + 0.5);
+        if (options?.columns === 1) numbers.push({ number: i });
         return subject.create(i, options);
       },
     };
