@@ -65,6 +65,11 @@ static SERVICES: [Service; 5] = [
             "{folder}/plimsoll.toml",
             "--url",
             "http://127.0.0.1:{port}",
+            // A round of less than each of ten users doing each of four steps would leave out the last ones.
+            "--operations",
+            "400",
+            "--max-time",
+            "8m",
         ],
         command: &[
             "{folder}/node_modules/.bin/next",
