@@ -44,6 +44,8 @@ pub enum Pattern {
     DetachedDom,
     /// Entries of a weak map whose keys somebody keeps alive.
     WeakMapKeys,
+    /// What a registry keeps for when an object is collected, and by which that object is never collected.
+    FinalizerCycle,
 }
 
 impl Pattern {
@@ -66,6 +68,7 @@ impl Pattern {
             Self::AsyncResources => "async resources",
             Self::DetachedDom => "detached DOM",
             Self::WeakMapKeys => "weak map with kept keys",
+            Self::FinalizerCycle => "reference cycle with a finaliser",
         }
     }
 
@@ -88,6 +91,7 @@ impl Pattern {
             Self::AsyncResources => "async-resources",
             Self::DetachedDom => "detached-dom",
             Self::WeakMapKeys => "weak-map-keys",
+            Self::FinalizerCycle => "reference-cycle-with-a-finaliser",
         }
     }
 
@@ -308,6 +312,8 @@ pub(super) fn of(
     match &*container_name {
         "Map" | "Set" => Pattern::UnboundedMap,
         "WeakMap" | "WeakSet" => Pattern::WeakMapKeys,
+        // Who else held the object would be the holder.
+        "FinalizationRegistry" => Pattern::FinalizerCycle,
         "Array" if is_column(heap, container) => Pattern::UnboundedMap,
         "Array" => Pattern::UnboundedArray,
         _ if is_context(snapshot.raw_name(container)) => Pattern::ClosureCapture,

@@ -198,6 +198,17 @@ fn keys_of_a_weak_map() {
 }
 
 #[test]
+fn what_a_registry_keeps_for_an_object_leads_back_to_it() {
+    let Some(ranking) = rank("finalizerCycle") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(culprit.pattern.name(), "reference cycle with a finaliser");
+    assert_eq!(culprit.holder.name, "collected");
+    check_quiet("finalizerFixed");
+}
+
+#[test]
 fn what_is_bound_to_the_context_of_an_operation() {
     check(
         "bound",

@@ -74,6 +74,16 @@ exports.weakMapKeys = () => {
   const keys = new Set();
   return (i) => { const key = { i }; keys.add(key); meta.set(key, { text: 'about ' + i, list: [i] }); };
 };
+exports.finalizerCycle = () => {
+  class Frame { constructor(i) { this.i = i; this.cells = [i, 'cell ' + i]; } }
+  const collected = new FinalizationRegistry(({ handle }) => handle);
+  return (i) => { const frame = new Frame(i); const held = { frame, handle: i }; frame.held = held; collected.register(frame, held); };
+};
+exports.finalizerFixed = () => {
+  class Frame { constructor(i) { this.i = i; this.cells = [i, 'cell ' + i]; } }
+  const collected = new FinalizationRegistry((handle) => handle);
+  return (i) => { collected.register(new Frame(i), i); };
+};
 exports.streams = () => {
   const open = new Set();
   return () => { open.add(new PassThrough()); };
