@@ -7,6 +7,7 @@
 mod growing;
 mod kind;
 mod maps;
+mod minified;
 mod source;
 
 use std::cell::RefCell;
