@@ -61,6 +61,14 @@ const seconds = (run.duration - measured.at(-1).end) / 1e9;
 const heap = measured.at(-1).values.heap_used;
 const culprit = run.culprits[0];
 console.log(`exit ${code}: ${run.verdict.outcome}, heap ${(heap / 2 ** 20).toFixed(0)} MiB, ${seconds.toFixed(1)} s from the verdict to: ${culprit?.kind} in ${culprit?.holder} at ${culprit?.place}`);
+// Where the time went: what is between two rounds are snapshots, pauses and the load.
+let before = measured.at(-1).end;
+for (const round of run.rounds.slice(run.rounds.indexOf(measured.at(-1)) + 1)) {
+  const at = (time) => ((time - measured.at(-1).end) / 1e9).toFixed(2).padStart(6);
+  console.log(`${at(before)} … ${at(round.start)} … ${at(round.end)} s  ${round.kind}, ${round.done} operations`);
+  before = round.end;
+}
+console.log(`${((before - measured.at(-1).end) / 1e9).toFixed(2).padStart(6)} … ${seconds.toFixed(2).padStart(6)} s  the rest`);
 for (const gap of run.gaps) console.log(`not observed: ${gap.what}: ${gap.why}`);
 if (file) {
   const whole = path.join(place, file);

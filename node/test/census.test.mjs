@@ -135,7 +135,7 @@ test('objects by class, and who allocated them since', { timeout: 60000 }, () =>
     );
     await new Promise((resolve) => child.once('message', resolve));
     const peer = await hub.greeted();
-    const count = async () => (await peer.call('census', { scope: 'classes' })).ok.rows;
+    const count = async () => (await peer.call('classes', {})).ok.rows;
     const parcels = (rows) => rows.find((r) => r.family === 'objects' && r.kind === 'Parcel').count;
     // The one behind the proxy is counted too: it lives.
     assert.equal(parcels(await count()), 501);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use crate::workspace;
 
 /// What the tests run, with the versions they were written against.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 20] = [
     "@nestjs/cli@12",
     "@nestjs/common@12",
     "@nestjs/core@12",
@@ -16,6 +16,7 @@ const PACKAGES: [&str; 19] = [
     "@types/node@20",
     "bun@1.4.5",
     "deno@2.9.6",
+    "esbuild@0.28.2",
     "next@16",
     "nodemon@3",
     "pnpm@12",

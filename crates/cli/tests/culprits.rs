@@ -212,16 +212,95 @@ fn all_pairs() {
     );
 }
 
-/// A heap whose snapshots are large is spared one of four, and explained all the same.
-#[test]
-fn a_large_heap_is_explained_by_three_snapshots() {
-    const SERVER: &str = r#"
-const catalogue = new Map();
-for (let i = 0; i < 90000; i++) catalogue.set(i, JSON.parse(`{"number":${i},"prices":[${i},{"net":1.5}],"text":"${"words ".repeat(70)}${i}"}`));
+/// Keeps a visit for each request.
+const VISITS: &str = r#"
 class Visit { constructor(url) { this.url = url; this.hours = new Array(100).fill(url.length); } }
 const visits = [];
 require("http").createServer((request, response) => { visits.push(new Visit(request.url)); response.end("ok"); }).listen(Number(process.env.PORT), "127.0.0.1");
 "#;
+
+/// Where the memory of control groups is told, if this machine tells it.
+fn control_groups() -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let is_it = |line: &&str| {
+        line.contains(" - cgroup2 ") || line.contains(" - cgroup ") && line.ends_with("memory")
+    };
+    let mount = mounts.lines().find(is_it)?;
+    mount.split(' ').nth(4).map(str::to_owned)
+}
+
+/// The limit is a real file tree in place of the kernel's, seen by nobody but this check: a group that is nearly full.
+#[test]
+fn under_a_memory_limit_classes_are_counted_and_no_snapshot_is_taken() {
+    let Some(groups) = control_groups() else {
+        return println!("SKIPPED: this machine mounts no control groups");
+    };
+    let Some(mut command) = common::namespaces(&["--mount"]) else {
+        return;
+    };
+    let place = Place::new();
+    let tree = place.directory.path().join("groups");
+    std::fs::create_dir(&tree).expect("a folder");
+    let (used, limit) = ("943718400\n", "996147200\n");
+    for (name, text) in [
+        ("memory.current", used),
+        ("memory.max", limit),
+        ("memory.usage_in_bytes", used),
+        ("memory.limit_in_bytes", limit),
+        ("memory.stat", "inactive_file 0\ntotal_inactive_file 0\n"),
+    ] {
+        std::fs::write(tree.join(name), text).expect("a file");
+    }
+    let url = place.url("/{{seq}}");
+    let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+    command.args(["sh", "-c", script]).arg(&tree).arg(&groups);
+    command.arg(env!("CARGO_BIN_EXE_plimsoll"));
+    command.args([
+        "check",
+        "--keep-snapshots",
+        "--url",
+        &url,
+        "--warm-up",
+        "2000",
+    ]);
+    command.args([
+        "--operations",
+        "1000",
+        "--rounds",
+        "6",
+        "--",
+        "node",
+        "-e",
+        VISITS,
+    ]);
+    command.current_dir(place.directory.path());
+    command.env("PORT", place.port.to_string());
+    let run = common::finish(&command.output().expect("unshare starts"));
+    run.expect_code(1)
+        .expect_said("no heap snapshot")
+        .expect_said("50.0 MiB are left")
+        .expect_said("Visit objects   +1 per request");
+    assert_eq!(snapshots(&place).len(), 0);
+}
+
+/// The snapshots that a check kept.
+fn snapshots(place: &Place) -> Vec<String> {
+    let listed = Command::new("find")
+        .arg(place.directory.path().join(".plimsoll/runs"))
+        .args(["-name", "*.heapsnapshot"])
+        .output();
+    let listed = String::from_utf8(listed.expect("find runs").stdout).expect("text");
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// A heap whose snapshots are large is spared one of four, and explained all the same.
+#[test]
+fn a_large_heap_is_explained_by_three_snapshots() {
+    const CATALOGUE: &str = r#"
+const catalogue = new Map();
+for (let i = 0; i < 90000; i++) catalogue.set(i, JSON.parse(`{"number":${i},"prices":[${i},{"net":1.5}],"text":"${"words ".repeat(70)}${i}"}`));
+"#;
+    let server = format!("{CATALOGUE}{VISITS}");
     let place = Place::new();
     let url = place.url("/{{seq}}");
     let run = place.run(&[
@@ -238,16 +317,11 @@ require("http").createServer((request, response) => { visits.push(new Visit(requ
         "--",
         "node",
         "-e",
-        SERVER,
+        &server,
     ]);
     run.expect_code(1)
         .expect_said("Visit in Array `visits`")
         .expect_said("2000 Visit after 2000 operations, 2000 after 2000 more");
-    let runs = place.directory.path().join(".plimsoll/runs");
-    let listed = Command::new("find")
-        .arg(&runs)
-        .args(["-name", "*.heapsnapshot"])
-        .output();
-    let listed = String::from_utf8(listed.expect("find runs").stdout).expect("text");
-    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let listed = snapshots(&place);
+    assert_eq!(listed.len(), 3, "{listed:?}");
 }

@@ -359,6 +359,56 @@ except OSError:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
 
+/// Bun's own format: what it tells is answered, what it does not is said.
+#[test]
+fn snapshots_of_bun_are_answered_as_far_as_they_go() {
+    let place = Place::new();
+    let write = |name: &str, parcels: u32| {
+        let numbers = 10..10 + parcels;
+        let nodes: Vec<String> = numbers.clone().map(|id| format!("{id},48,2,0")).collect();
+        let edges: Vec<String> = numbers.map(|id| format!("1,{id},2,{id}")).collect();
+        let text = format!(
+            r#"{{"version":3,"type":"Inspector","nodes":[0,0,0,0,1,32,1,0,{}],"nodeClassNames":["<root>","Depot","Parcel"],"edges":[0,1,1,0,{}],"edgeTypes":["Internal","Property","Index","Variable"],"edgeNames":["depot"]}}"#,
+            nodes.join(","),
+            edges.join(",")
+        );
+        let path = place.directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a readable path").to_owned()
+    };
+    let (a, b) = (write("a.json", 100), write("b.json", 350));
+    let summary = place.run(&["snapshot", "summary", &b]);
+    summary
+        .expect_code(0)
+        .expect_said("JavaScriptCore's own format: it tells neither")
+        .expect_said("Parcel");
+    let diff = json(&place, &["snapshot", "diff", &a, &b, "--json"]);
+    assert_eq!(diff["rows"][0]["class"], "Parcel", "{diff}");
+    assert_eq!(diff["rows"][0]["count"], 250, "{diff}");
+    let path = json(&place, &["snapshot", "retainers", &b, "@300", "--json"]);
+    assert!(
+        path["facts"]["path"]
+            .as_str()
+            .is_some_and(|path| path.contains(".depot Depot @1")),
+        "{path}"
+    );
+    for (arguments, why) in [
+        (vec!["strings", &*b], "does not say what strings say"),
+        (
+            vec!["leaks", &*a, &*a, &*b],
+            "an object has another number each time",
+        ),
+        (
+            vec!["anonymize", &*b, "-o", "c.json"],
+            "no texts of strings to replace",
+        ),
+    ] {
+        let refused = place.run(&[&["snapshot"], &arguments[..]].concat());
+        refused.expect_code(2).expect_said(why);
+    }
+    assert!(!place.directory.path().join("c.json").exists());
+}
+
 #[test]
 fn a_snapshot_is_explored_on_a_terminal() {
     let place = Place::new();

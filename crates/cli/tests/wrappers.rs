@@ -377,3 +377,159 @@ fn modules_in_typescript_are_driven_in_other_runtimes() {
         );
     }
 }
+
+/// A service in TypeScript that keeps what it is asked for; what is left out when it is compiled moves its lines.
+const KEEPER: &str = r"import * as http from 'node:http';
+
+interface Order {
+  readonly id: number;
+  readonly note: string;
+}
+
+/** What a customer ordered. */
+class OrderRecord implements Order {
+  constructor(readonly id: number, readonly note: string, readonly hours: number[]) {}
+}
+
+const ordersOfToday = new Map<number, OrderRecord>();
+let last = 0;
+
+http
+  .createServer((_request, response) => {
+    last += 1;
+    ordersOfToday.set(last, new OrderRecord(last, `a note about order ${last}`, new Array(100).fill(last)));
+    response.end('ok');
+  })
+  .listen(Number(process.env.PORT), '127.0.0.1');
+";
+
+/// Where a runtime may say that an order is made: its class, its constructor.
+const MADE: [&str; 2] = ["server.ts:9", "server.ts:10"];
+
+impl Package {
+    fn keeper() -> Self {
+        let package = Self::new();
+        package.write("server.ts", KEEPER);
+        package
+    }
+
+    /// The first culprit of a check of the service behind these words.
+    fn culprit(&self, words: &[&str]) -> Value {
+        let url = self.place.url("/");
+        let how = ["check", "--explain", "always", "--url", &url];
+        let rounds = [
+            "--warm-up",
+            "1000",
+            "--operations",
+            "500",
+            "--rounds",
+            "6",
+            "--",
+        ];
+        let run = self.place.run(&[&how[..], &rounds, words].concat());
+        // So few rounds may leave the verdict open on a busy machine; who holds the growth does not depend on it.
+        assert!([1, 3].contains(&run.code), "{}", run.said());
+        let culprit = self.place.last_run()["culprits"][0].clone();
+        assert!(culprit.is_object(), "{}", run.said());
+        culprit
+    }
+}
+
+#[track_caller]
+fn expect_culprit(culprit: &Value, kind: &str, holder: &str) {
+    let text = |key: &str| culprit[key].as_str().unwrap_or_default().to_owned();
+    assert!(text("kind").contains(kind), "{culprit:#}");
+    assert!(text("holder").contains(holder), "{culprit:#}");
+    assert!(MADE.contains(&&*text("place")), "{culprit:#}");
+}
+
+#[test]
+fn a_culprit_in_typescript_has_the_line_that_was_written() {
+    for (name, flags) in [("tsx", &[][..]), ("ts-node", &["--transpile-only"])] {
+        let Some(path) = installed(name) else {
+            continue;
+        };
+        let words = [&[&*path], flags, &["server.ts"]].concat();
+        let culprit = Package::keeper().culprit(&words);
+        expect_culprit(&culprit, "OrderRecord", "ordersOfToday");
+    }
+}
+
+/// What a minifier makes of the service, with a source map and without.
+#[test]
+fn a_minified_culprit_has_the_names_that_were_written() {
+    let Some(esbuild) = installed("esbuild") else {
+        return;
+    };
+    let build = |package: &Package, program: &str, arguments: &[&str]| {
+        let built = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(package.place.directory.path())
+            .output()
+            .expect("it starts");
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+    };
+    let bundle = [
+        "server.ts",
+        "--bundle",
+        "--platform=node",
+        "--minify",
+        "--outfile=dist/app.js",
+    ];
+
+    let mapped = Package::keeper();
+    build(&mapped, &esbuild, &[&bundle[..], &["--sourcemap"]].concat());
+    let culprit = mapped.culprit(&["node", "dist/app.js"]);
+    expect_culprit(&culprit, "OrderRecord", "ordersOfToday");
+
+    let unmapped = Package::keeper();
+    let manifest =
+        r#"{ "name": "service", "private": true, "devDependencies": { "esbuild": "0.28.2" } }"#;
+    unmapped.write("package.json", manifest);
+    build(&unmapped, &esbuild, &bundle);
+    let culprit = unmapped.culprit(&["node", "dist/app.js"]);
+    let said = culprit["evidence"].to_string();
+    assert!(
+        said.contains("dist/app.js is minified and has no source map"),
+        "{culprit:#}"
+    );
+    assert!(
+        said.contains("`--sourcemap` among esbuild's options"),
+        "{culprit:#}"
+    );
+}
+
+/// Bun numbers its objects anew in each snapshot: classes are counted, and what is not told for that is said.
+#[test]
+fn what_grows_in_bun_is_told_by_its_class() {
+    let Some(path) = installed("bun") else { return };
+    let package = Package::keeper();
+    let url = package.place.url("/");
+    let how = [
+        "check",
+        "--explain",
+        "always",
+        "--url",
+        &url,
+        "--warm-up",
+        "1000",
+    ];
+    let rounds = [
+        "--operations",
+        "1000",
+        "--rounds",
+        "6",
+        "--",
+        &path,
+        "server.ts",
+    ];
+    let run = package.place.run(&[&how[..], &rounds].concat());
+    // A table that doubles leaves few rounds open; what there is more of does not depend on it.
+    assert!([1, 3].contains(&run.code), "{}", run.said());
+    run.expect_said("OrderRecord objects   +1 per request")
+        .expect_said("Bun numbers objects anew in each snapshot: classes are counted instead");
+}

@@ -11,7 +11,7 @@ use plimsoll_judge::{
 };
 use plimsoll_model::{
     Cx, Event, Finding, Growth, Interval, Mode, OpId, OperationGrowth, Outcome, Phase, RoundKind,
-    RoundSpec, Verdict, Window, units,
+    RoundRecord, RoundSpec, Verdict, Window, units,
 };
 
 use crate::config::Explain;
@@ -266,50 +266,43 @@ impl Journey {
                 format!("whether inputs must be new to make it grow was not asked: {why}"),
             )
         };
-        let Some(operations) = self.size_alone(2) else {
+        let Some(operations) = self.size_alone(1) else {
             let why = "no time was left, raise `--max-time`";
             drive.session.found(not_compared(why));
             return Ok(());
         };
         drive.session.tell(Event::PhaseStarted {
             phase: Phase::Alone,
-            detail: "distinct inputs against the same one".to_owned(),
+            detail: "the same input again".to_owned(),
         });
-        let mut rounds = Vec::new();
+        // What distinct inputs do, the judged rounds have told.
+        let mut rounds = self.judged_growth();
         let mut verdicts = Vec::new();
         for block in 0..=LOOKS[1] {
             let begun = Instant::now();
-            for kind in order(2, block) {
-                let asked = Asked {
-                    name: "the rounds that compare inputs".to_owned(),
-                    spec: RoundSpec {
-                        distinct: kind == 0,
-                        ..closed(drive, operations)
-                    },
-                };
-                let round = match self.one_round(drive, kind, &asked)? {
-                    Ok(round) => round,
-                    // A service may refuse the same input twice: then there is nothing to compare.
-                    Err(errors) => {
-                        let refused = if kind == 0 {
-                            "distinct inputs"
-                        } else {
-                            "the same input again"
-                        };
-                        let why = format!("the service refuses {refused} ({errors})");
-                        drive.session.found(not_compared(&why));
-                        return Ok(());
-                    }
-                };
-                let total = round.operations.iter().sum();
-                if block > 0 {
-                    let mut counts = vec![0.0; 2];
-                    counts[kind] = total;
-                    rounds.push(KindRound {
-                        operations: counts,
-                        ..round
-                    });
+            let asked = Asked {
+                name: "the rounds that compare inputs".to_owned(),
+                spec: RoundSpec {
+                    distinct: false,
+                    ..closed(drive, operations)
+                },
+            };
+            let round = match self.one_round(drive, 1, &asked)? {
+                Ok(round) => round,
+                // A service may refuse the same input twice: then there is nothing to compare.
+                Err(errors) => {
+                    let why = format!("the service refuses the same input again ({errors})");
+                    drive.session.found(not_compared(&why));
+                    return Ok(());
                 }
+            };
+            // The first one may find what was never asked twice before.
+            if block > 0 {
+                let operations = vec![0.0, round.operations.iter().sum()];
+                rounds.push(KindRound {
+                    operations,
+                    ..round
+                });
             }
             verdicts = judge_kinds(&rounds, 2, &self.kind_terms(drive, &rounds));
             let settled = |v: &KindVerdict| v.outcome != KindOutcome::NotClear;
@@ -352,6 +345,23 @@ impl Journey {
             detail: String::new(),
         });
         Ok(())
+    }
+
+    /// The judged rounds as rounds of one kind among two.
+    fn judged_growth(&self) -> Vec<KindRound> {
+        let metric = headline_metric(&self.rounds);
+        let level = |round: &RoundRecord| round.values.get(&metric).copied();
+        let judged = self.judged_rounds();
+        let pairs = judged.windows(2).filter_map(|pair| {
+            let growth = level(pair[1])? - level(pair[0])?;
+            let operations = (pair[1].done + pair[1].errors) as f64;
+            Some(KindRound {
+                kind: 0,
+                growth,
+                operations: vec![operations, 0.0],
+            })
+        });
+        pairs.collect()
     }
 
     fn kind_terms(&self, drive: &Drive<'_, '_>, rounds: &[KindRound]) -> KindTerms {

@@ -15,7 +15,7 @@ use crate::parts::State;
 use crate::session::{Inside, Session, Stop};
 
 /// A capture may take so long whatever the heap.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// And a second more for each so many bytes of heap: a loaded machine writes some 20 MB a second.
 const BYTES_PER_SECOND: f64 = 4e6;
 /// Less room than so many snapshots need is tight.
@@ -95,6 +95,15 @@ impl Session<'_> {
         };
         let parts = self.parts.iter_mut().filter_map(|p| p.inside.as_mut());
         parts.into_iter().find(|inside| inside.source == source)
+    }
+
+    /// Whether snapshots are taken of it, as far as is known.
+    pub(crate) fn takes_snapshots(&mut self) -> bool {
+        let counts_classes = self.counts_classes;
+        self.explained().is_some_and(|inside| {
+            let known = &inside.runtime.capabilities().operations;
+            !counts_classes && known.iter().any(|op| op == "snapshot")
+        })
     }
 
     /// Its process and what limits it.
@@ -189,8 +198,10 @@ impl Session<'_> {
             return Ok(true);
         };
         let known = &inside.runtime.capabilities().operations;
-        if !known.iter().any(|op| op == "snapshot") {
-            return Ok(true);
+        let can = |name: &str| known.iter().any(|op| op == name);
+        if !can("snapshot") {
+            // Where objects cannot be followed from one snapshot to the next, their classes still tell something.
+            return Ok(!can("classes"));
         }
         let needed = plimsoll_probe::headroom_for_snapshot(heap_used as u64);
         let left = self.explained_room().left();

@@ -136,7 +136,7 @@ const MADE: &str = "allocations";
 /// Objects by class, counted where no snapshot could be taken.
 const OBJECTS: &str = "objects kept";
 /// Classes that everything consists of.
-const GENERAL: [&str; 4] = ["Object", "Array", "Function", "Promise"];
+const GENERAL: [&str; 5] = ["Object", "Array", "Function", "Promise", "string"];
 
 /// Of classes that grow, those that say something; and where the growth is allocated.
 fn told_apart(found: &mut Vec<Culprit>, facts: &Facts) {
@@ -190,7 +190,7 @@ pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'stat
         "objects" => (
             format!("{kind} objects"),
             OBJECTS,
-            "see what keeps them where they are made; with memory for a heap snapshot their holder is named",
+            "see what keeps them where they are made: only a heap snapshot would name their holder",
         ),
         "descriptors" if kind == "socket" => (
             "open sockets".to_owned(),

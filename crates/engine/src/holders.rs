@@ -7,6 +7,7 @@
 mod growing;
 mod kind;
 mod maps;
+mod minified;
 mod source;
 
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread::{self, JoinHandle};
 
 use plimsoll_heap::culprit::Origin;
 use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
@@ -29,14 +31,44 @@ use crate::snapshot::object;
 const LARGE: u64 = 64 << 20;
 
 /// What the snapshots left so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    /// More bytes than this are large.
+    large: u64,
     /// Whether the second was large, and the third is not taken.
     is_large: bool,
     early: Vec<(Window, plimsoll_heap::Window)>,
-    last: Option<Snapshot>,
+    last: Option<Analysis>,
     /// A list of scripts, as JSON.
     scripts: Vec<u8>,
+}
+
+/// A snapshot that is being analysed. That takes seconds of a large heap, and more is asked of the subject meanwhile.
+#[derive(Debug)]
+struct Analysis(JoinHandle<(Heap, Classes)>);
+
+impl Analysis {
+    fn begin(snapshot: Snapshot) -> io::Result<Self> {
+        let analyse = move || {
+            let heap = Heap::of(snapshot);
+            let classes = Classes::of(&heap);
+            (heap, classes)
+        };
+        let name = "heap analysis".to_owned();
+        thread::Builder::new().name(name).spawn(analyse).map(Self)
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            large: LARGE,
+            is_large: false,
+            early: Vec::new(),
+            last: None,
+            scripts: Vec::new(),
+        }
+    }
 }
 
 /// The explainer of V8 heaps.
@@ -88,7 +120,7 @@ impl Explainer for Holders {
 
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
         let mut kept = self.kept.borrow_mut();
-        let Some(snapshot) = kept.last.take() else {
+        let Some(analysis) = kept.last.take() else {
             return Vec::new();
         };
         let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
@@ -104,8 +136,9 @@ impl Explainer for Holders {
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
         let rate = facts.bytes_per_operation();
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
-        let heap = Heap::of(snapshot);
-        let classes = Classes::of(&heap);
+        let Ok((heap, classes)) = analysis.0.join() else {
+            return Vec::new();
+        };
         // One worker may have done all of the work, or, as far as its growth tells, more of it in one window.
         let all = [n1 - n0, n2 - n1];
         [all, of_part(facts, all)]
@@ -326,7 +359,7 @@ impl Sink for Arriving {
         let mut kept = self.kept.borrow_mut();
         // Decided once: a later one may be larger, and was taken.
         if self.at == Window::PlusN {
-            kept.is_large = self.bytes > LARGE;
+            kept.is_large = self.bytes > kept.large;
         }
         match self.parsing.take() {
             Some(Parsing::Ids(parser)) => {
@@ -334,7 +367,8 @@ impl Sink for Arriving {
                 kept.early.push((self.at, ids));
             }
             Some(Parsing::Whole(parser)) => {
-                kept.last = Some(parser.finish().map_err(io::Error::other)?);
+                let snapshot = parser.finish().map_err(io::Error::other)?;
+                kept.last = Some(Analysis::begin(snapshot)?);
             }
             None => {}
         }
@@ -393,6 +427,74 @@ impl Drop for Copy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A snapshot of a depot with so many parcels.
+    fn depot(parcels: usize) -> String {
+        let mut nodes = vec![
+            "3,0,1,0,1".to_owned(),
+            "2,1,3,16,1".into(),
+            format!("1,2,5,64,{parcels}"),
+        ];
+        let mut edges = vec!["1,3,5".to_owned(), "2,4,10".into()];
+        for parcel in 0..parcels {
+            nodes.push(format!("2,5,{},64,0", 7 + 2 * parcel));
+            edges.push(format!("0,{parcel},{}", 15 + 5 * parcel));
+        }
+        format!(
+            concat!(
+                r#"{{"snapshot":{{"meta":{{"node_fields":["type","name","id","self_size","edge_count"],"#,
+                r#""node_types":[["hidden","array","object","synthetic"]],"edge_fields":["type","name_or_index","to_node"],"#,
+                r#""edge_types":[["element","property","internal"]]}},"node_count":{},"edge_count":{}}},"#,
+                r#""nodes":[{}],"edges":[{}],"strings":["","Depot","(object elements)","depot","elements","Parcel"]}}"#
+            ),
+            nodes.len(),
+            edges.len(),
+            nodes.join(","),
+            edges.join(",")
+        )
+    }
+
+    /// What is told of a heap that grows past `large` bytes of snapshot somewhere; and how many snapshots were taken.
+    fn explained(large: u64) -> (Vec<Culprit>, usize) {
+        let mut holders = Box::new(Holders::default());
+        holders.kept.borrow_mut().large = large;
+        let mut facts = Facts::default();
+        let mut taken = 0;
+        for (window, parcels) in Window::ALL.into_iter().zip([1_000, 1_100, 1_200, 1_200]) {
+            facts.operations.push((window, parcels as u64));
+            if holders
+                .wants(window, &facts)
+                .contains(&EvidenceRequest::Snapshot)
+            {
+                taken += 1;
+                let mut sink = holders.sink(window, &EvidenceRequest::Snapshot);
+                sink.write(depot(parcels).as_bytes()).unwrap();
+                sink.end().unwrap();
+            }
+        }
+        (holders.culprits(&facts), taken)
+    }
+
+    /// Whether the third snapshot is spared was once asked again of the third itself, which then was missing.
+    #[test]
+    fn a_heap_that_becomes_large_between_two_snapshots_is_explained() {
+        let size = |parcels| depot(parcels).len() as u64;
+        for (large, wanted) in [
+            (u64::MAX, 4),
+            // Only the third is large, and the last.
+            (size(1_100), 4),
+            (size(1_100) - 1, 3),
+            (size(1_000) - 1, 3),
+        ] {
+            let (culprits, taken) = explained(large);
+            assert_eq!(taken, wanted, "{large}");
+            let told: Vec<_> = culprits
+                .iter()
+                .map(|c| (c.kind.as_str(), c.count_per_op))
+                .collect();
+            assert_eq!(told, [("Parcel", Some(1.0))], "{large}");
+        }
+    }
 
     #[test]
     fn who_shares_the_work_did_as_many_operations_as_it_grew() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll_model::{
-    Collected, Finding, Gap, Metric, Ns, PartReadings, Role, Sample, SourceId, units,
+    Collected, Finding, Gap, Metric, Ns, PartReadings, Role, Sample, Scope, SourceId, units,
 };
 use plimsoll_probe::{Error as ProbeError, Process, Published};
 
@@ -57,7 +57,7 @@ enum Answer {
 impl Session<'_> {
     /// Reads everything there is to read about the service and who shares its work: after a forced collection where there
     /// is a probe, with a census if one is wanted.
-    pub(crate) fn measure(&mut self, census: bool) -> Result<Measurement, Stop> {
+    pub(crate) fn measure(&mut self, census: Option<Scope>) -> Result<Measurement, Stop> {
         self.check_alive()?;
         self.find_parts();
         let (main, parts) = self.collect(COLLECT_DEADLINE)?;
@@ -79,8 +79,8 @@ impl Session<'_> {
         self.find_parts();
         let (main, parts) = self.collect(patience)?;
         match main {
-            Answer::Collected(collected) => self.read(Some(&collected), &parts, false).map(Some),
-            Answer::NoProbe if self.has_allocator() => self.read(None, &parts, false).map(Some),
+            Answer::Collected(collected) => self.read(Some(&collected), &parts, None).map(Some),
+            Answer::NoProbe if self.has_allocator() => self.read(None, &parts, None).map(Some),
             Answer::NoProbe => Ok(None),
             Answer::Silent => {
                 let what = "live bytes at times".to_owned();
@@ -101,7 +101,7 @@ impl Session<'_> {
         &mut self,
         main: Option<&Collected>,
         parts: &[Option<Collected>],
-        census: bool,
+        census: Option<Scope>,
     ) -> Result<Measurement, Stop> {
         let at = self.now();
         let readings = self.readings(main, parts);
@@ -126,10 +126,9 @@ impl Session<'_> {
             self.recorder
                 .row(&mut headlines.into_iter().filter_map(sample).collect());
         }
-        let census_pause = if census {
-            self.census(&mut values)?
-        } else {
-            None
+        let census_pause = match census {
+            Some(scope) => self.census(scope, &mut values)?,
+            None => None,
         };
         let parts: Vec<PartReadings> = match readings.len() {
             // One is not told apart from the whole, unless it took the place of another.
@@ -271,8 +270,12 @@ impl Session<'_> {
     }
 
     /// Counts what can be counted, everywhere; a census that fails is a gap, not the end of the run. What it cost.
-    fn census(&mut self, values: &mut BTreeMap<Metric, f64>) -> Result<Option<Duration>, Stop> {
-        let answers = self.count_everywhere(COLLECT_DEADLINE)?;
+    fn census(
+        &mut self,
+        scope: Scope,
+        values: &mut BTreeMap<Metric, f64>,
+    ) -> Result<Option<Duration>, Stop> {
+        let answers = self.count_everywhere(scope, COLLECT_DEADLINE)?;
         let main = match answers.main {
             None => None,
             Some(Ok(answer)) => Some(answer),

@@ -242,10 +242,12 @@ impl Session<'_> {
     }
 
     /// The same for a census.
-    pub(crate) fn count_everywhere(&mut self, patience: Duration) -> Result<Answers<Census>, Stop> {
-        self.ask_everywhere(patience, |inside, cx| {
-            inside.runtime.census(Scope::Resources, cx)
-        })
+    pub(crate) fn count_everywhere(
+        &mut self,
+        scope: Scope,
+        patience: Duration,
+    ) -> Result<Answers<Census>, Stop> {
+        self.ask_everywhere(patience, |inside, cx| inside.runtime.census(scope, cx))
     }
 
     /// Tells the main isolate and all parts where the run is. Never waits.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use plimsoll_load::Driver;
 use plimsoll_model::{
     Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, ProcessId,
-    Role, RoundKind, RoundRecord, RoundSpec, RoundStats, SubjectHandle, Window, units,
+    Role, RoundKind, RoundRecord, RoundSpec, RoundStats, Scope, SubjectHandle, Window, units,
 };
 use plimsoll_probe::Process;
 use plimsoll_store::Record;
@@ -54,6 +54,8 @@ pub(crate) const LOOKS: [u32; 8] = [6, 8, 12, 18, 24, 30, 36, 48];
 const EARLY_HALF_WIDTH: f64 = 0.05;
 /// A census may cost this share of a round.
 const CENSUS_SHARE: f64 = 0.10;
+/// A census looks at the whole heap twice. Of a larger one than this that is dear where snapshots do so too.
+const CENSUS_LARGE: f64 = 32.0 * 1024.0 * 1024.0;
 /// A round that takes this many times its expected length, and no less than [`HANG_LEAST`], hangs.
 const HANG_FACTOR: f64 = 10.0;
 const HANG_LEAST: Duration = Duration::from_secs(20);
@@ -684,23 +686,40 @@ impl Journey {
         begin: Instant,
         stats: Option<&RoundStats>,
     ) -> Result<f64, Stop> {
-        let census = match kind {
+        let of_explanation = self.census.wanted || kind == RoundKind::Explain;
+        let is_due = match kind {
             RoundKind::WarmUp => false,
             RoundKind::Alone => self.census.wanted,
             RoundKind::Explain => true,
             _ => self.census.is_due(),
         };
+        let heap = self
+            .rounds
+            .last()
+            .and_then(|r| r.values.get(&Metric::HEAP_USED));
+        let is_large = heap.is_some_and(|bytes| *bytes > CENSUS_LARGE);
+        let census = is_due.then(|| {
+            // Snapshots tell as much of listeners and timers.
+            if is_large && of_explanation && drive.session.takes_snapshots() {
+                Scope::Handles
+            } else {
+                Scope::Resources
+            }
+        });
         let started = Instant::now();
         let measurement = drive.session.measure(census)?;
         self.measuring = QUIET + started.elapsed();
-        if let Some(pause) = measurement.census_pause {
+        let counted = measurement
+            .census_pause
+            .filter(|_| census == Some(Scope::Resources));
+        if let Some(pause) = counted {
             self.census.taken(pause);
             if self.census.is_slow(begin.elapsed().max(ROUND_LENGTH)) {
                 let took = units::duration(pause.as_secs_f64());
-                let counted = drive.session.counted();
+                let kinds = drive.session.counted();
                 drive.session.found(Finding::info(
                     "census-thinned",
-                    format!("counting {counted} takes {took}: done in some rounds only"),
+                    format!("counting {kinds} takes {took}: done in some rounds only"),
                 ));
             }
         }
@@ -721,7 +740,7 @@ impl Journey {
             bytes_in: done.bytes_in,
             driver_cpu_s: done.cpu.as_secs_f64(),
             collected: measurement.collected,
-            counted: measurement.census_pause.is_some(),
+            counted: counted.is_some(),
             values: measurement.values,
             parts: measurement.parts,
         };

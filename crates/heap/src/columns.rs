@@ -137,7 +137,7 @@ impl Edges {
         }
     }
 
-    fn push(&mut self, kind: EdgeKind, name: u32, to: u32) {
+    pub(crate) fn push(&mut self, kind: EdgeKind, name: u32, to: u32) {
         let short = if name < LONG_NAME {
             name
         } else {
@@ -292,7 +292,7 @@ impl Rows for Table {
     }
 }
 
-fn narrow(value: u64, what: &str) -> Result<u32, String> {
+pub(crate) fn narrow(value: u64, what: &str) -> Result<u32, String> {
     u32::try_from(value).map_err(|_| format!("{what} of {value}, beyond 2^32"))
 }
 

@@ -3,8 +3,9 @@
 use rustc_hash::FxHashMap;
 
 use crate::classes::Classes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heap::Heap;
+use crate::meta::Format;
 use crate::shapes::Shapes;
 use crate::snapshot::{Place, Snapshot};
 use crate::window::{Sample, Tally};
@@ -37,6 +38,7 @@ impl Change {
 /// What a later comparison needs of the earlier snapshot: 12 bytes an object, no references.
 #[derive(Debug)]
 pub struct Base {
+    format: Format,
     sample: Sample,
     shapes: Shapes,
     classes: Vec<(String, Option<Place>)>,
@@ -49,6 +51,7 @@ impl Base {
     pub fn of(heap: &Heap, classes: &Classes) -> Self {
         let (classes, objects, shapes) = list(heap, classes);
         Self {
+            format: heap.snapshot.format(),
             sample: Sample::of(&heap.snapshot),
             shapes,
             classes,
@@ -56,13 +59,22 @@ impl Base {
         }
     }
 
-    /// Compares with a later snapshot; classes that did not change are left out, the largest gain is first.
+    /// Compares with a later snapshot; classes that did not change are left out, the largest gain is first. Objects of
+    /// `JavaScriptCore` cannot be told apart: of each class only what is more or less is known.
     ///
     /// # Errors
     ///
-    /// The snapshots are not of one process.
+    /// The snapshots are not of one process, or not of one format.
     pub fn compare(&self, later: &Heap) -> Result<Vec<Change>> {
-        self.sample.check(&later.snapshot, "the earlier snapshot")?;
+        if self.format != later.snapshot.format() {
+            return Err(Error::Unrelated {
+                what: "one is V8's and the other JavaScriptCore's".to_owned(),
+            });
+        }
+        let by_number = self.format == Format::V8;
+        if by_number {
+            self.sample.check(&later.snapshot, "the earlier snapshot")?;
+        }
         let classes = Classes::with_shapes(later, self.shapes.clone());
         let (names, objects, _) = list(later, &classes);
         // Both sides under one numbering, the base's.
@@ -90,9 +102,9 @@ impl Base {
         loop {
             let order = match (before.peek(), later.peek()) {
                 (None, None) => break,
-                (Some(_), None) => std::cmp::Ordering::Less,
                 (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(a), Some(b)) => (a.0, a.1).cmp(&(b.0, b.1)),
+                (Some(a), Some(b)) if by_number => (a.0, a.1).cmp(&(b.0, b.1)),
+                (Some(_), _) => std::cmp::Ordering::Less,
             };
             if order.is_le()
                 && let Some((class, _, size)) = before.next()
@@ -107,10 +119,15 @@ impl Base {
                 changes[*class as usize].0.add(*size);
             }
         }
+        if !by_number {
+            changes.iter_mut().for_each(balance);
+        }
         let mut changes: Vec<Change> = all
             .into_iter()
             .zip(changes)
-            .filter(|(_, (added, removed))| added.count + removed.count > 0)
+            .filter(|(_, (added, removed))| {
+                *added != Tally::default() || *removed != Tally::default()
+            })
             .map(|((name, place), (added, removed))| Change {
                 name: name.clone(),
                 place: place.clone(),
@@ -120,6 +137,18 @@ impl Base {
             .collect();
         changes.sort_by(|a, b| (b.bytes(), &a.name, &a.place).cmp(&(a.bytes(), &b.name, &b.place)));
         Ok(changes)
+    }
+}
+
+/// Leaves of what came and what went only what is more.
+fn balance((added, removed): &mut (Tally, Tally)) {
+    let both = Tally {
+        count: added.count.min(removed.count),
+        bytes: added.bytes.min(removed.bytes),
+    };
+    for side in [added, removed] {
+        side.count -= both.count;
+        side.bytes -= both.bytes;
     }
 }
 

@@ -1,6 +1,7 @@
-//! V8 heap snapshots: read fast, analysed as `DevTools` does, compared, and the holder of what grows named.
+//! Heap snapshots of V8: read fast, analysed as `DevTools` does, compared, and the holder of what grows named.
 //!
-//! Works on the snapshots of Node, Deno, Chromium and Electron, from a file or while they arrive. Bytes go in
+//! Works on the snapshots of Node, Deno, Chromium and Electron, from a file or while they arrive, and on those of
+//! `JavaScriptCore` as far as they go ([`Format`]). Bytes go in
 //! ([`Snapshot`], [`Parser`]; [`Window`] for the earlier ones of several), [`Heap`] is the analysed snapshot
 //! and [`Classes`] its class table.
 //!
@@ -58,7 +59,7 @@ pub use distances::{SYSTEM_DISTANCE, UNREACHED};
 pub use error::Error;
 pub use growth::Windows;
 pub use heap::{Heap, Step};
-pub use meta::{EdgeKind, NodeKind};
+pub use meta::{EdgeKind, Format, NodeKind};
 pub use redact::{Redacted, redact};
 pub use shapes::Shapes;
 pub use snapshot::{Edge, Frame, Node, Parser, Place, Snapshot};

@@ -128,6 +128,15 @@ impl EdgeKind {
     }
 }
 
+/// Who wrote a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Node, Deno, Chromium, Electron, and Bun where it is asked to.
+    V8,
+    /// Bun and Safari. It has no texts of strings and no places, and numbers its objects anew in each snapshot.
+    JavaScriptCore,
+}
+
 /// More columns than any V8 ever wrote, few enough for a fixed buffer.
 pub(crate) const MOST_FIELDS: usize = 16;
 
@@ -188,6 +197,7 @@ pub(crate) struct EdgeColumns {
 /// The header, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Meta {
+    pub(crate) format: Format,
     pub(crate) nodes: NodeColumns,
     pub(crate) edges: EdgeColumns,
     pub(crate) node_kinds: Vec<NodeKind>,
@@ -225,6 +235,41 @@ impl Meta {
         Ok(meta)
     }
 
+    /// That of a file without one, whose nodes and edges are in their columns already.
+    pub(crate) fn of_jsc(node_count: u64, edge_count: u64, root: u32) -> Self {
+        Self {
+            format: Format::JavaScriptCore,
+            nodes: NodeColumns {
+                fields: 1,
+                kind: 0,
+                name: 0,
+                id: 0,
+                size: 0,
+                edge_count: 0,
+                trace: None,
+                detachedness: None,
+            },
+            edges: EdgeColumns {
+                fields: 1,
+                kind: 0,
+                name: 0,
+                to: 0,
+            },
+            node_kinds: Vec::new(),
+            edge_kinds: Vec::new(),
+            locations: Fields::default(),
+            trace_functions: Fields::default(),
+            scopes: Fields::default(),
+            scope_variables: Fields::default(),
+            scope_uses: Fields::default(),
+            node_count,
+            edge_count,
+            trace_function_count: 0,
+            root,
+            extra_native_bytes: 0,
+        }
+    }
+
     fn of(header: &Value) -> std::result::Result<Self, String> {
         let meta = &header["meta"];
         if !meta.is_object() {
@@ -260,6 +305,7 @@ impl Meta {
             return Err(format!("the root index {root_index} is no node"));
         }
         Ok(Self {
+            format: Format::V8,
             nodes,
             edges,
             node_kinds: strings(&meta["node_types"][nodes.kind])

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
-use crate::meta::EdgeKind;
+use crate::meta::{EdgeKind, Format};
 use crate::snapshot::Snapshot;
 
 /// An identifier longer than this is a token, not a name.
@@ -31,7 +31,16 @@ pub struct Redacted {
 /// # Errors
 /// If it is no snapshot, or `out` cannot be written.
 pub fn redact(file: &File, again: impl Read, out: &mut dyn Write) -> Result<Redacted> {
-    let kept = names(&Snapshot::open(file)?);
+    let snapshot = Snapshot::open(file)?;
+    if snapshot.format() == Format::JavaScriptCore {
+        return Err(Error::NotASnapshot {
+            what: "JavaScriptCore's format has no texts of strings to replace, and its names stay"
+                .to_owned(),
+            at: 0,
+        });
+    }
+    let kept = names(&snapshot);
+    drop(snapshot);
     let mut copy = Copier {
         kept,
         done: Redacted::default(),

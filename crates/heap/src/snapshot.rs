@@ -11,7 +11,7 @@ use crate::attachment;
 use crate::columns::{Edges, Locations, Nodes, Position, Table};
 use crate::error::Result;
 use crate::map::Map;
-use crate::meta::{EdgeKind, Meta, NodeKind};
+use crate::meta::{EdgeKind, Format, Meta, NodeKind};
 use crate::parse::tree::TraceTree;
 use crate::parse::{Keep, Parts, Reader};
 use crate::source::{self, CHUNK};
@@ -127,8 +127,10 @@ impl Snapshot {
             map.release(index * CHUNK, (index + 1) * CHUNK);
         }
         let mut parts = reader.finish()?;
-        map.expect_random_access();
-        parts.strings.bytes = Bytes::Mapped(map);
+        if parts.meta.format == Format::V8 {
+            map.expect_random_access();
+            parts.strings.bytes = Bytes::Mapped(map);
+        }
         Ok(Self::of_parts(parts))
     }
 
@@ -154,6 +156,11 @@ impl Snapshot {
         attachment::complete(&mut snapshot);
         snapshot.scripts = script_names(&snapshot);
         snapshot
+    }
+
+    /// Who wrote it.
+    pub fn format(&self) -> Format {
+        self.meta.format
     }
 
     /// Number of objects.

@@ -89,7 +89,22 @@ impl SourceMap {
         let name = on_line
             .take(NAME_REACH)
             .filter(|near| near.source == segment.source)
-            .find_map(|near| self.names.get((near.name as usize).checked_sub(1)?));
+            .map(|near| near.name)
+            .find(|name| *name > 0);
+        self.original_of(segment, place, name.unwrap_or(0))
+    }
+
+    /// What the name that begins exactly here was before it was minified, if it was.
+    pub fn identifier(&self, place: &Place) -> Option<Original> {
+        let at = (place.line.checked_sub(1)?, place.column.checked_sub(1)?);
+        let key = |segment: &Segment| (segment.line, segment.column);
+        let found = self.segments.partition_point(|s| key(s) < at);
+        let here = self.segments[found..].iter().take_while(|s| key(s) == at);
+        here.filter(|segment| segment.name > 0)
+            .find_map(|segment| self.original_of(segment, place, segment.name))
+    }
+
+    fn original_of(&self, segment: &Segment, place: &Place, name: u32) -> Option<Original> {
         Some(Original {
             place: Place {
                 script: self.sources.get(segment.source as usize)?.clone(),
@@ -97,7 +112,10 @@ impl SourceMap {
                 line: segment.original_line.saturating_add(1),
                 column: segment.original_column.saturating_add(1),
             },
-            name: name.cloned(),
+            name: (name as usize)
+                .checked_sub(1)
+                .and_then(|name| self.names.get(name))
+                .cloned(),
         })
     }
 
@@ -293,9 +311,14 @@ impl SourceMaps {
         self.by_script.insert(script_id, map);
     }
 
+    /// The map of a script.
+    pub fn of(&self, script_id: u32) -> Option<&SourceMap> {
+        self.by_script.get(&script_id)
+    }
+
     /// The original of a place, if its script has a map that covers it.
     pub fn original(&self, place: &Place) -> Option<Original> {
-        self.by_script.get(&place.script_id)?.original(place)
+        self.of(place.script_id)?.original(place)
     }
 }
 

@@ -73,6 +73,8 @@ impl Collected {
 pub enum Scope {
     /// What can be counted cheaply after a collection: listeners by emitter, timers, active resources.
     Resources,
+    /// Of those only what takes no look at the whole heap: active resources and handles.
+    Handles,
     /// Live objects by class, and from the second time on the functions that allocated what is alive: dearer, and no
     /// copy of the heap is made.
     Classes,

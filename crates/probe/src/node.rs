@@ -125,7 +125,12 @@ impl Runtime for ProbeRuntime {
     }
 
     fn census(&mut self, scope: Scope, cx: &Cx) -> Result<Census, Error> {
-        let reply: CensusReply = self.call("census", json!({ "scope": scope }), cx)?;
+        let op = match scope {
+            Scope::Classes => "classes",
+            Scope::Handles => "resources",
+            _ => "census",
+        };
+        let reply: CensusReply = self.call(op, json!({ "scope": scope }), cx)?;
         for gap in reply.gaps {
             // A gap found while counting belongs to what this isolate cannot answer, like those it began with.
             let gap = Gap {

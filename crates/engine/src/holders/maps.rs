@@ -12,6 +12,7 @@ use plimsoll_heap::culprit::Culprit;
 use plimsoll_heap::source_map::{SourceMap, SourceMaps};
 use plimsoll_probe::Script;
 
+use super::minified;
 use crate::snapshot::object::file;
 
 /// Maps larger than this are not read.
@@ -47,7 +48,14 @@ impl Maps {
                 maps.insert(place.script_id, map);
             }
         }
+        minified::rename(&mut culprit.holder, &maps);
+        let told = |culprit: &Culprit| culprit.nearest_place().map(|place| place.script.clone());
+        let ran = told(found);
         culprit.map_back(&maps);
+        // What was mapped back is another script.
+        let unmapped = ran.filter(|ran| told(&culprit).as_ref() == Some(ran));
+        let remark = unmapped.and_then(|script| minified::remark(file(&script)));
+        culprit.evidence.extend(remark);
         culprit
     }
 

@@ -21,36 +21,43 @@ pub(super) fn declaration(script: &str, name: &str) -> Option<String> {
 }
 
 fn text_of(path: &str) -> Option<String> {
+    read(path, LARGEST)
+}
+
+/// A script as it lies on disk, its first so many bytes.
+pub(super) fn read(path: &str, most: u64) -> Option<String> {
     let mut text = String::new();
     let file = File::open(path).ok()?;
-    file.take(LARGEST).read_to_string(&mut text).ok()?;
+    file.take(most).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
 /// Which of these names is a variable that begins as an object of this class: `const kept = []` is an Array.
 pub(super) fn initialised<'n>(script: &str, names: &'n [String], class: &str) -> Option<&'n str> {
     let text = text_of(object::file(script))?;
-    let begins: &[&str] = match class {
-        "Array" => &["[", "Array."],
-        "Object" => &["{", "Object."],
-        "function" => &["function", "(", "async"],
-        _ => &[],
-    };
-    let made = format!("new {class}");
     let is_it = |name: &&String| {
         text.lines().any(|line| {
             let assigned = match line.match_indices(name.as_str()).next() {
                 Some((at, _)) if declares(line, name) == Some(0) => &line[at + name.len()..],
                 _ => return false,
             };
-            let Some(value) = assigned.trim_start().strip_prefix('=') else {
-                return false;
-            };
-            let value = value.trim_start();
-            value.starts_with(&made) || begins.iter().any(|begin| value.starts_with(begin))
+            let value = assigned.trim_start().strip_prefix('=');
+            value.is_some_and(|value| begins_as(value, class))
         })
     };
     names.iter().find(is_it).map(String::as_str)
+}
+
+/// Whether code makes an object of this class.
+pub(super) fn begins_as(code: &str, class: &str) -> bool {
+    let begins: &[&str] = match class {
+        "Array" => &["[", "Array."],
+        "Object" => &["{", "Object."],
+        "function" => &["function", "(", "async"],
+        _ => &[],
+    };
+    let code = code.trim_start();
+    code.starts_with(&format!("new {class}")) || begins.iter().any(|begin| code.starts_with(begin))
 }
 
 /// The line, from 1, that declares the name best: a declaration before an assignment before a key.
@@ -63,6 +70,10 @@ fn line_of(text: &str, name: &str) -> Option<usize> {
     ranked.min().map(|(_, line)| line)
 }
 
+pub(super) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
 /// How well a line declares the name, 0 best.
 fn declares(line: &str, name: &str) -> Option<u8> {
     let code = line.trim_start();
@@ -73,7 +84,6 @@ fn declares(line: &str, name: &str) -> Option<u8> {
         .filter_map(|(at, _)| {
             let before = &line[..at];
             let after = &line[at + name.len()..];
-            let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
             if before.ends_with(is_word) || after.starts_with(is_word) {
                 return None;
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plimsoll_heap::{Base, Classes};
+use plimsoll_heap::{Base, Classes, Format};
 use plimsoll_model::{Cell, Sheet};
 
 use super::{analyse, failed, object};
@@ -30,6 +30,12 @@ pub fn diff(a: &Path, b: &Path, rows: usize) -> Result<Sheet, Error> {
             ("place", "place"),
         ],
     );
+    if second.snapshot().format() == Format::JavaScriptCore {
+        sheet.notes.push(
+            "JavaScriptCore numbers its objects anew in each snapshot: of each class only what is more or less is known"
+                .to_owned(),
+        );
+    }
     let after = second.total();
     sheet.fact("before", Cell::Bytes(before));
     sheet.fact("after", Cell::Bytes(after));

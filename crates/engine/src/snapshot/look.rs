@@ -34,12 +34,14 @@ pub fn summary(path: &Path, rows: usize, quick: bool) -> Result<Sheet, Error> {
     );
     let (classes, total) = if quick {
         let snapshot = open(path)?;
+        sheet.notes.extend(object::gaps(&snapshot));
         sheet.fact("objects", Cell::Count(u64::from(snapshot.node_count())));
         sheet.fact("references", Cell::Count(u64::from(snapshot.edge_count())));
         (Classes::summary(&snapshot), None)
     } else {
         let heap = analyse(path)?;
         let snapshot = heap.snapshot();
+        sheet.notes.extend(object::gaps(snapshot));
         sheet.fact("objects", Cell::Count(u64::from(snapshot.node_count())));
         sheet.fact("references", Cell::Count(u64::from(snapshot.edge_count())));
         let sums = Statistics::of(&heap);

@@ -1,6 +1,6 @@
 //! Objects as people name and see them.
 
-use plimsoll_heap::{Classes, EdgeKind, Heap, Node, Place};
+use plimsoll_heap::{Classes, EdgeKind, Format, Heap, Node, Place, Snapshot};
 
 use crate::error::Error;
 
@@ -113,6 +113,15 @@ pub(crate) fn words(heap: &Heap, node: Node) -> String {
         kind if name.is_empty() => format!("({}) @{id}", kind.word()),
         _ => format!("{name} @{id}"),
     }
+}
+
+/// What a snapshot of this format does not tell.
+pub(super) fn gaps(snapshot: &Snapshot) -> Option<String> {
+    (snapshot.format() == Format::JavaScriptCore).then(|| {
+        "JavaScriptCore's own format: it tells neither what strings say nor what a Map or Set holds nor where code is written, \
+         and numbers objects anew each time; Bun.generateHeapSnapshot(\"v8\") writes more"
+            .to_owned()
+    })
 }
 
 pub(crate) fn cut(text: &str) -> String {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use plimsoll_heap::contexts::{Context, DeadVariable};
-use plimsoll_heap::{Heap, collections, contexts, text};
+use plimsoll_heap::{Format, Heap, collections, contexts, text};
 use plimsoll_model::{Cell, Sheet, units};
 
 use super::object::{self, words};
@@ -23,6 +23,15 @@ const MOSTLY_EMPTY: f64 = 0.5;
 pub fn strings(path: &Path, rows: usize) -> Result<Sheet, Error> {
     let heap = analyse(path)?;
     let snapshot = heap.snapshot();
+    if snapshot.format() == Format::JavaScriptCore {
+        return Err(Error::usage(
+            format!(
+                "{} is JavaScriptCore's and does not say what strings say",
+                path.display()
+            ),
+            "write it in V8's format: Bun.generateHeapSnapshot(\"v8\")",
+        ));
+    }
     let mut sheet = Sheet::new(
         "strings",
         &[

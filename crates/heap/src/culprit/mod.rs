@@ -99,6 +99,10 @@ impl Culprit {
         {
             // What a compiler made of a class keeps the name; its constructor is what stood there.
             if let Some(name) = original.name.filter(|name| name != "constructor") {
+                let minified = format!(" {} ", self.kind);
+                for line in &mut self.evidence {
+                    *line = line.replace(&minified, &format!(" {name} "));
+                }
                 self.kind = name;
             }
             self.kind_place = Some(original.place);
@@ -560,7 +564,7 @@ mod tests {
             share: 1.0,
             counts: Vec::new(),
             samples: Vec::new(),
-            evidence: Vec::new(),
+            evidence: vec!["new and still there: 9 Z after 9 operations".to_owned()],
         };
         let map = format!(
             r#"{{"version":3,"sources":["zone.ts"],"names":["{name}"],"mappings":"AAEAA"}}"#
@@ -571,6 +575,8 @@ mod tests {
             SourceMap::parse(map.as_bytes(), "/srv/app/all.js").unwrap(),
         );
         culprit.map_back(&maps);
+        let told = format!("new and still there: 9 {} after 9 operations", culprit.kind);
+        assert_eq!(culprit.evidence, [told]);
         (culprit.kind, culprit.kind_place)
     }
 

@@ -5,6 +5,7 @@
 //! column; arrays this version does not know are skipped. Memory grows with what was read, never with what
 //! the header promises.
 
+mod jsc;
 pub(crate) mod numbers;
 pub(crate) mod tree;
 
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::meta::{MOST_FIELDS, Meta};
 use crate::strings::{Bytes, Strings};
 use crate::window::Tallies;
+use jsc::Jsc;
 use numbers::{Numbers, Rows};
 use tree::TraceTree;
 
@@ -57,6 +59,8 @@ enum Section {
     TraceFunctions,
     /// One of the three tables of scopes.
     Scopes(usize),
+    /// Records of `JavaScriptCore`.
+    Jsc(jsc::Records),
 }
 
 #[derive(Debug)]
@@ -159,6 +163,10 @@ pub(crate) struct Reader {
     scopes: [Table; 3],
     tallies: Tallies,
     string_count: u64,
+    /// Whether it begins as `JavaScriptCore`'s snapshots do, and the word it says for its type.
+    versioned: bool,
+    word: Vec<u8>,
+    jsc: Option<Box<Jsc>>,
 }
 
 impl Reader {
@@ -183,6 +191,9 @@ impl Reader {
             scopes: [Table::default(), Table::default(), Table::default()],
             tallies: Tallies::default(),
             string_count: 0,
+            versioned: false,
+            word: Vec::new(),
+            jsc: None,
         }
     }
 
@@ -268,6 +279,9 @@ impl Reader {
                     let braces = memchr::memchr2(b'{', b'}', &rest[..limit]);
                     return Ok(at + braces.unwrap_or(limit));
                 }
+                if self.key == b"type" && self.word.len() < MOST_KEY_BYTES {
+                    self.word.push(byte);
+                }
                 if nesting.ends_with(byte) {
                     self.state = State::BetweenKeys;
                 }
@@ -288,9 +302,12 @@ impl Reader {
         if byte.is_ascii_whitespace() {
             return Ok(at + 1);
         }
+        if self.meta.is_none() && (self.jsc.is_some() || self.versioned && self.key == b"nodes") {
+            return self.foreign(bytes, at);
+        }
+        self.versioned |= self.meta.is_none() && self.key == b"version";
         let known = Self::KEYS.iter().find(|key| key.as_bytes() == self.key);
         let Some(key) = known.copied() else {
-            self.foreign(here)?;
             return Ok(self.skip(byte, at));
         };
         if self.seen.contains(&key) {
@@ -379,7 +396,7 @@ impl Reader {
             }
             Section::TraceFunctions => self.trace_functions.fields = fields,
             Section::Scopes(index) => self.scopes[index].fields = fields,
-            Section::Locations => {}
+            Section::Locations | Section::Jsc(_) => {}
         }
         // Only what every snapshot has is held to being unsigned: scopes have negative ids.
         let numbers = match section {
@@ -417,11 +434,21 @@ impl Reader {
         let State::Numbers(section, numbers) = &mut self.state else {
             return Ok(at + 1);
         };
+        let base = self.base;
+        let key = numbers.section();
+        if let (Section::Jsc(records), Some(jsc)) = (*section, &mut self.jsc) {
+            let (next, ended) = match records {
+                jsc::Records::Nodes => numbers.feed(bytes, at, base, &mut jsc.node_rows())?,
+                jsc::Records::Edges => numbers.feed(bytes, at, base, &mut jsc.edge_rows())?,
+            };
+            if ended {
+                self.state = State::BetweenKeys;
+            }
+            return Ok(next);
+        }
         let Some(meta) = &self.meta else {
             return Ok(at + 1);
         };
-        let base = self.base;
-        let key = numbers.section();
         let (next, ended) = match section {
             Section::Nodes if self.keep == Keep::Window => {
                 let tallies = &mut self.tallies;
@@ -464,6 +491,8 @@ impl Reader {
             }
             Section::TraceFunctions => numbers.feed(bytes, at, base, &mut self.trace_functions)?,
             Section::Scopes(index) => numbers.feed(bytes, at, base, &mut self.scopes[*index])?,
+            // Answered above.
+            Section::Jsc(_) => return Ok(at + 1),
         };
         if ended {
             self.ends.push((key, base + next as u64 - 1));
@@ -508,6 +537,9 @@ impl Reader {
                     Ok(at + 1)
                 }
                 b']' => {
+                    if let Some(jsc) = &mut self.jsc {
+                        jsc.end(self.string_count);
+                    }
                     self.ends.push(("strings", here));
                     self.state = State::BetweenKeys;
                     Ok(at + 1)
@@ -570,6 +602,9 @@ impl Reader {
                 section: self.section(),
                 at: self.base,
             });
+        }
+        if let Some(jsc) = self.jsc.take() {
+            return jsc.finish(self.strings, self.string_count, self.base);
         }
         let Some(meta) = self.meta.take() else {
             return Err(Error::NotASnapshot {
@@ -650,15 +685,51 @@ impl Reader {
         Ok(())
     }
 
-    /// Snapshots of other engines begin with keys of their own.
-    fn foreign(&self, here: u64) -> Result<()> {
-        if self.meta.is_none() && matches!(self.key.as_slice(), b"nodeClassNames" | b"edgeNames") {
-            return Err(Error::NotASnapshot {
-                what: "this is JavaScriptCore's format".to_owned(),
+    /// A value of a snapshot that `JavaScriptCore` wrote.
+    fn foreign(&mut self, bytes: &[u8], at: usize) -> Result<usize> {
+        let byte = bytes[at];
+        let here = self.base + at as u64;
+        let refused = |what: &str| {
+            Err(Error::NotASnapshot {
+                what: what.to_owned(),
                 at: here,
-            });
+            })
+        };
+        if self.keep == Keep::Window {
+            return refused(
+                "this is JavaScriptCore's format, in which an object has another number each time",
+            );
         }
-        Ok(())
+        if self.word == b"\"GCDebugging\"" {
+            return refused("this is JavaScriptCore's format for debugging its collector");
+        }
+        // It is small beside V8's, and its strings are names only: they are copied.
+        self.keep = Keep::Everything;
+        let jsc = self.jsc.get_or_insert_default();
+        let (key, records, names) = match self.key.as_slice() {
+            b"nodes" => ("nodes", Some(jsc::Records::Nodes), None),
+            b"edges" => ("edges", Some(jsc::Records::Edges), None),
+            b"nodeClassNames" => ("nodeClassNames", None, Some(jsc::Names::Classes)),
+            b"edgeTypes" => ("edgeTypes", None, Some(jsc::Names::EdgeTypes)),
+            b"edgeNames" => ("edgeNames", None, Some(jsc::Names::Edges)),
+            _ => return Ok(self.skip(byte, at)),
+        };
+        if self.seen.contains(&key) {
+            return Err(Self::malformed(format!("'{key}' occurs twice"), key, here));
+        }
+        if byte != b'[' {
+            return Err(self.unexpected(byte, "'['", here));
+        }
+        self.seen.push(key);
+        if let Some(names) = names {
+            jsc.begin(names, self.string_count);
+            self.state = State::Strings(InStrings::Between);
+        }
+        if let Some(records) = records {
+            let numbers = Numbers::new(key, jsc::FIELDS);
+            self.state = State::Numbers(Section::Jsc(records), numbers);
+        }
+        Ok(at + 1)
     }
 
     /// Begins to skip the value that starts with `byte`.

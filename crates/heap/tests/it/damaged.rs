@@ -55,11 +55,11 @@ fn what_is_no_snapshot_is_refused() {
         ),
         (
             r#"{"version":3,"type":"Inspector","nodes":[0,0,0,0],"nodeClassNames":["<root>"]}"#,
-            "not a V8 heap snapshot: 'nodes' before the header 'snapshot', at byte 40",
+            "damaged snapshot: it has no 'edgeTypes', at byte 78 inside the snapshot",
         ),
         (
             r#"{"version":3,"type":"Inspector","nodeClassNames":["<root>"]}"#,
-            "not a V8 heap snapshot: this is JavaScriptCore's format, at byte 49",
+            "not a V8 heap snapshot: no header 'snapshot', at byte 60",
         ),
         (
             r#"{"a":1, "b":"x]", "c":[[1],{"d":"\""}], "e":true}"#,

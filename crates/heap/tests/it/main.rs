@@ -9,6 +9,7 @@
 
 mod damaged;
 mod digest;
+mod jsc;
 mod leaks;
 mod parity;
 mod synthetic;
