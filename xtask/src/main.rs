@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`,
-//! `runners`, `services` and `scenarios`.
+//! `runners`, `services`, `frameworks` and `scenarios`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -14,6 +14,7 @@
 mod culprits;
 mod dist;
 mod figures;
+mod frameworks;
 mod fuzz;
 mod node;
 mod python;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 11] = [
+const CHORES: [(&str, &str); 12] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -69,6 +70,10 @@ const CHORES: [(&str, &str); 11] = [
         "Python's frameworks under check, and memray, which it installs from PyPI; `cargo xtask services NAME...`",
     ),
     (
+        "frameworks",
+        "services on Express, Fastify, Next.js, Bun and BullMQ under check; `cargo xtask frameworks NAME... --runs N`",
+    ),
+    (
         "culprits",
         "whether the culprit of every known leak is named; takes half an hour",
     ),
@@ -101,6 +106,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "dist" => dist::run(),
         "bench" => bench(rest),
         "culprits" => culprits::run(rest),
+        "frameworks" => frameworks::run(rest),
         "figures" => figures::run(rest).map(|()| ExitCode::SUCCESS),
         "wrappers" => wrappers::run(),
         "runners" => node::runners(),
@@ -109,7 +115,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
             for (name, does) in CHORES {
-                println!("  {name:<8} {does}");
+                println!("  {name:<10} {does}");
             }
             println!("\nsteps of test: {}", test::step_names().join(", "));
             Ok(ExitCode::SUCCESS)
@@ -168,7 +174,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, culprits, scenarios"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, frameworks, culprits, scenarios"
         );
     }
 }

@@ -2,6 +2,7 @@
 //! package inside the test runners it has adapters for.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
@@ -97,14 +98,22 @@ pub(crate) fn build() -> anyhow::Result<bool> {
     Ok(succeeded)
 }
 
-/// The compiler, with the version that `package.json` pins, unless it is there already.
+/// What the tests need, with the versions that each `package.json` pins: the compiler, and what an example is made of.
+fn install() -> anyhow::Result<()> {
+    for folder in ["node", "examples/wasm-dataframe"] {
+        install_in(&root().join(folder))?;
+    }
+    Ok(())
+}
+
+/// What the `package.json` of a folder names, unless it is there already.
 ///
 /// Without a lock file: the binaries of the platforms, which are versioned with this checkout, cannot be in one before they
 /// are published. npm leaves out optional packages that it does not find.
-fn install() -> anyhow::Result<()> {
-    let folder = root().join("node");
-    let wanted =
-        fs::read_to_string(folder.join("package.json")).context("cannot read node/package.json")?;
+pub(crate) fn install_in(folder: &Path) -> anyhow::Result<()> {
+    let manifest = folder.join("package.json");
+    let wanted = fs::read_to_string(&manifest)
+        .with_context(|| format!("cannot read {}", manifest.display()))?;
     let stamp = folder.join("node_modules/.wanted");
     if fs::read_to_string(&stamp).is_ok_and(|has| has == wanted) {
         return Ok(());
@@ -118,9 +127,9 @@ fn install() -> anyhow::Result<()> {
         "--prefer-offline",
         "--loglevel=error",
     ])
-    .current_dir(&folder);
+    .current_dir(folder);
     if !runner::run(&mut npm, None)?.succeeded {
-        bail!("npm could not install the TypeScript compiler into node/node_modules");
+        bail!("npm could not install into {}", folder.display());
     }
-    fs::write(stamp, wanted).context("cannot write the stamp of node/node_modules")
+    fs::write(stamp, wanted).context("cannot write the stamp of node_modules")
 }

@@ -134,7 +134,15 @@ impl Tree {
 fn is_ignored(name: &str) -> bool {
     name == "target"
         || name.starts_with("target-")
-        || [".git", ".plimsoll", "node_modules", "dist", "__pycache__"].contains(&name)
+        || [
+            ".git",
+            ".next",
+            ".plimsoll",
+            "node_modules",
+            "dist",
+            "__pycache__",
+        ]
+        .contains(&name)
         || name.ends_with(".profraw")
         || name.ends_with(".egg-info")
 }

@@ -171,10 +171,10 @@ pub const PATTERNS: [Pattern; 19] = [
     },
     Pattern {
         name: "reference cycle with a finaliser",
-        what: "Objects that refer to each other wait for a collection that comes late, or never where a finaliser is in the way.",
-        advice: "break the cycle: a weak reference back, or an explicit close",
-        bad: "self.child.parent = self",
-        good: "self.child.parent = weakref.ref(self)",
+        what: "Objects that refer to each other wait for a collection that comes late, or never where a finaliser is in the way: what a FinalizationRegistry keeps for an object must not lead back to it.",
+        advice: "break the cycle: a weak reference back, a value that does not lead to the object, or an explicit close",
+        bad: "self.child.parent = self   # JavaScript: registry.register(frame, { frame, handle })",
+        good: "self.child.parent = weakref.ref(self)   # JavaScript: registry.register(frame, handle)",
     },
     Pattern {
         name: "objects kept",
@@ -231,6 +231,7 @@ mod tests {
             Found::AsyncResources,
             Found::DetachedDom,
             Found::WeakMapKeys,
+            Found::FinalizerCycle,
         ] {
             assert!(of_heap(found).is_some(), "{}", found.id());
         }

@@ -198,6 +198,17 @@ fn keys_of_a_weak_map() {
 }
 
 #[test]
+fn what_a_registry_keeps_for_an_object_leads_back_to_it() {
+    let Some(ranking) = rank("finalizerCycle") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(culprit.pattern.name(), "reference cycle with a finaliser");
+    assert_eq!(culprit.holder.name, "collected");
+    check_quiet("finalizerFixed");
+}
+
+#[test]
 fn what_is_bound_to_the_context_of_an_operation() {
     check(
         "bound",
@@ -224,7 +235,7 @@ fn classes_of_a_module_that_is_loaded_again_are_one() {
 fn what_is_spread_over_the_containers_of_a_table_is_one() {
     check(
         "spread",
-        "unbounded array: Visit in rooms (programs.cjs: class Visit { constructor(i) { this.i = i; } })",
+        "unbounded array: Visit in rooms[…].visits (programs.cjs: class Visit { constructor(i) { this.i = i; } })",
     );
     let Some(ranking) = rank("topics") else {
         return;
@@ -234,6 +245,29 @@ fn what_is_spread_over_the_containers_of_a_table_is_one() {
         (culprit.pattern.name(), culprit.holder.name.as_str()),
         ("event listeners", "topics")
     );
+}
+
+#[test]
+fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
+    for (program, wanted) in [
+        ("columns", ("unbounded map/cache", "#values")),
+        ("hungUp", ("unbounded map/cache", "sockets")),
+        ("composite", ("event listeners", "gcPersistentSignals")),
+        ("heldByListener", ("unbounded map/cache", "")),
+        (
+            "ports",
+            (
+                "workers left running",
+                "handles that the runtime keeps open",
+            ),
+        ),
+    ] {
+        let Some(ranking) = rank(program) else { return };
+        let culprit = &ranking.culprits[0];
+        let name = &culprit.holder.name;
+        assert_eq!(culprit.pattern.name(), wanted.0, "{program}: {name}");
+        assert!(name.ends_with(wanted.1), "{program}: {name}");
+    }
 }
 
 #[test]
