@@ -17,7 +17,7 @@ for (const name of chosen.split(',')) {
   const cpu = [];
   const reasons = new Set();
   for (let repetition = 0; repetition < Number(repetitions); repetition++) {
-    const verdict = await check({ module, export: name }, { isolate: 'child', explain: false });
+    const verdict = await check({ module, export: name }, { isolate: 'child', explain: false, timeoutMs: 60_000 });
     outcomes[verdict.verdict] = (outcomes[verdict.verdict] ?? 0) + 1;
     medians.push(verdict.bytesPerOperation);
     cpu.push(verdict.cpuMs);

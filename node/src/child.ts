@@ -16,7 +16,8 @@ async function main(): Promise<void> {
     answer = JSON.stringify({ verdict });
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    answer = JSON.stringify({ error: { name: error.name, message: error.message, stack: error.stack } });
+    const { name, message, stack } = error;
+    answer = JSON.stringify({ error: { name, message, stack, code: (error as NodeJS.ErrnoException).code } });
   }
   fs.writeSync(3, answer);
   // Whatever the module left open keeps nobody waiting.

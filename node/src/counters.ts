@@ -28,9 +28,10 @@ const COUNT_FLOOR = 0.005;
 /** A fall below which a collection of something else is no question. */
 const FALL_BYTES = 1024;
 
+/** @internal */
 export const LIVE_BYTES = 0;
 
-/** Instances of `kind` that are reachable; null where this runtime cannot tell. */
+/** @internal Instances of `kind` that are reachable; null where this runtime cannot tell. */
 export function countInstances(kind: Kind): number | null {
   const query = (v8 as unknown as { queryObjects?: (kind: Kind, options: { format: 'count' }) => unknown }).queryObjects;
   if (query === undefined) return null;
@@ -68,7 +69,7 @@ function processListeners(): number {
   return count;
 }
 
-/** The readings of one measurement. */
+/** @internal The readings of one measurement. */
 export class Counters {
   /** What cannot be counted here, and why. */
   readonly gaps: string[] = [];
@@ -187,7 +188,7 @@ export class Counters {
   }
 }
 
-/** The middle value, the mean of the two in the middle of an even number; NaN of nothing. */
+/** @internal The middle value, the mean of the two in the middle of an even number; NaN of nothing. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;

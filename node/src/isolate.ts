@@ -21,7 +21,7 @@ export interface Subject {
   readonly export?: string;
 }
 
-/** What rides to the child. */
+/** @internal What rides to the child. */
 export interface Task {
   readonly module: string;
   readonly export: string | null;
@@ -29,12 +29,12 @@ export interface Task {
   readonly settings: Settings;
 }
 
-/** What comes back. */
+/** @internal What comes back. */
 export type Outcome = { readonly verdict: Verdict } | { readonly error: Error };
 
 interface Carried {
   readonly verdict?: Verdict;
-  readonly error?: { readonly name: string; readonly message: string; readonly stack: string };
+  readonly error?: { readonly name: string; readonly message: string; readonly stack: string; readonly code?: string };
 }
 
 /** Last bytes of the child's standard error that are shown when it dies. */
@@ -42,7 +42,7 @@ const STDERR_BYTES = 4096;
 /** Beyond what repetition may take: loading, snapshots and their comparison on a slow machine. */
 const GRACE_MS = 60_000;
 
-/** Where `operation` is exported by a CommonJS module that is loaded already; null where it is not. */
+/** @internal Where `operation` is exported by a CommonJS module that is loaded already; null where it is not. */
 export function exported(operation: Operation | Kind): Subject | null {
   // A mock is what its test made of it, in no other process.
   if ('mock' in operation) return null;
@@ -65,7 +65,7 @@ export function exported(operation: Operation | Kind): Subject | null {
   return null;
 }
 
-/** The URL of a subject's module. */
+/** @internal The URL of a subject's module. */
 export function urlOf(subject: Subject): string {
   const module = String(subject.module);
   return /^[a-z][a-z0-9+.-]+:/i.test(module) ? module : pathToFileURL(path.resolve(module)).href;
@@ -91,7 +91,7 @@ function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !dropped.test(name)));
 }
 
-/** Measures `subject` in a process of its own. */
+/** @internal Measures `subject` in a process of its own. */
 export function inOwnProcess(subject: Subject, kinds: readonly string[], settings: Settings): Promise<Outcome> {
   const task: Task = { module: urlOf(subject), export: subject.export ?? null, kinds, settings };
   const flags = runtime === 'node' ? loaderFlags() : [];

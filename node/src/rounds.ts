@@ -15,7 +15,7 @@ import { ask, type Answer } from './judge';
 /** One unit of work. */
 export type Operation = (iteration: number) => unknown;
 
-/** How far repetition may go. CPU and not wall time: a loaded machine must not change a verdict. */
+/** @internal How far repetition may go. CPU and not wall time: a loaded machine must not change a verdict. */
 export interface Limits {
   /** CPU milliseconds of the whole measurement. */
   readonly cpuMs: number;
@@ -29,7 +29,7 @@ export interface Limits {
   readonly kinds: readonly Kind[];
 }
 
-/** What repetition found. */
+/** @internal What repetition found. */
 export interface Record {
   outcome: 'flat' | 'leak' | 'no leak' | 'inconclusive';
   reason: string;
@@ -50,6 +50,8 @@ const LAST = 4;
 const FIRST_ROUNDS = 8;
 const ROUNDS_A_STAGE = 4;
 const WARM_UP = 3;
+/** Of a question to the judge: V8 gives a function its feedback some calls after the first. */
+const REHEARSALS = 3;
 const IDLE_MS = 60;
 const IDLE_PAUSES = 5;
 const FLAT_CPU_MS = 40;
@@ -64,7 +66,7 @@ const MEMORY_BYTES = 256 * 1024 * 1024;
 
 class Stop extends Error {}
 
-/** One measurement of one operation. Exceptions of the operation pass through. */
+/** @internal One measurement of one operation. Exceptions of the operation pass through. */
 export class Rounds {
   private readonly counters: Counters;
   private done = 0;
@@ -167,6 +169,7 @@ export class Rounds {
   // More than doubles what was done until the judge is sure.
   private async goOn(): Promise<Found> {
     const { counters, limits } = this;
+    this.rehearse();
     const idle = await this.idle();
     // What came before is warm-up: the compiler's work on the first rounds looks like growth that slows down.
     counters.restart(1);
@@ -198,6 +201,13 @@ export class Rounds {
       // was done in it.
       size = Math.max(Math.min(this.stage(), affordable), size);
     }
+  }
+
+  // The first questions to the judge leave some 40 kB behind, of what it takes to start a program and to read its answer: before
+  // anything counts.
+  private rehearse(): void {
+    for (let time = 0; time < REHEARSALS; time++) this.judged(0);
+    this.looks = 0;
   }
 
   // A leak whose last stage grew as its interval says, or what else it is.

@@ -52,7 +52,7 @@ export interface Verdict {
   readonly series: { readonly at: readonly number[]; readonly readings: { readonly [counter: string]: readonly number[] } };
 }
 
-/** The verdict that a record of rounds is. */
+/** @internal The verdict that a record of rounds is. */
 export function ofRecord(record: Record, culprits: readonly Culprit[], gaps: readonly string[]): Verdict {
   const live = record.answers['live_bytes'];
   const counts: { [name: string]: number } = {};
@@ -80,13 +80,13 @@ export function ofRecord(record: Record, culprits: readonly Culprit[], gaps: rea
   };
 }
 
-/** A count with three significant digits, thousands separated. */
+/** @internal A count with three significant digits, thousands separated. */
 export function number(value: number): string {
   const exact = Number.isInteger(value) || Math.abs(value) >= 1000;
   return exact ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(3)));
 }
 
-/** Bytes in binary units, three significant digits. */
+/** @internal Bytes in binary units, three significant digits. */
 export function size(bytes: number): string {
   let value = bytes;
   for (const unit of ['B', 'KiB', 'MiB']) {
@@ -96,7 +96,7 @@ export function size(bytes: number): string {
   return `${Number(value.toPrecision(3))} GiB`;
 }
 
-/** Bytes from a number or a text such as `64 B`, `1.5 KiB` or `2 MB` (binary both), also with `/operation` behind. */
+/** @internal Bytes from a number or a text such as `64 B`, `1.5 KiB` or `2 MB` (binary both), also with `/operation` behind. */
 export function parseSize(limit: number | string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*(b|kb|kib|mb|mib|gb|gib)?\s*(?:(?:\/|per)\s*(?:op|operation|iteration|call))?\s*$/i.exec(String(limit));
   if (match === null) {

@@ -93,7 +93,7 @@ test('what the operation throws passes through, and one that never settles is gi
   await assert.rejects(check(sessions.throws, { isolate: 'process' }), RangeError);
   await assert.rejects(check(() => Promise.reject(new RangeError('later'))), RangeError);
   for (const isolate of ['child', 'process']) {
-    await assert.rejects(check(sessions.neverSettles, { isolate, timeoutMs: 100 }), { name: 'UnsettledError' });
+    await assert.rejects(check(sessions.neverSettles, { isolate, timeoutMs: 100 }), { name: 'UnsettledError', code: 'PLIMSOLL_OPERATION_UNSETTLED' });
   }
 });
 

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: one archive with the stripped binary, for machines without a compiler.
+//! `cargo xtask dist`: one archive with the stripped binary, for machines without a compiler, and the packages of npm with it.
 //!
 //! Static where the installed target allows it: the C library is linked in, and the binary runs on any
 //! Linux of the same processor. Where that does not link, a dynamic binary is made instead, and said.
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::node;
 use crate::workspace::{cargo, command, metadata, output_of, root};
 
 /// A binary beyond this is no longer something to fetch for one check.
@@ -16,6 +17,18 @@ const MOST_BYTES: u64 = 12 << 20;
 
 const PACKAGE: &str = "plimsoll-cli";
 const BINARY: &str = "plimsoll";
+
+/// Processors with a package of npm: as Node calls them, and the targets that make a binary for them, the best first.
+const PLATFORMS: [(&str, [&str; 2]); 2] = [
+    (
+        "x64",
+        ["x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl"],
+    ),
+    (
+        "arm64",
+        ["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"],
+    ),
+];
 
 /// What goes along, from the root.
 const COMPANIONS: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
@@ -60,7 +73,77 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         fs::metadata(root().join(&archive))?.len()
     );
     print!("{}", output_of(command("sha256sum").arg(&archive))?);
+    if linkage == "static" {
+        packages(&target, &binary, &build)?;
+    } else {
+        println!("dist: no packages of npm: they go to any Linux, and this binary does not");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the packages of npm: the one with the binary of this machine, those of others whose targets are installed, and the
+/// one that they belong to. What is made for this machine is installed and used.
+fn packages(host: &str, binary: &Path, build: &Path) -> anyhow::Result<()> {
+    ensure!(node::build()?, "the npm package could not be built");
+    let mut own = None;
+    let mut binaries = Vec::new();
+    for (architecture, targets) in PLATFORMS {
+        if targets.contains(&host) {
+            own = Some(architecture);
+            binaries.push(format!("{architecture}={}", binary.display()));
+            continue;
+        }
+        let Some(target) = targets.into_iter().find(|target| has_target(target)) else {
+            println!(
+                "dist: @plimsoll/linux-{architecture} is not made: neither {} nor {} is installed here",
+                targets[0], targets[1]
+            );
+            continue;
+        };
+        let other = match link(target, build, true) {
+            Ok(other) => other,
+            Err(error) => {
+                println!("dist: @plimsoll/linux-{architecture} is not made: {error:#}");
+                continue;
+            }
+        };
+        ensure!(
+            !needs_loader(&fs::read(&other)?)?,
+            "the binary for {target} is not static"
+        );
+        println!("dist: the binary for {target} cannot be started here, so nobody tried it");
+        binaries.push(format!("{architecture}={}", other.display()));
+    }
+    let mut pack = command("node");
+    pack.args(["node/pack.mjs", "dist"]).args(&binaries);
+    let said = output_of(&mut pack)?;
+    let archives: Vec<&str> = said.lines().collect();
+    for archive in &archives {
+        println!("dist: {archive}, {} bytes", fs::metadata(archive)?.len());
+    }
+    let Some(own) = own else {
+        println!("dist: there is no package for {host}, so none was tried");
+        return Ok(());
+    };
+    let of_host = format!("plimsoll-linux-{own}-");
+    let tried: Vec<&str> = archives
+        .iter()
+        .copied()
+        .filter(|path| path.contains(&of_host) || !path.contains("plimsoll-linux-"))
+        .collect();
+    let mut test = command("node");
+    test.args(["--test", "node/test/install.test.mjs"])
+        .env("PLIMSOLL_ARCHIVES", tried.join(":"));
+    output_of(&mut test).context("the packages do not work when npm has installed them")?;
+    println!("dist: npm installs both, and they judge");
+    Ok(())
+}
+
+/// Whether the standard library for a target is there.
+fn has_target(target: &str) -> bool {
+    let libraries =
+        output_of(command("rustc").args(["--print", "target-libdir", "--target", target]));
+    libraries.is_ok_and(|path| Path::new(path.trim()).is_dir())
 }
 
 fn version_of(metadata: &serde_json::Value) -> anyhow::Result<String> {

@@ -47,7 +47,7 @@ const CHORES: [(&str, &str); 12] = [
     ),
     (
         "dist",
-        "a stripped binary with its licences in `dist/`, and proof that it starts",
+        "a stripped binary with its licences and the packages of npm in `dist/`, and proof that they work",
     ),
     (
         "bench",

@@ -40,25 +40,41 @@ pub(crate) fn test(tree: &Tree) -> anyhow::Result<Ran> {
 /// Test runners, with the versions that the adapters were written against.
 const RUNNERS: [&str; 4] = ["bun@1.4.5", "jest@30", "mocha@11", "vitest@4"];
 
-/// `cargo xtask runners`: installs them into `target/runners` and runs the same cases in each. Kept apart from `test`, which
-/// would become slow by it.
+/// Versions of Node beside the one that runs the tests: the oldest that the package loads in, the last of each line before leak
+/// tests begin, and newer ones.
+const NODES: [&str; 5] = ["14.6.0", "16.20.2", "18.20.8", "22.22.0", "24.14.0"];
+
+/// `cargo xtask runners`: installs them into `target/runners` and runs the same cases in each; then other versions of Node. Kept
+/// apart from `test`, which would become slow by it.
 pub(crate) fn runners() -> anyhow::Result<ExitCode> {
     ensure!(build()?, "the npm package could not be built");
     let folder = root().join("target/runners");
     fs::create_dir_all(&folder).context("make target/runners")?;
     fs::write(folder.join("package.json"), "{ \"private\": true }\n")?;
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "x64",
+    };
+    // By the packages that hold a binary and nothing else: `node` itself fetches one of them by a script.
+    let nodes = NODES.map(|v| format!("node-{v}@npm:node-linux-{architecture}@{v}"));
     let mut npm = command("npm");
     npm.args(["install", "--no-audit", "--no-fund", "--prefer-offline"])
         .args(RUNNERS)
+        .args(nodes)
         .current_dir(&folder);
     ensure!(
         runner::run(&mut npm, None)?.succeeded,
         "npm could not install into target/runners"
     );
-    let mut node = command("node");
-    node.args(["node/test/runners/run.mjs", "target/runners"]);
-    let ran = runner::run(&mut node, None)?;
-    Ok(if ran.succeeded {
+    let mut succeeded = true;
+    for (script, words) in [("run.mjs", &[][..]), ("versions.mjs", &NODES[..])] {
+        let mut node = command("node");
+        node.arg(format!("node/test/runners/{script}"))
+            .arg("target/runners")
+            .args(words);
+        succeeded &= runner::run(&mut node, None)?.succeeded;
+    }
+    Ok(if succeeded {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -66,7 +82,7 @@ pub(crate) fn runners() -> anyhow::Result<ExitCode> {
 }
 
 /// The package as its tests import it, and the judge they ask; whether all of it succeeded.
-fn build() -> anyhow::Result<bool> {
+pub(crate) fn build() -> anyhow::Result<bool> {
     install()?;
     let mut succeeded = runner::run(
         cargo().args(["build", "--quiet", "--package", "plimsoll-cli"]),

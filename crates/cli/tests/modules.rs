@@ -198,6 +198,43 @@ fn a_function_in_python_is_judged_and_its_holder_named() {
     expect_quiet(&check(&place, "no", &["--module", "tickets.py"]), &place);
 }
 
+/// A check that nobody gave a plan: somebody waits for it as for a test, so that it does not do more than so many operations.
+#[track_caller]
+fn expect_few(name: &str, text: &str, code: i32, most: u64) {
+    let place = Place::new();
+    write(&place, name, text);
+    let run = place.run(&["check", "--explain", "never", "--module", name]);
+    run.expect_code(code);
+    let done = place.last_run()["load"]["total_operations"].as_u64();
+    assert!(
+        done.is_some_and(|done| done <= most),
+        "{done:?} operations\n{}",
+        run.said()
+    );
+}
+
+#[test]
+fn a_fast_function_is_judged_by_few_calls() {
+    expect_few(
+        "idle.mjs",
+        "export const operation = () => {};\n",
+        0,
+        6_000_000,
+    );
+}
+
+#[test]
+fn a_fast_function_in_python_is_judged_by_few_calls() {
+    expect_few("idle.py", "def operation(i):\n    pass\n", 0, 6_000_000);
+}
+
+#[test]
+fn what_a_fast_function_keeps_fits_into_memory() {
+    // Some 150 B a call, and a table that doubles: the heap has to hold all of it, and snapshots are taken of that.
+    let keeps = "const kept = new Map();\nexport const operation = (i) => void kept.set(i, { seats: [i, i, i] });\n";
+    expect_few("keeps.mjs", keeps, 1, 700_000);
+}
+
 #[test]
 fn asynchronous_functions_and_other_forms_of_export() {
     let place = Place::new();

@@ -79,7 +79,7 @@ impl Drive<'_, '_> {
     }
 
     /// Whether the operations are calls inside the subject.
-    fn is_module(&self) -> bool {
+    pub(crate) fn is_module(&self) -> bool {
         matches!(self.load.means, Means::Module(_))
     }
 

@@ -32,14 +32,35 @@ const WARM_UP_SHARE: f64 = 0.30;
 /// Operations that tell how long one takes, or as many as fit into [`FIRST_LENGTH`].
 const FIRST_OPERATIONS: u64 = 200;
 const FIRST_LENGTH: Duration = Duration::from_secs(5);
-/// A round lasts at least so long.
+/// A round without operations lasts at least so long.
 const ROUND_LENGTH: Duration = Duration::from_millis(500);
 /// A round has at least so many operations where time allows: collection noise belongs to the round, not the operation.
 pub(crate) const ROUND_OPERATIONS: u64 = 1_000;
-/// Half a second of a fast function is a million operations: where there are more than so many in a round, what they make
-/// grow stays below [`ROUND_GROWTH`] bytes. Snapshots have to be taken of it, and looked at.
-const MANY_OPERATIONS: u64 = 10 * ROUND_OPERATIONS;
-const ROUND_GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
+/// How long a round is at least, and what bounds that where operations are fast.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    length: Duration,
+    /// Half a second of a fast function is a million operations: where there are more than so many in a round,
+    many: u64,
+    /// what they make grow stays below so many bytes. Snapshots have to be taken of it, and looked at.
+    growth: f64,
+}
+
+/// A service behind a client, connections and queues that have to come to an average.
+const SERVICE: Scale = Scale {
+    length: ROUND_LENGTH,
+    many: 10 * ROUND_OPERATIONS,
+    growth: 4.0 * 1024.0 * 1024.0,
+};
+/// Calls inside the subject: nothing stands between them and what they leave behind, and somebody waits for a function to be
+/// judged as one waits for a test.
+const CALLS: Scale = Scale {
+    length: Duration::from_millis(100),
+    many: ROUND_OPERATIONS,
+    growth: 1024.0 * 1024.0,
+};
+/// Pilots of calls at most. They take a moment each, and a table that doubles now and then keeps them from agreeing for long.
+const MOST_PILOTS_OF_CALLS: u32 = 9;
 /// The rate a run should resolve, in bytes per operation; sizes the rounds.
 const WANTED_FLOOR: f64 = 16.0;
 /// Rounds without operations, before and after.
@@ -70,6 +91,7 @@ pub(crate) struct Journey {
     pub(crate) judgement: Option<Judgement>,
     pub(crate) driver_cpu: Duration,
     pub(crate) looks_taken: u32,
+    scale: Scale,
     /// How long a round lasts, and so one without operations.
     pub(crate) round_length: Duration,
     /// What one operation took in the last round that had any.
@@ -141,6 +163,7 @@ impl Journey {
             judgement: None,
             driver_cpu: Duration::ZERO,
             looks_taken: 0,
+            scale: SERVICE,
             round_length: ROUND_LENGTH,
             cost: None,
             measuring: QUIET,
@@ -179,6 +202,9 @@ impl Journey {
         if drive.driver.operations().len() > 1 {
             self.kept = crate::alone::SHARE;
         }
+        if drive.is_module() {
+            self.scale = CALLS;
+        }
         self.max_ttl = drive.session.config.check.max_ttl;
         self.through(&mut drive, Self::warm_up)?;
         self.through(&mut drive, Self::idle)?;
@@ -213,7 +239,7 @@ impl Journey {
 
     /// Operations that take as long as a round at least.
     pub(crate) fn in_a_round(&self) -> u64 {
-        in_time(ROUND_LENGTH, self.cost.unwrap_or_default()).max(1)
+        in_time(self.scale.length, self.cost.unwrap_or_default()).max(1)
     }
 
     pub(crate) fn left(&self) -> Duration {
@@ -250,21 +276,24 @@ impl Journey {
             None => started.elapsed() < budget,
         };
         while self.totals.operations < least && in_budget(self) {
-            let n = in_time(ROUND_LENGTH, cost)
+            let n = in_time(self.scale.length, cost)
                 .max(1)
                 .min(least - self.totals.operations);
             cost = self.cost_of(drive, n)?;
             self.progress(drive, Phase::WarmUp, self.totals.operations, Some(least));
         }
 
-        let pilot = operations.unwrap_or_else(|| {
-            let in_round = in_time(ROUND_LENGTH, cost);
-            if cost > SLOW_OPERATION {
+        let slow = cost > SLOW_OPERATION;
+        // Nobody knows yet what an operation leaves behind: the first pilot shows what the next ones may be.
+        let mut pilot = operations.unwrap_or_else(|| {
+            let in_round = in_time(self.scale.length, cost);
+            if slow {
                 in_round.max(50)
             } else {
-                in_round.max(ROUND_OPERATIONS)
+                in_round.clamp(ROUND_OPERATIONS, self.scale.many)
             }
         });
+        let mut pilots = 0;
         let mut recent: VecDeque<f64> = VecDeque::new();
         let mut settled = false;
         let mut previous = self.measured(drive, RoundKind::WarmUp, Instant::now(), None)?;
@@ -286,8 +315,14 @@ impl Journey {
                     break;
                 }
             }
-            if !in_budget(self) {
+            pilots += 1;
+            let enough = drive.is_module() && pilots >= MOST_PILOTS_OF_CALLS;
+            if enough || !in_budget(self) {
                 break;
+            }
+            if operations.is_none() && !slow {
+                let rate = middle(recent.make_contiguous());
+                pilot = self.in_length(cost, rate).max(ROUND_OPERATIONS);
             }
         }
         self.plan.warm_up_operations = self.totals.operations;
@@ -320,9 +355,14 @@ impl Journey {
         Ok(stats.elapsed.div_f64(operations as f64))
     }
 
+    /// Operations that take as long as a round at least, or fewer if those make too much grow at `rate` bytes per operation.
+    fn in_length(&self, cost: Duration, rate: f64) -> u64 {
+        let most = ((self.scale.growth / rate.max(1.0)) as u64).max(self.scale.many);
+        in_time(self.scale.length, cost).min(most)
+    }
+
     /// Operations per round: enough that noise of `noise` bytes per round leaves a rate of `resolution` bytes per
-    /// operation visible, half a second's worth at least unless that makes too much grow at `rate` bytes per operation,
-    /// and no more than the time that is left allows.
+    /// operation visible, the worth of a round's least length, and no more than the time that is left allows.
     fn size_round(&self, cost: Duration, noise: f64, resolution: f64, rate: f64) -> u64 {
         let rounds = f64::from(self.plan.rounds);
         let for_noise = (6.0 * noise / (resolution * rounds.sqrt())).ceil() as u64;
@@ -330,9 +370,8 @@ impl Journey {
         let for_ttl = self
             .max_ttl
             .map_or(0, |ttl| in_time((ttl * 2).div_f64(rounds), cost));
-        let most = ((ROUND_GROWTH / rate.max(1.0)) as u64).max(MANY_OPERATIONS);
         let wanted = for_noise
-            .max(in_time(ROUND_LENGTH, cost).min(most))
+            .max(self.in_length(cost, rate))
             .max(for_ttl)
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.

@@ -16,11 +16,11 @@ use plimsoll_model::{
     Cx, Finding, Latency, OpId, OpStats, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle,
 };
 use regex_lite::Regex;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::count::number;
+use crate::wait::until_readable;
 use crate::{Driver, Error};
 
 /// Lines of output that are kept for an error.
@@ -106,36 +106,11 @@ impl Program {
             if self.output.is_none() && self.errors.is_none() {
                 return Ok(None);
             }
-            let stats = Box::default();
-            if cx.cancel.is_cancelled() {
-                return Err(Error::Cancelled { stats });
-            }
-            let now = Instant::now();
-            if now >= cx.deadline {
-                return Err(Error::Deadline { stats });
-            }
-            let left = rustix::event::Timespec::try_from(cx.deadline - now).ok();
-            {
-                let mut fds = vec![PollFd::from_borrowed_fd(cx.cancel.fd(), PollFlags::IN)];
-                let own = [
-                    self.output.as_ref().map(AsFd::as_fd),
-                    self.errors.as_ref().map(AsFd::as_fd),
-                ];
-                fds.extend(
-                    own.into_iter()
-                        .flatten()
-                        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-                );
-                match poll(&mut fds, left.as_ref()) {
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => {
-                        return Err(Error::Io {
-                            doing: "wait for a program",
-                            source: error.into(),
-                        });
-                    }
-                }
-            }
+            let own = [
+                self.output.as_ref().map(AsFd::as_fd),
+                self.errors.as_ref().map(AsFd::as_fd),
+            ];
+            until_readable(own.into_iter().flatten(), cx, "wait for a program")?;
             self.read();
         }
     }

@@ -46,6 +46,7 @@ mod trust;
 mod url;
 mod user;
 mod values;
+mod wait;
 mod websocket;
 
 pub use command::{Asked, ExternalDriver, WorkerDriver, words};

@@ -17,9 +17,9 @@ use plimsoll_model::{
     Cancel, Cx, Finding, OpId, OpStats, OperationKind, Quiet, RoundSpec, RoundStats, SubjectHandle,
     units,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
+use crate::wait::until_readable;
 use crate::{Driver, Error};
 
 /// The hosts, kept once beside the probes of their languages; the links lie inside this crate so that it can be packaged.
@@ -199,27 +199,7 @@ impl ModuleHost {
             let Some(stream) = &self.stream else {
                 return Ok(None);
             };
-            let stats = Box::default();
-            if cx.cancel.is_cancelled() {
-                return Err(Error::Cancelled { stats });
-            }
-            if cx.left().is_zero() {
-                return Err(Error::Deadline { stats });
-            }
-            let left = Timespec::try_from(cx.left()).ok();
-            let mut fds = [
-                PollFd::from_borrowed_fd(cx.cancel.fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN),
-            ];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => {
-                    return Err(Error::Io {
-                        doing: "wait for the module's host",
-                        source: error.into(),
-                    });
-                }
-            }
+            until_readable([stream.as_fd()], cx, "wait for the module's host")?;
             self.read();
         }
     }

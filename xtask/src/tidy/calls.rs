@@ -67,9 +67,9 @@ const EXCEPTIONS: [(&str, &str, &str); 16] = [
         "a program that drives leads a group of its own",
     ),
     (
-        "crates/load/src/module.rs",
+        "crates/load/src/wait.rs",
         "rustix::",
-        "waits for the host of a module; load does not know probe",
+        "waits for programs and hosts that drive; load does not know probe",
     ),
     (
         "crates/load/src/meter.rs",
