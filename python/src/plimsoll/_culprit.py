@@ -20,16 +20,16 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ._counters import Counters, unfinished_tasks
 from ._holders import (
+    Lengths,
     Path,
     Searcher,
     entries,
-    grown,
     is_cache,
     is_user_file,
     kind_name,
     kind_of_entries,
-    lengths,
     limit_of,
+    named_sizes,
 )
 from ._rounds import freezer
 from ._verdict import Culprit, Verdict
@@ -141,20 +141,19 @@ class _Holders:
         _collect(self._between)
         registered = atexit._ncallbacks()
         with freezer.thawed():
-            before = lengths()
+            before, sizes = Lengths(), {name: size for name, (size, _) in named_sizes().items()}
         _run(self._operation, self._count)
         _collect(self._between)
         # All that is listed now was made by these operations and stayed.
         made = gc.get_objects()
         with freezer.thawed():
-            candidates = [entry for entry in grown(before, self._count) if entry[1] is not before]
-            kept = [thing for _, thing in candidates]
-            searcher = Searcher([before, made, candidates, kept, *candidates])
-            if self._by_container(candidates, searcher):
+            candidates, _ = before.grown(max(self._count // 2, 1))
+            searcher = Searcher([made, candidates, *candidates])
+            if self._by_container(candidates, searcher) or self._by_name(sizes):
                 return self
         # Once more: what was made once in so many operations is no growth.
         once = _count_kinds(made)
-        del made, candidates, kept, searcher, before
+        del made, candidates, searcher, before
         gc.freeze()
         _run(self._operation, self._count)
         _collect(self._between)
@@ -192,6 +191,24 @@ class _Holders:
         self.bounded = limit_of(thing)
         self.container = thing
         self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
+        return True
+
+    def _by_name(self, before: Dict[str, int]) -> bool:
+        """What is replaced by something larger grows under its name."""
+        found: List[Tuple[int, str, Any]] = []
+        for name, (size, thing) in named_sizes().items():
+            gained = size - before.get(name, size)
+            if gained >= max(self._count // 2, 1):
+                found.append((gained, name, thing))
+        if not found:
+            return False
+        found.sort(key=lambda entry: -entry[0])
+        gained, name, thing = found[0]
+        self.name = f"{name} ({type(thing).__name__})"
+        self.entries_per_op = gained / self._count
+        self.kind = kind_of_entries(thing)
+        self.pattern = "closure capture" if " cell `" in name else "global reference"
+        self.others = [entry[1] for entry in found[1:_CANDIDATES]]
         return True
 
     def _by_type(self, once: Dict[type, int], made: List[Any], searcher: Searcher) -> None:
