@@ -171,26 +171,32 @@ class _Holders:
         return self
 
     def _by_container(self, candidates: List[Tuple[int, Any]], searcher: Searcher) -> bool:
-        ranked: List[Tuple[bool, int, Path, Any]] = []
+        # Those that gain whole entries per operation first, then the most; the user's own before all others, so that
+        # there is no need to go on once one of them was found.
+        candidates = sorted(candidates, key=lambda entry: (entry[0] % self._count != 0, -entry[0]))
+        searcher.ignore(candidates)
+        ranked: List[Tuple[int, Path, Any]] = []
         for gained, thing in candidates[: 3 * _CANDIDATES]:
             path = searcher.path(thing)
             if path is not None and path.root.startswith("lru_cache") and not is_cache(thing):
                 # The dictionary inside a cache; the cache itself is a candidate too, and knows its limit.
                 continue
-            if path is not None and not str(path).startswith(("plimsoll.", "_pytest.", "pluggy.")):
-                ranked.append((path.is_user, gained, path, thing))
-        # The user's own first; among those the ones that gain whole entries per operation, then the most.
-        ranked.sort(key=lambda entry: (not entry[0], entry[1] % self._count != 0, -entry[1]))
+            if path is None or str(path).startswith(("plimsoll.", "_pytest.", "pluggy.")):
+                continue
+            if path.is_user:
+                ranked.insert(0, (gained, path, thing))
+                break
+            ranked.append((gained, path, thing))
         if not ranked:
             return False
-        _, gained, path, thing = ranked[0]
+        gained, path, thing = ranked[0]
         self.name = str(path) if str(path).startswith("lru_cache") else f"{path} ({type(thing).__name__})"
         self.entries_per_op = gained / self._count
         self.kind = kind_of_entries(thing)
         self.pattern = _pattern(path, thing)
         self.bounded = limit_of(thing)
         self.container = thing
-        self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
+        self.others = [str(entry[1]) for entry in ranked[1:_CANDIDATES]]
         return True
 
     def _by_name(self, before: Dict[str, int]) -> bool:

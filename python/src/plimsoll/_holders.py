@@ -15,6 +15,7 @@ import io
 import os
 import sys
 import sysconfig
+import time
 import types
 import weakref
 from array import array
@@ -35,6 +36,8 @@ _OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
 #: Holders of a level that are followed; and those of one type, so that a thousand of a kind do not hide the one other.
 _WIDTH, _OF_A_TYPE = 24, 8
+#: CPU seconds that looking for the way to one thing may take: each level goes through all that the program has.
+_PATH_CPU_S = 0.5
 #: Things whose referrers are asked for in one call.
 _AT_ONCE = 8
 #: Levels to go on looking for the user's own root once another was found.
@@ -431,6 +434,10 @@ class Searcher:
                     self._locals.update((id(value), (frame, name)) for name, value in list(frame.f_locals.items()))
                 frame = frame.f_back
 
+    def ignore(self, thing: Any) -> None:
+        """Nothing is reached through this either."""
+        self._ignored.add(id(thing))
+
     def _is_ours(self, holder: Any) -> bool:
         if id(holder) in self._ignored or holder is self.__dict__:
             return True
@@ -485,8 +492,9 @@ class Searcher:
         frontier: List[Any] = [target]
         best: Optional[Path] = None
         patience = _PATIENCE
+        until = time.thread_time() + _PATH_CPU_S
         for _ in range(_DEPTH):
-            if not frontier or patience == 0:
+            if not frontier or patience == 0 or time.thread_time() > until:
                 break
             holders = _referrers(frontier)
             ours = {id(holders), id(frontier), id(parents)}
