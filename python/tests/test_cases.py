@@ -15,7 +15,7 @@ VERSIONS = [f"3.{minor}" for minor in range(9, 15)]
 #: CPU seconds, with room for a machine that is shared.
 MOST_A_CASE, MOST_IN_ALL = 3.0, 20.0
 #: The cases that others wrote later repeat longer. Of their holders some have no name yet: what hangs on itself through
-#: values that the collector does not know (half of a `tee`, maps that replace each other, contexts on 3.9).
+#: values that the collector does not know (half of a `tee`, contexts on 3.9).
 LATER_A_CASE, LATER_IN_ALL, LATER_INCONCLUSIVE, LATER_UNNAMED = 4.0, 45.0, 2, 0.13
 
 

@@ -227,7 +227,6 @@ class Counters:
         self._descriptors = _descriptor_reader()
         if self._descriptors is None:
             self.gaps.append("descriptors not counted: no /proc/self/fd and no /dev/fd")
-        #: Descriptors, threads of ours that the subject has nothing to do with.
         self.capacity = capacity
         self._cells = array("d", bytes(8 * WIDTH * capacity))
         self._ops = array("q", bytes(8 * capacity))
@@ -245,8 +244,10 @@ class Counters:
         """Forgets all readings."""
         self.rows = 0
 
-    def read(self, operations: int, live: Optional[int] = None) -> None:
-        """Takes a reading after `operations`. The caller has collected, and may know the live bytes by other means."""
+    def read(self, operations: int, live: Optional[int] = None, objects: bool = True) -> None:
+        """Takes a reading after `operations`. The caller has collected, may know the live bytes by other means, and may
+        have no use for the number of objects, which is the dearest of what is left.
+        """
         if self.rows >= self.capacity:
             raise IndexError("more readings than the record was made for")
         at = self.rows * WIDTH
@@ -257,7 +258,7 @@ class Counters:
         cells[at + DESCRIPTORS] = self._descriptors() if self._descriptors is not None else float("nan")
         cells[at + THREADS] = threading.active_count()
         cells[at + TASKS] = unfinished_tasks()
-        cells[at + OBJECTS] = len(gc.get_objects())
+        cells[at + OBJECTS] = len(gc.get_objects()) if objects else float("nan")
         self._ops[self.rows] = operations
         self.rows += 1
 

@@ -20,16 +20,16 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ._counters import Counters, unfinished_tasks
 from ._holders import (
+    Lengths,
     Path,
     Searcher,
     entries,
-    grown,
     is_cache,
     is_user_file,
     kind_name,
     kind_of_entries,
-    lengths,
     limit_of,
+    named_sizes,
 )
 from ._rounds import freezer
 from ._verdict import Culprit, Verdict
@@ -141,20 +141,19 @@ class _Holders:
         _collect(self._between)
         registered = atexit._ncallbacks()
         with freezer.thawed():
-            before = lengths()
+            before, sizes = Lengths(), {name: size for name, (size, _) in named_sizes().items()}
         _run(self._operation, self._count)
         _collect(self._between)
         # All that is listed now was made by these operations and stayed.
         made = gc.get_objects()
         with freezer.thawed():
-            candidates = [entry for entry in grown(before, self._count) if entry[1] is not before]
-            kept = [thing for _, thing in candidates]
-            searcher = Searcher([before, made, candidates, kept, *candidates])
-            if self._by_container(candidates, searcher):
+            candidates, _ = before.grown(max(self._count // 2, 1))
+            searcher = Searcher([made, candidates, *candidates])
+            if self._by_container(candidates, searcher) or self._by_name(sizes):
                 return self
         # Once more: what was made once in so many operations is no growth.
         once = _count_kinds(made)
-        del made, candidates, kept, searcher, before
+        del made, candidates, searcher, before
         gc.freeze()
         _run(self._operation, self._count)
         _collect(self._between)
@@ -172,26 +171,50 @@ class _Holders:
         return self
 
     def _by_container(self, candidates: List[Tuple[int, Any]], searcher: Searcher) -> bool:
-        ranked: List[Tuple[bool, int, Path, Any]] = []
+        # Those that gain whole entries per operation first, then the most; the user's own before all others, so that
+        # there is no need to go on once one of them was found.
+        candidates = sorted(candidates, key=lambda entry: (entry[0] % self._count != 0, -entry[0]))
+        searcher.ignore(candidates)
+        ranked: List[Tuple[int, Path, Any]] = []
         for gained, thing in candidates[: 3 * _CANDIDATES]:
             path = searcher.path(thing)
             if path is not None and path.root.startswith("lru_cache") and not is_cache(thing):
                 # The dictionary inside a cache; the cache itself is a candidate too, and knows its limit.
                 continue
-            if path is not None and not str(path).startswith(("plimsoll.", "_pytest.", "pluggy.")):
-                ranked.append((path.is_user, gained, path, thing))
-        # The user's own first; among those the ones that gain whole entries per operation, then the most.
-        ranked.sort(key=lambda entry: (not entry[0], entry[1] % self._count != 0, -entry[1]))
+            if path is None or str(path).startswith(("plimsoll.", "_pytest.", "pluggy.")):
+                continue
+            if path.is_user:
+                ranked.insert(0, (gained, path, thing))
+                break
+            ranked.append((gained, path, thing))
         if not ranked:
             return False
-        _, gained, path, thing = ranked[0]
+        gained, path, thing = ranked[0]
         self.name = str(path) if str(path).startswith("lru_cache") else f"{path} ({type(thing).__name__})"
         self.entries_per_op = gained / self._count
         self.kind = kind_of_entries(thing)
         self.pattern = _pattern(path, thing)
         self.bounded = limit_of(thing)
         self.container = thing
-        self.others = [str(entry[2]) for entry in ranked[1:_CANDIDATES]]
+        self.others = [str(entry[1]) for entry in ranked[1:_CANDIDATES]]
+        return True
+
+    def _by_name(self, before: Dict[str, int]) -> bool:
+        """What is replaced by something larger grows under its name."""
+        found: List[Tuple[int, str, Any]] = []
+        for name, (size, thing) in named_sizes().items():
+            gained = size - before.get(name, size)
+            if gained >= max(self._count // 2, 1):
+                found.append((gained, name, thing))
+        if not found:
+            return False
+        found.sort(key=lambda entry: -entry[0])
+        gained, name, thing = found[0]
+        self.name = f"{name} ({type(thing).__name__})"
+        self.entries_per_op = gained / self._count
+        self.kind = kind_of_entries(thing)
+        self.pattern = "closure capture" if " cell `" in name else "global reference"
+        self.others = [entry[1] for entry in found[1:_CANDIDATES]]
         return True
 
     def _by_type(self, once: Dict[type, int], made: List[Any], searcher: Searcher) -> None:

@@ -7,15 +7,16 @@ few milliseconds, so that only single calls (a collection, a list of all objects
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from ._holders import Path, Searcher, grown, is_user_file, kind_name, kind_of_entries, lengths
+from ._holders import Lengths, Path, Searcher, is_user_file, kind_name, kind_of_entries
 
 _FRAMES = 12
 _MOST = 40
 _NAMED = 8
+#: Entries gained in a window of hundreds of operations below which there is nothing to tell from chance.
+_LEAST = 8
 
 Row = Tuple[str, str, int]
 
@@ -24,11 +25,9 @@ class Explanation:
     """Gains since its first census."""
 
     def __init__(self) -> None:
-        self._lengths: Dict[int, int] = {}
-        self._types: Dict[str, int] = {}
+        self._lengths: Optional[Lengths] = None
         self._lines: Dict[str, int] = {}
         self._names: Dict[int, Tuple[str, bool]] = {}
-        self._begun = False
         self._traces = False
 
     def end(self) -> None:
@@ -42,9 +41,8 @@ class Explanation:
         Nothing is collected here: whoever asks has just had that done, and it is the one call that would stop a large
         program for longer than all others together.
         """
-        if not self._begun:
-            self._begun = True
-            self._lengths, self._types = lengths(), _types()
+        if self._lengths is None:
+            self._lengths = Lengths()
             # Afterwards: what is traced takes several times as long, and remembering makes a number for each object.
             self._traces = not tracemalloc.is_tracing()
             if self._traces:
@@ -53,18 +51,19 @@ class Explanation:
             # Kinds that are absent here were counted, and are zero.
             return [("holders", "none", 0), ("types", "none", 0), ("allocated", "none", 0)]
         lines = self._by_line()
-        rows: List[Row] = self._holders()
-        for family, now, was in (("types", _types(), self._types), ("allocated", lines, self._lines)):
+        grown, types = self._lengths.grown(_LEAST)
+        rows: List[Row] = self._holders(grown)
+        before = _by_name(self._lengths.types)
+        for family, now, was in (("types", _by_name(types), before), ("allocated", lines, self._lines)):
             gains = {name: count - was.get(name, 0) for name, count in now.items()}
             top = sorted(((gain, name) for name, gain in gains.items() if gain > 0), reverse=True)[:_MOST]
             rows.extend((family, name, gain) for gain, name in top)
         return rows
 
-    def _holders(self) -> List[Row]:
-        candidates = [entry for entry in grown(self._lengths, 2) if entry[1] is not self._lengths]
-        own = {id(vars(self)), id(self._types), id(self._lines), id(self._names)}
+    def _holders(self, candidates: List[Tuple[int, Any]]) -> List[Row]:
+        own = {id(vars(self)), id(self._lines), id(self._names)}
         candidates = [entry for entry in candidates if id(entry[1]) not in own][:_MOST]
-        searcher = Searcher([self._lengths, candidates, *candidates, [thing for _, thing in candidates]])
+        searcher = Searcher([candidates, *candidates])
         found: List[Tuple[bool, int, str]] = []
         named = 0
         for gained, thing in candidates:
@@ -97,11 +96,12 @@ class Explanation:
         return lines
 
 
-def _types() -> Dict[str, int]:
-    counts: Dict[type, int] = {}
-    for thing in gc.get_objects():
-        counts[type(thing)] = counts.get(type(thing), 0) + 1
-    return {kind_name(kind): count for kind, count in counts.items()}
+def _by_name(types: Dict[type, int]) -> Dict[str, int]:
+    counts: Dict[str, int] = {}
+    for kind, count in types.items():
+        name = kind_name(kind)
+        counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def _name(path: object, thing: object) -> str:

@@ -15,11 +15,12 @@ import io
 import os
 import sys
 import sysconfig
+import time
 import types
 import weakref
 from array import array
-from collections import deque
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from collections import Counter, deque
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 _CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, array, io.StringIO, io.BytesIO)
 #: Containers of bytes, numbers and characters.
@@ -29,12 +30,16 @@ _LRU = type(functools.lru_cache(maxsize=1)(lambda: None))
 _PLAIN = frozenset((list, dict, set, deque, bytearray, array))
 #: Containers that the collector may not know of.
 _UNTRACKED = frozenset((dict, bytearray, array))
-#: Objects whose referents are asked for in one call, which nobody can interrupt.
-_SLICE = 512
+#: Objects that are looked at before others have their turn: no more than the interpreter has numbers ready to count.
+_PART = 256
 _OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
 #: Holders of a level that are followed; and those of one type, so that a thousand of a kind do not hide the one other.
 _WIDTH, _OF_A_TYPE = 24, 8
+#: CPU seconds that looking for the way to one thing may take: each level goes through all that the program has.
+_PATH_CPU_S = 0.5
+#: Things whose referrers are asked for in one call.
+_AT_ONCE = 8
 #: Levels to go on looking for the user's own root once another was found.
 _PATIENCE = 3
 _FOLDERS = tuple(
@@ -74,62 +79,87 @@ def is_cache(thing: Any) -> bool:
     return type(thing) is _LRU
 
 
-def containers() -> List[Any]:
-    """Every container there is: tracked ones, their untracked dicts and byte arrays, caches of functions."""
-    tracked = gc.get_objects()
-    # Chosen by type and in comprehensions: what is done to each object of a large program has to be little.
-    wanted = {kind for kind in set(map(type, tracked)) if kind is _LRU or issubclass(kind, _CONTAINERS)}
-    found = [thing for thing in tracked if type(thing) in wanted]
-    hidden: Dict[int, Any] = {}
-    for start in range(0, len(tracked), _SLICE):
-        held = gc.get_referents(*tracked[start : start + _SLICE])
-        hidden.update([(id(thing), thing) for thing in held if type(thing) in _UNTRACKED])
-    found.extend([thing for thing in hidden.values() if not gc.is_tracked(thing)])
-    return found
+def _is_other(kind: type) -> bool:
+    """Whether its instances are containers, and `entries` knows how many there are."""
+    return kind not in _PLAIN and (kind is _LRU or issubclass(kind, _CONTAINERS))
 
 
-def lengths() -> Dict[int, int]:
-    """Entries of every container by identity."""
-    found: Dict[int, int] = {}
-    rest: List[Any] = []
-    for thing in containers():
-        if type(thing) in _PLAIN:
-            found[id(thing)] = len(thing)
-        else:
-            rest.append(thing)
-    for thing in rest:
-        try:
-            found[id(thing)] = entries(thing)
-        except Exception:
-            # A subclass may do anything in `__len__`.
-            continue
-    return found
+class Lengths:
+    """Entries of every container at one moment, by identity, and objects by type; and what grew since.
+
+    What is done to each object of a large program has to be little, and little at a time: by comprehensions and calls
+    of C's speed, over parts after which other threads have their turn. Only the list of all objects is one call. While
+    tracemalloc traces, each number that is made costs more than all the rest, so none is made but for what may have
+    grown: the types of a part are fewer than the interpreter has numbers ready, and identities are asked for last.
+    """
+
+    def __init__(self) -> None:
+        self.entries: Dict[int, int] = {}
+        self.types: Dict[type, int] = {}
+        self._others: Dict[type, bool] = {}
+        known = self.entries
+        for plain, others in self._containers(self.types, 0):
+            known.update(zip(map(id, plain), map(len, plain)))
+            for thing in others:
+                held = _entries_or_none(thing)
+                if held is not None:
+                    known[id(thing)] = held
+
+    def grown(self, least: int) -> Tuple[List[Tuple[int, Any]], Dict[type, int]]:
+        """Containers that gained at least so many entries, `(entries gained, container)`, the largest gain first;
+        and how many objects of each type there are now.
+        """
+        known = self.entries
+        counts: Dict[type, int] = {}
+        found: Dict[int, Tuple[int, Any]] = {}
+        for plain, others in self._containers(counts, least):
+            for thing in plain + others:
+                was = known.get(id(thing))
+                now = None if was is None else _entries_or_none(thing)
+                if was is not None and now is not None and now - was >= least and not _is_weak(thing):
+                    found[id(thing)] = (now - was, thing)
+        ranked = [entry for entry in found.values() if entry[1] is not known]
+        # A buffer gains bytes, not entries.
+        ranked.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
+        return ranked, counts
+
+    def _containers(self, counts: Dict[type, int], least: int) -> Iterator[Tuple[List[Any], List[Any]]]:
+        """Those of a plain type with so many entries at least, and all others, in parts: tracked ones, their untracked
+        dicts and byte arrays, caches of functions. The youngest come first, and none is held for longer than its turn.
+        """
+        is_other = self._others
+        tracked = gc.get_objects()
+        while tracked:
+            part = tracked[-_PART:]
+            del tracked[-_PART:]
+            other_kinds = []
+            for kind, count in Counter(map(type, part)).items():
+                counts[kind] = counts.get(kind, 0) + count
+                if kind not in is_other:
+                    is_other[kind] = _is_other(kind)
+                if is_other[kind]:
+                    other_kinds.append(kind)
+            others = [thing for thing in part if type(thing) in other_kinds] if other_kinds else []
+            plain = [thing for thing in part if type(thing) in _PLAIN and len(thing) >= least]
+            hidden = [thing for thing in gc.get_referents(*part) if type(thing) in _UNTRACKED and len(thing) >= least]
+            plain.extend([thing for thing in hidden if not gc.is_tracked(thing)])
+            del part, hidden
+            yield plain, others
 
 
-def grown(before: Dict[int, int], operations: int) -> List[Tuple[int, Any]]:
-    """Containers that gained entries in step with operations: `(entries gained, container)`, the largest first."""
-    found: List[Tuple[int, Any]] = []
-    least = max(operations // 2, 1)
-    for thing in containers():
-        was = before.get(id(thing))
-        if was is None:
-            continue
-        try:
-            gained = (len(thing) if type(thing) in _PLAIN else entries(thing)) - was
-        except Exception:
-            continue
-        if gained >= least and not _is_weak(thing):
-            found.append((gained, thing))
-    # A buffer gains bytes, not entries.
-    found.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
-    return found
+def _entries_or_none(thing: Any) -> Optional[int]:
+    try:
+        return len(thing) if type(thing) in _PLAIN else entries(thing)
+    except Exception:
+        # A subclass may do anything in `__len__`.
+        return None
 
 
 def _sample(thing: Any) -> Any:
     """An entry that came late."""
     if isinstance(thing, dict):
         return next(reversed(thing.values())) if thing else None
-    if isinstance(thing, (list, deque)):
+    if isinstance(thing, (list, deque, tuple)):
         return thing[-1] if thing else None
     if isinstance(thing, set):
         return next(iter(thing), None)
@@ -158,6 +188,8 @@ def kind_of_entries(thing: Any) -> Optional[str]:
         if isinstance(thing, array):
             return "numbers"
         return "characters" if isinstance(thing, io.StringIO) else "bytes"
+    if isinstance(thing, (str, bytes)):
+        return "characters" if isinstance(thing, str) else "bytes"
     if type(thing) is _LRU:
         return None
     entry = _sample(thing)
@@ -180,6 +212,57 @@ def limit_of(thing: Any) -> Optional[Tuple[int, int]]:
         return None
     held = entries(thing)
     return (held, limit) if held < limit else None
+
+
+# -- names
+
+#: What grows by being replaced, beside the containers: each change is a new object.
+_REPLACED: Tuple[type, ...] = (tuple, frozenset, str, bytes)
+
+
+def named_sizes() -> Dict[str, Tuple[int, Any]]:
+    """Sizes of what the user's modules reach by a name: globals, attributes of classes and of objects, closure cells.
+
+    What is replaced by something larger, again and again, is no container that gains entries; its name stays.
+    """
+    found: Dict[str, Tuple[int, Any]] = {}
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, types.ModuleType) and _is_user_module(name):
+            for key, value in list(vars(module).items()):
+                _add_sizes(found, f"{name}.{key}", value, _NAMED_LEVELS)
+    return found
+
+
+#: A global, an attribute of it, and an attribute of that.
+_NAMED_LEVELS = 3
+
+
+def _add_sizes(found: Dict[str, Tuple[int, Any]], name: str, value: Any, levels: int) -> None:
+    kind = type(value)
+    if kind in _PLAIN or kind in _REPLACED:
+        found[name] = (len(value), value)
+    elif levels > 1:
+        for attribute, held in _attributes(value):
+            if not isinstance(held, (types.ModuleType, types.FunctionType)):
+                _add_sizes(found, f"{name}{attribute}", held, levels - 1)
+
+
+def _attributes(value: Any) -> List[Tuple[str, Any]]:
+    """Attributes of an object or of a user's class, and cells of a function, as they are kept: nothing is called."""
+    if isinstance(value, types.FunctionType):
+        cells = zip(value.__code__.co_freevars, value.__closure__ or ())
+        # A cell may be empty.
+        return [(f" cell `{name}`", held) for name, cell in cells for held in gc.get_referents(cell)]
+    try:
+        if not isinstance(value, type):
+            kept = object.__getattribute__(value, "__dict__")
+        elif _is_user_module(str(value.__module__)):
+            kept = type.__getattribute__(value, "__dict__")
+        else:
+            return []
+    except AttributeError:
+        return []
+    return [(f".{name}", held) for name, held in list(kept.items()) if isinstance(name, str)]
 
 
 # -- paths
@@ -317,6 +400,18 @@ def _step(holder: Any, child: Any) -> Optional[str]:
     return ""
 
 
+def _referrers(things: List[Any]) -> List[Any]:
+    """Whoever refers to any of them, once or more often.
+
+    Each call goes through all there is, with nobody else running meanwhile, and compares each reference with each
+    thing: few at a time keep that short.
+    """
+    found: List[Any] = []
+    for start in range(0, len(things), _AT_ONCE):
+        found.extend(gc.get_referrers(*things[start : start + _AT_ONCE]))
+    return found
+
+
 class Searcher:
     """Finds how things are reached. Ignores what the search itself holds."""
 
@@ -338,6 +433,10 @@ class Searcher:
                 if frame.f_code.co_name != "<module>" and is_user_file(frame.f_code.co_filename):
                     self._locals.update((id(value), (frame, name)) for name, value in list(frame.f_locals.items()))
                 frame = frame.f_back
+
+    def ignore(self, thing: Any) -> None:
+        """Nothing is reached through this either."""
+        self._ignored.add(id(thing))
 
     def _is_ours(self, holder: Any) -> bool:
         if id(holder) in self._ignored or holder is self.__dict__:
@@ -393,10 +492,11 @@ class Searcher:
         frontier: List[Any] = [target]
         best: Optional[Path] = None
         patience = _PATIENCE
+        until = time.thread_time() + _PATH_CPU_S
         for _ in range(_DEPTH):
-            if not frontier or patience == 0:
+            if not frontier or patience == 0 or time.thread_time() > until:
                 break
-            holders = gc.get_referrers(*frontier)
+            holders = _referrers(frontier)
             ours = {id(holders), id(frontier), id(parents)}
             following: List[Any] = []
             kinds: Dict[type, int] = {}

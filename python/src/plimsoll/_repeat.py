@@ -111,6 +111,8 @@ class Repetition:
             self.way = "hooks"
         elif not in_call and _is_direct(item):
             self.way = "direct"
+        #: A function that is called and nothing else, and whose first run neither printed nor logged.
+        self.is_silent = self.way == "direct" and not self._sections
 
     def release(self) -> None:
         """Tears down what the first run left of the item's own fixtures. Its exceptions are the test's."""

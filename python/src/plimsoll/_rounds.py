@@ -53,8 +53,8 @@ _MOST = 250
 _FADED = 0.7
 _FADES = "it grew ever more slowly over the few operations that there was time for: raise `cpu_s`"
 #: A glance: repetitions between two readings, at least and at most. The most is for a list that gains pointers: it
-#: grows by an eighth at a time, and is level in between.
-_GLANCE_LEAST, _GLANCE_MOST = 8, 160
+#: grows by an eighth at a time, and is level in between; one of a test's own is still short.
+_GLANCE_LEAST, _GLANCE_MOST = 8, 40
 #: Growth above which a glance is not level, per operation: half a pointer, the floor of bytes.
 _GLANCE_BYTES = 4.0
 
@@ -492,7 +492,6 @@ def glance(
     as long, which repetitions between readings are sized by.
     """
     cpu_begin = time.process_time()
-    counters.restart()
     traced, native = tracemalloc.get_traced_memory, counters.native_heap.read
     bound = 0.0
 
@@ -502,21 +501,21 @@ def glance(
             operation()
         between()
         gc.collect()
-        counters.read(count, traced()[0] + (native() or 0))
+        counters.read(count, traced()[0] + (native() or 0), objects=False)
         return counters.rows > 1 and not _grew(counters, bound)
 
     with freezer.frozen(), _tracing():
-        # What looking needs, and what the first repetitions leave, is there before the first reading that counts.
+        # What looking needs (the tracer's own tables too), and what the first repetitions leave, is there before the
+        # first reading that counts.
         look(1)
-        begun = time.process_time()
-        look(1)
-        cost = max(time.process_time() - begun, 1e-6)
-        for _ in range(2):
+        cost = float("inf")
+        for _ in range(_WARM_UP - 1):
             begun = time.process_time()
             operation()
-            cost = min(cost, max(time.process_time() - begun, 1e-6))
-        count = min(max(int(cpu_s / cost), _GLANCE_LEAST), _GLANCE_MOST)
+            cost = min(cost, time.process_time() - begun)
+        count = min(max(int(cpu_s / max(cost, 1e-6)), _GLANCE_LEAST), _GLANCE_MOST)
         bound = _GLANCE_BYTES * count
+        look(1)
         counters.restart()
         look(1)
         # A test that stops the tracer has to be measured.
@@ -525,7 +524,7 @@ def glance(
         return None
     return Record(
         "flat",
-        operations=5 + count * (counters.rows - 1),
+        operations=_WARM_UP + 2 + count * (counters.rows - 1),
         cpu_s=time.process_time() - cpu_begin,
         would_have_seen=_GLANCE_BYTES,
         gaps=list(counters.gaps),

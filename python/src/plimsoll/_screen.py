@@ -30,6 +30,9 @@ _WHOLE = 200
 #: Of the suite's own time: what repetition may take, and what the rotating sample may take of it.
 _SHARE = 0.5
 _SAMPLE = 0.5
+#: Of that share, what may be spent where it is counted. The rest goes to what is not: the judge's own process, the
+#: session's begin and end, what was said of each test.
+_SEEN = 0.85
 #: What the hooks around each test cost, in seconds, which is repetition's to pay as well.
 _HOOKS_S = 40e-6
 #: Counters that would take more than this share of the suite's time are left out: the interpreter walks all its arenas
@@ -254,7 +257,7 @@ class Screen:
 
     def measures(self, item: pytest.Item) -> bool:
         """Whether what grew under a glance can be measured now. What was found before gives way to what was not."""
-        return self._affords(self._reserve() if item.nodeid in self._leaks else 0.0)
+        return self._affords(_MEASURING_S + (self._reserve() if item.nodeid in self._leaks else 0.0))
 
     def culprit(self, item: pytest.Item) -> Optional[Culprit]:
         """Who an earlier run said is to blame."""
@@ -283,7 +286,8 @@ class Screen:
             return pot[0] + needed_s < part * float(self._seconds)
         for clock, now in enumerate(_now()):
             suite = now - self._began[clock] - self._spent[clock]
-            limit = float(self._share or 0.0) * suite - self._tests * _HOOKS_S - self._counted * self._counting_s
+            limit = _SEEN * float(self._share or 0.0) * suite
+            limit -= self._tests * _HOOKS_S + self._counted * self._counting_s
             if pot[clock] + needed_s >= part * limit:
                 return False
         return True

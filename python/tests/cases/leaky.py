@@ -305,3 +305,18 @@ STREAMS = []
 @case("STREAMS")
 def native_owned():
     STREAMS.append(zlib.compressobj(1, zlib.DEFLATED, -9, 1))  # site
+
+
+# A tuple that is replaced by a longer one: no container gains an entry, its name does.
+
+
+class Journal:
+    entries: tuple = ()
+
+
+JOURNAL = Journal()
+
+
+@case("JOURNAL.entries")
+def replaced_by_a_longer_one():
+    JOURNAL.entries = (*JOURNAL.entries, object())  # site

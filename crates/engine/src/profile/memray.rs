@@ -2,6 +2,7 @@
 //! about what it recorded. Never linked, never bundled, and its files are read by itself alone.
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -174,6 +175,12 @@ impl Memray {
             View::Tree => ("tree", false),
             View::Stats => ("stats", false),
         };
+        if view == View::Tree {
+            takes_a_terminal(
+                "the tree is walked",
+                "`plimsoll profile summary` prints, `flamegraph` and `table` write a page",
+            )?;
+        }
         let mut command = self.command();
         command.arg(name);
         if !is_page {
@@ -217,8 +224,12 @@ impl Memray {
 /// Becomes memray's live view of a command: it returns only if that fails.
 ///
 /// # Errors
-/// If it is no Python command, or memray is missing in its interpreter.
+/// If it is no Python command, memray is missing in its interpreter, or there is no terminal.
 pub fn live(command: &[OsString], options: Options) -> Result<std::convert::Infallible, Error> {
+    takes_a_terminal(
+        "a live view is shown",
+        "`plimsoll profile record` records the same, and shows it afterwards",
+    )?;
     let memray = Memray::of_command(command)?;
     let flags = options.flags().map(OsString::from);
     let words = memray.wrapped(std::iter::once(OsString::from("--live")).chain(flags));
@@ -228,6 +239,17 @@ pub fn live(command: &[OsString], options: Options) -> Result<std::convert::Infa
     Err(Error::usage(
         format!("memray cannot be started: {error}"),
         "run it by hand to see more: `python -m memray`",
+    ))
+}
+
+/// Without one memray draws into a pipe and waits for keys that nobody can press.
+fn takes_a_terminal(what: &str, otherwise: &str) -> Result<(), Error> {
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("{what} in a terminal, and there is none"),
+        otherwise,
     ))
 }
 
