@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`,
-//! `runners`, `services` and `scenarios`.
+//! `runners`, `services`, `scenarios` and `suites`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -20,6 +20,7 @@ mod python;
 mod runner;
 mod scenarios;
 mod services;
+mod suites;
 mod tally;
 mod test;
 mod tidy;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 /// The chores, by the word that starts them. Tidy checks the commands of the documents against this list.
-const CHORES: [(&str, &str); 11] = [
+const CHORES: [(&str, &str); 12] = [
     (
         "test",
         "every check and every test; `cargo xtask test STEP...` does only the steps named",
@@ -76,6 +77,10 @@ const CHORES: [(&str, &str); 11] = [
         "scenarios",
         "the services of `examples/services` under every scenario, clean and leaky; minutes",
     ),
+    (
+        "suites",
+        "every suite on the subject of `testdata/suite`, clean and with each bug; minutes",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -105,6 +110,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "wrappers" => wrappers::run(),
         "runners" => node::runners(),
         "scenarios" => scenarios::run(rest),
+        "suites" => suites::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -168,7 +174,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, culprits, scenarios"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, culprits, scenarios, suites"
         );
     }
 }

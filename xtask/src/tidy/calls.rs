@@ -67,7 +67,7 @@ const EXCEPTIONS: [(&str, &str, &str); 16] = [
         "a program that drives leads a group of its own",
     ),
     (
-        "crates/load/src/module.rs",
+        "crates/load/src/module/channel.rs",
         "rustix::",
         "waits for the host of a module; load does not know probe",
     ),
