@@ -202,6 +202,11 @@ pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'stat
             "descriptors",
             "something is opened per operation and never closed: close it in a `finally`",
         ),
+        _ if ["MessagePort", "Worker"].contains(&kind) => (
+            format!("open {kind}s"),
+            "workers left running",
+            "a worker or a port is opened per operation and never closed: `close` the port, `terminate` the worker, or keep a pool",
+        ),
         _ => (
             format!("active {kind}"),
             "pending promises/tasks",

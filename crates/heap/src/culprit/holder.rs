@@ -126,6 +126,51 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// The holder of what is spread over the containers of a table: `carts[…].lines`, where `member` is one of them.
+    pub(crate) fn of_spread(heap: &Heap, table: u32, member: u32) -> Self {
+        let mut holder = Self::of(heap, Node(table));
+        let steps = heap.retainer_path(Node(member));
+        let Some(at) = steps.iter().position(|step| step.node.0 == table) else {
+            return holder;
+        };
+        let below = &steps[at + 1..];
+        let properties = below.iter().filter_map(|step| step.edge).filter(|edge| {
+            heap.snapshot.edge_kind(*edge) == EdgeKind::Property
+                && heap.snapshot.edge_from(*edge).0 != table
+        });
+        let labels: Vec<_> = properties
+            .map(|edge| heap.snapshot.edge_name(edge))
+            .collect();
+        if !labels.is_empty() {
+            holder.name = format!("{}[…].{}", holder.name, labels.join("."));
+            holder.class = class(heap, Node(member));
+            holder.class_place = class_place(heap, &steps);
+        }
+        holder
+    }
+}
+
+impl Holder {
+    /// The holder of what no object of the program holds, by the way to one such object: the runtime keeps open handles,
+    /// and whoever may still be called back.
+    pub(crate) fn of_root(heap: &Heap, sample: u32) -> Self {
+        let mut holder = Self::of(heap, Node(sample));
+        let is_of_runtime = |node: Node| heap.snapshot.kind(node) == NodeKind::Synthetic;
+        let known = heap.retainer_path(Node(sample)).into_iter();
+        let lasts = known.take_while(|step| is_of_runtime(step.node)).count();
+        holder.path.truncate(lasts.max(1));
+        if let Some(last) = holder.path.last() {
+            holder.id = last.id;
+        }
+        "handles that the runtime keeps open".clone_into(&mut holder.name);
+        "GC root".clone_into(&mut holder.class);
+        (holder.place, holder.class_place) = (None, None);
+        holder.alternatives.clear();
+        holder
+    }
+}
+
 /// The class of the object that has the last step's object as a property.
 fn class_place(heap: &Heap, steps: &[Step]) -> Option<Place> {
     let [.., owner, last] = steps else {
@@ -347,7 +392,7 @@ pub(super) fn rank(heap: &Heap, node: u32) -> (bool, Origin, u32) {
 }
 
 /// Whose variables the container is reached through.
-fn steps_origin(heap: &Heap, node: u32) -> Origin {
+pub(super) fn steps_origin(heap: &Heap, node: u32) -> Origin {
     let steps = heap.retainer_path(Node(node));
     let (_, place) = name(heap, &steps);
     place.map_or(Origin::Unknown, |place| origin(&place.script))

@@ -230,10 +230,13 @@ impl Judged<'_> {
             pattern.is_about_functions(),
             |gain| self.is_steady(gain),
         );
-        let holder = if holders.is_empty() && inner.is_none() {
-            Holder::of_inner(self.heap, self.growth, container, sample)
-        } else {
-            Holder::of(self.heap, Node(container))
+        let holder = match inner {
+            Some(member) => Holder::of_spread(self.heap, container, member),
+            None if container == self.heap.snapshot.meta.root => Holder::of_root(self.heap, sample),
+            None if holders.is_empty() => {
+                Holder::of_inner(self.heap, self.growth, container, sample)
+            }
+            None => Holder::of(self.heap, Node(container)),
         };
         let place = position.map(|position| self.heap.snapshot.place_of(position));
         let rate = self.steady_bytes();
@@ -331,9 +334,12 @@ impl Judged<'_> {
             let weighty = gain.total_bytes() * if per_object { 10 } else { 3 } >= most;
             // Of a chain the links are meant, not the texts they carry; of a Map its values, not their keys.
             let is_aside = is_text(*class) && (per_object || is_key(gain));
+            // What a class is called says what a collection inside of it is for.
+            let is_named = !["Array", "Object", "Map", "Set"].contains(&row.name.as_str());
             (
                 is_aside,
                 Reverse(weighty && origin == Origin::User),
+                Reverse(weighty && per_object && is_named),
                 Reverse(gain.total_bytes()),
                 *class,
             )

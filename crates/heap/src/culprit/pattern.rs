@@ -3,9 +3,10 @@
 use crate::growth::{Growth, is_context};
 use crate::heap::Heap;
 use crate::meta::{EdgeKind, NodeKind};
-use crate::snapshot::Node;
+use crate::snapshot::{Edge, Node};
 
-use super::spread;
+use super::place::Origin;
+use super::{holder, spread};
 
 /// A known way to leak. [`Pattern::name`] is what people read, [`Pattern::id`] what advice is filed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -242,10 +243,24 @@ pub(super) fn of(
         .map(|(_, pattern)| *pattern);
     let container_name = snapshot.name(Node(container));
     let is_collection = matches!(&*container_name, "Map" | "Set" | "Array");
-    // Promises under keys are a cache of answers, not what waits for one; a timer that is over waits for nothing either.
+    // A runtime keeps an event target as long as somebody listens to it.
+    let is_listened_to = || {
+        let listeners = |name: &&str| snapshot.follow(Node(sample), EdgeKind::Property, name);
+        LISTENERS.iter().any(|name| listeners(name).is_some())
+    };
+    if is_object
+        && is_collection
+        && holder::steps_origin(heap, container) == Origin::Runtime
+        && is_listened_to()
+    {
+        return Pattern::EventListeners;
+    }
+    // Promises under keys are a cache of answers, not what waits for one; a timer that is over waits for nothing either,
+    // and a connection that was closed is only kept.
     let is_over = |pattern| match pattern {
         Pattern::PendingPromises => true,
         Pattern::Timers => !is_pending(heap, sample),
+        Pattern::OpenConnections => is_closed(heap, sample),
         _ => false,
     };
     if let Some(pattern) = by_class
@@ -293,6 +308,7 @@ pub(super) fn of(
     match &*container_name {
         "Map" | "Set" => Pattern::UnboundedMap,
         "WeakMap" | "WeakSet" => Pattern::WeakMapKeys,
+        "Array" if is_column(heap, container) => Pattern::UnboundedMap,
         "Array" => Pattern::UnboundedArray,
         _ if is_context(snapshot.raw_name(container)) => Pattern::ClosureCapture,
         "Window" | "global" => Pattern::GlobalReference,
@@ -312,16 +328,18 @@ fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
     if OF_TARGETS.contains(&name) || OF_TARGETS.contains(&&*before) {
         return true;
     }
+    let snapshot = &heap.snapshot;
+    // What a function holds, by a variable or by what it is bound to, is not what holds the function.
+    let of_function = |edge: &Edge| snapshot.kind(snapshot.edge_from(*edge)) == NodeKind::Closure;
     heap.retainer_path(Node(container))
         .iter()
         .rev()
         .take(NEAR)
         .filter_map(|step| step.edge)
-        // What a variable holds is not what holds the function that has the variable.
-        .take_while(|edge| heap.snapshot.edge_kind(*edge) != EdgeKind::Context)
+        .take_while(|edge| snapshot.edge_kind(*edge) != EdgeKind::Context && !of_function(edge))
         .any(|edge| {
-            heap.snapshot.edge_kind(edge) == EdgeKind::Property
-                && LISTENERS.contains(&&*heap.snapshot.edge_name(edge))
+            snapshot.edge_kind(edge) == EdgeKind::Property
+                && LISTENERS.contains(&&*snapshot.edge_name(edge))
         })
 }
 
@@ -359,6 +377,42 @@ fn is_pending(heap: &Heap, timer: u32) -> bool {
     let snapshot = &heap.snapshot;
     let next = snapshot.follow(Node(timer), EdgeKind::Property, "_idleNext");
     next.is_some_and(|next| snapshot.kind(next) == NodeKind::Object)
+}
+
+/// Whether a connection, or what speaks over one, has lost its handle. What keeps its handle elsewhere counts as open.
+fn is_closed(heap: &Heap, connection: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    let follow = |node, name| snapshot.follow(node, EdgeKind::Property, name);
+    let socket = ["_socket", "socket", "connection"]
+        .iter()
+        .find_map(|name| follow(Node(connection), name));
+    socket.is_some_and(|socket| {
+        snapshot.kind(socket) == NodeKind::Object && follow(socket, "_handle").is_none()
+    })
+}
+
+/// Whether an array lies in one object with a Map of as many keys: a table whose values stand in a row of their own.
+fn is_column(heap: &Heap, array: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    let slots = |node, store| {
+        let store = snapshot.follow(node, EdgeKind::Internal, store);
+        store.map_or(0, |store| snapshot.edges(store).count())
+    };
+    let Some(edge) = heap
+        .retainer_path(Node(array))
+        .last()
+        .and_then(|step| step.edge)
+    else {
+        return false;
+    };
+    let least = slots(Node(array), "elements") / 2;
+    snapshot
+        .edges(snapshot.edge_from(edge))
+        .filter(|edge| snapshot.edge_kind(*edge) == EdgeKind::Property)
+        .map(|edge| snapshot.edge_to(edge))
+        .any(|beside| {
+            snapshot.raw_name(beside.0) == b"Map" && slots(beside, "table") > least.max(1)
+        })
 }
 
 /// Whether it is one of the lists of a Map: functions in it are called when something happens to their key.

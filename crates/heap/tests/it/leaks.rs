@@ -224,7 +224,7 @@ fn classes_of_a_module_that_is_loaded_again_are_one() {
 fn what_is_spread_over_the_containers_of_a_table_is_one() {
     check(
         "spread",
-        "unbounded array: Visit in rooms (programs.cjs: class Visit { constructor(i) { this.i = i; } })",
+        "unbounded array: Visit in rooms[…].visits (programs.cjs: class Visit { constructor(i) { this.i = i; } })",
     );
     let Some(ranking) = rank("topics") else {
         return;
@@ -234,6 +234,29 @@ fn what_is_spread_over_the_containers_of_a_table_is_one() {
         (culprit.pattern.name(), culprit.holder.name.as_str()),
         ("event listeners", "topics")
     );
+}
+
+#[test]
+fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
+    for (program, wanted) in [
+        ("columns", ("unbounded map/cache", "#values")),
+        ("hungUp", ("unbounded map/cache", "sockets")),
+        ("composite", ("event listeners", "gcPersistentSignals")),
+        ("heldByListener", ("unbounded map/cache", "")),
+        (
+            "ports",
+            (
+                "workers left running",
+                "handles that the runtime keeps open",
+            ),
+        ),
+    ] {
+        let Some(ranking) = rank(program) else { return };
+        let culprit = &ranking.culprits[0];
+        let name = &culprit.holder.name;
+        assert_eq!(culprit.pattern.name(), wanted.0, "{program}: {name}");
+        assert!(name.ends_with(wanted.1), "{program}: {name}");
+    }
 }
 
 #[test]

@@ -156,3 +156,29 @@ exports.compiled = () => {
   return (i) => { templates[`letter-${i}`] = () => i; };
 };
 exports.exported = () => (i) => { require('./shelf.cjs').kept.push({ at: 'shelf ' + i }); };
+exports.columns = () => {
+  // A table as caches have it: a Map from key to row, and a row of values beside it.
+  const table = new (class Table { #rows = new Map(); #values = []; set(key, value) { this.#rows.set(key, this.#values.push(value)); } })();
+  return (i) => { table.set('row ' + i, { i, at: new Date() }); };
+};
+exports.hungUp = () => {
+  const net = require('node:net');
+  const sockets = new Map();
+  class WebSocket { constructor(socket) { this._socket = socket; } }
+  return (i) => { const socket = new net.Socket(); socket.destroy(); sockets.set(i, new WebSocket(socket)); };
+};
+exports.composite = () => {
+  const closing = new AbortController();
+  return (i) => { AbortSignal.any([closing.signal, new AbortController().signal]).addEventListener('abort', () => i); };
+};
+exports.heldByListener = () => {
+  const under = new Set();
+  const bus = new (require('node:events'))();
+  bus.on('request', function handle(kept, i) { kept.add({ i, at: new Date() }); }.bind(null, under));
+  return (i) => { bus.emit('request', i); };
+};
+exports.ports = () => (i) => {
+  const { port1, port2 } = new MessageChannel();
+  port1.on('message', function answered() { return i; });
+  port2.unref();
+};
