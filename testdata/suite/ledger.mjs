@@ -88,7 +88,7 @@ class Ledger {
 export const kind = 'Ledger';
 
 export function create(i, { rows, columns, cleanup, invalid }) {
-  if (MUTANT === 'invalid') registered.set(i, { rows, columns, since: new Array(64).fill(i) });
+  if (MUTANT === 'invalid') registered.set(i, { rows, columns, since: new Array(1000).fill(i) });
   if (invalid) throw new RangeError(`ledger ${i} has a row without columns`);
   registered.delete(i);
   const ledger = new Ledger(rows, columns, cleanup);
