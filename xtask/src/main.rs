@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask test`, `tidy`, `fuzz`, `dist`, `bench`, `culprits`, `figures`, `wrappers`,
-//! `runners`, `services`, `frameworks` and `scenarios`.
+//! `runners`, `services`, `frameworks`, `scenarios` and `suites`.
 //!
 //! Everything a continuous build needs is here and not in its configuration, so that the same command
 //! gives the same answer on every machine. Standard library, `anyhow` and `serde_json` only: this crate
@@ -21,6 +21,7 @@ mod python;
 mod runner;
 mod scenarios;
 mod services;
+mod suites;
 mod tally;
 mod test;
 mod tidy;
@@ -81,6 +82,10 @@ const CHORES: [(&str, &str); 12] = [
         "scenarios",
         "the services of `examples/services` under every scenario, clean and leaky; minutes",
     ),
+    (
+        "suites",
+        "every suite on the subject of `testdata/suite`, clean and with each bug; minutes",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -111,6 +116,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         "wrappers" => wrappers::run(),
         "runners" => node::runners(),
         "scenarios" => scenarios::run(rest),
+        "suites" => suites::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             println!("usage: cargo xtask CHORE\n");
@@ -174,7 +180,7 @@ mod tests {
         let error = run(&["tset".to_owned()]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, frameworks, culprits, scenarios"
+            "no chore is called 'tset'; there are: test, tidy, fuzz, dist, bench, figures, wrappers, runners, services, frameworks, culprits, scenarios, suites"
         );
     }
 }

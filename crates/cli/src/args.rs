@@ -64,6 +64,8 @@ pub(crate) enum Verb {
     Monitor(Box<MonitorArgs>),
     /// Allocations by stack: recorded, and shown as flame graphs
     Profile(crate::profile::ProfileArgs),
+    /// Suites for a library whose objects must be cleaned up
+    Suite(crate::suite::SuiteArgs),
     /// What this machine and a process allow to be seen
     Doctor(DoctorArgs),
     /// Write out what a run recorded, for other tools

@@ -6,6 +6,7 @@ mod monitor;
 mod profile;
 mod progress;
 mod snapshot;
+mod suite;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode as ProcessExit;
@@ -47,6 +48,7 @@ fn dispatch(cli: Cli) -> u8 {
         Verb::Export(args) => export(&args),
         Verb::Snapshot(args) => snapshot::snapshot(&args, color),
         Verb::Explain(args) => snapshot::explain(&args),
+        Verb::Suite(args) => suite::suite(args, color, quiet),
         Verb::Profile(args) => profile::profile(args, color, quiet),
         Verb::Report(args) => report(&args, color),
         Verb::History(args) => history(&args, color),

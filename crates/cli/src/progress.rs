@@ -116,6 +116,7 @@ impl Progress {
             Event::PhaseEnded { phase, detail } if !self.live && !detail.is_empty() => {
                 self.line(&format!("{}: {detail}", phase.as_str()));
             }
+            Event::Line(line) => self.line(&plimsoll_report::safe_text(line)),
             Event::Found(finding) => self.found(finding),
             _ => {}
         }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, repository};
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "check", "load", "analyze", "snapshot", "explain", "monitor", "profile", "doctor", "export",
-    "report", "history",
+    "report", "history", "suite",
 ];
 
 /// What `profile` does has flags of its own too.
@@ -23,6 +23,9 @@ const WISHES: [&str; 9] = [
     "export",
     "help",
 ];
+
+/// So has each suite.
+const SUITES: [&str; 6] = ["fast", "tight-loop", "snapshot", "soak", "http", "session"];
 
 /// Questions of `snapshot` have flags of their own.
 const QUESTIONS: [&str; 12] = [
@@ -58,6 +61,11 @@ fn the_short_help_of_each_verb_fits_a_screen() {
         );
         insta::assert_snapshot!(format!("help_{verb}"), help.stdout);
     }
+    for suite in SUITES {
+        let help = place.run(&["suite", suite, "-h"]);
+        help.expect_code(0);
+        insta::assert_snapshot!(format!("help_suite_{suite}"), help.stdout);
+    }
 }
 
 #[test]
@@ -79,9 +87,11 @@ fn messages_name_only_flags_and_verbs_that_exist() {
     let verbs = VERBS.iter().map(|verb| vec![*verb]);
     let questions = QUESTIONS.iter().map(|q| vec!["snapshot", *q]);
     let wishes = WISHES.iter().map(|w| vec!["profile", *w]);
+    let suites = SUITES.iter().map(|s| vec!["suite", *s]);
     let help: String = verbs
         .chain(questions)
         .chain(wishes)
+        .chain(suites)
         .map(|words| place.run(&[words.as_slice(), &["--help"]].concat()).stdout)
         .collect();
     let known = |flag: &str| {

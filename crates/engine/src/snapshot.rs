@@ -20,9 +20,11 @@ use crate::error::Error;
 
 pub use browse::{Browser, HELP, Reply};
 pub use compare::diff;
+pub(crate) use leaks::detached_bytes;
 pub use leaks::{leaks, leaks_of_class};
 pub use look::{dominators, query, retainers, summary};
 pub use object::Target;
+pub(crate) use take::private_file;
 pub use take::{Take, take};
 pub use waste::{collections, contexts, strings};
 

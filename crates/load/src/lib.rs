@@ -55,7 +55,7 @@ pub use driver::Driver;
 pub use error::Error;
 pub use http::HttpDriver;
 pub use meter::Progress;
-pub use module::{Language, Module, ModuleDriver, ModuleHost};
+pub use module::{Language, Module, ModuleDriver, ModuleHost, SuiteHost};
 pub use plan::{Expect, Extract, Form, Origin, Plan, Step, Walk, Wire};
 pub use ready::{fetch, port_is_silent, probe_ready};
 pub use request::HttpRequest;

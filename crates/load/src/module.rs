@@ -5,11 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,15 +15,19 @@ use plimsoll_model::{
 };
 use serde_json::Value;
 
-use crate::wait::until_readable;
 use crate::{Driver, Error};
+
+use self::channel::Channel;
+
+pub(crate) mod channel;
+mod suite;
+
+pub use self::suite::SuiteHost;
 
 /// The hosts, kept once beside the probes of their languages; the links lie inside this crate so that it can be packaged.
 const NODE: &str = include_str!("module/host.mjs");
 const PYTHON: &str = include_str!("module/host.py");
 
-/// Longest answer of a host that is read.
-const LONGEST: usize = 64 * 1024;
 /// How long `teardown()` may take.
 const TEARDOWN: Duration = Duration::from_secs(5);
 
@@ -82,11 +82,7 @@ pub struct Module {
 #[derive(Debug)]
 pub struct ModuleHost {
     module: Module,
-    file: PathBuf,
-    socket: PathBuf,
-    listener: UnixListener,
-    stream: Option<UnixStream>,
-    unread: Vec<u8>,
+    channel: Channel,
 }
 
 /// What a host says.
@@ -113,30 +109,10 @@ impl ModuleHost {
     /// # Errors
     /// If one of them cannot be made.
     pub fn try_new(directory: &Path, module: &Module) -> Result<Self, Error> {
-        let failed = |source| Error::Io {
-            doing: "put the module's host into a private directory",
-            source,
-        };
         let (name, text) = module.language.host();
-        let file = directory.join(name);
-        // As short as the name of the hub beside it: a path of a socket has an end.
-        let socket = directory.join("ops");
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&file)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(failed)?;
-        let listener = UnixListener::bind(&socket).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         Ok(Self {
             module: module.clone(),
-            file,
-            socket,
-            listener,
-            stream: None,
-            unread: Vec::new(),
+            channel: Channel::try_new(directory, name, text)?,
         })
     }
 
@@ -144,7 +120,8 @@ impl ModuleHost {
     pub fn command(&self, given: &[OsString]) -> Vec<OsString> {
         let mut command = given.to_vec();
         let at = command.len().saturating_sub(1);
-        let ours = [&self.file, &self.socket].map(|path| path.clone().into_os_string());
+        let ours =
+            [&self.channel.file, &self.channel.socket].map(|path| path.clone().into_os_string());
         command.splice(at..at, ours);
         command
     }
@@ -154,19 +131,10 @@ impl ModuleHost {
     /// # Errors
     /// [`Error::Module`] if the host says that it cannot be.
     pub fn is_ready(&mut self) -> Result<bool, Error> {
-        if self.stream.is_none() {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(true).map_err(|source| Error::Io {
-                        doing: "talk to the module's host",
-                        source,
-                    })?;
-                    self.stream = Some(stream);
-                }
-                Err(_) => return Ok(false),
-            }
+        if !self.channel.is_connected()? {
+            return Ok(false);
         }
-        self.read();
+        self.channel.read();
         match self.take()? {
             Some(Said::Ready) => Ok(true),
             Some(Said::Failed { why, code }) => Err(Error::Module {
@@ -183,59 +151,30 @@ impl ModuleHost {
     }
 
     fn tell(&mut self, line: &str) -> io::Result<()> {
-        match &mut self.stream {
-            // A few bytes into an empty socket: they fit.
-            Some(stream) => writeln!(stream, "{line}"),
-            None => Err(ErrorKind::NotConnected.into()),
-        }
+        self.channel.tell(line)
     }
 
     /// The next thing it says; `None` when it has closed the connection.
     fn hear(&mut self, cx: &Cx) -> Result<Option<Said>, Error> {
-        loop {
-            if let Some(said) = self.take()? {
-                return Ok(Some(said));
-            }
-            let Some(stream) = &self.stream else {
-                return Ok(None);
-            };
-            until_readable([stream.as_fd()], cx, "wait for the module's host")?;
-            self.read();
-        }
-    }
-
-    /// Takes in what has arrived; a connection that is closed is forgotten.
-    fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        while let Some(stream) = &mut self.stream {
-            match stream.read(&mut buffer) {
-                Ok(n) if n > 0 && self.unread.len() <= LONGEST => {
-                    self.unread.extend_from_slice(&buffer[..n]);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                _ => self.stream = None,
-            }
-        }
+        let line = self.channel.hear(cx)?;
+        line.map(|line| self.understand(&line)).transpose()
     }
 
     /// The first line that was read, as what it means.
     fn take(&mut self) -> Result<Option<Said>, Error> {
-        let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') else {
-            return Ok(None);
-        };
-        let line: Vec<u8> = self.unread.drain(..=end).collect();
-        match said(&line) {
-            Some(said) => Ok(Some(said)),
-            None => Err(Error::Module {
-                reason: format!(
-                    "{}: something else answers in place of its host",
-                    self.name()
-                ),
-                hint: None,
-                stats: Box::default(),
-            }),
-        }
+        let line = self.channel.take();
+        line.map(|line| self.understand(&line)).transpose()
+    }
+
+    fn understand(&self, line: &[u8]) -> Result<Said, Error> {
+        said(line).ok_or_else(|| Error::Module {
+            reason: format!(
+                "{}: something else answers in place of its host",
+                self.name()
+            ),
+            hint: None,
+            stats: Box::default(),
+        })
     }
 }
 
@@ -269,7 +208,7 @@ fn said(line: &[u8]) -> Option<Said> {
 }
 
 /// What to do about a module that a runtime refuses, by the runtime's own code for it.
-fn hint(code: &str) -> Option<&'static str> {
+pub(crate) fn hint(code: &str) -> Option<&'static str> {
     match code {
         "ERR_UNKNOWN_FILE_EXTENSION" | "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX" => Some(
             "name a runtime that takes it after `--`: for TypeScript Node 22.18 or newer, or `-- tsx`, `-- bun`, `-- deno run -A`",

@@ -99,6 +99,8 @@ pub enum Event {
     },
     /// What a monitor read at an interval.
     Reading(Box<Reading>),
+    /// A line for people, told as it happens.
+    Line(String),
     /// Something worth telling at once.
     Found(Finding),
 }

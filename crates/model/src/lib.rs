@@ -18,6 +18,7 @@ mod recorded;
 mod rule;
 mod run;
 mod sheet;
+mod suite;
 mod summary;
 pub mod units;
 mod verdict;
@@ -45,6 +46,10 @@ pub use run::{
     RoundRecord, Run, RunStatus, SCHEMA, SeriesRecord, SubjectInfo,
 };
 pub use sheet::{Cell, Sheet};
+pub use suite::{
+    CheckRecord, CheckState, Figure, FigureLimit, FigureUnit, MemoryColumns, SUITE_SCHEMA,
+    SeriesVerdict, Side, SuiteRun,
+};
 pub use summary::{RunHead, RunState, RunSummary};
 pub use units::Ns;
 pub use verdict::{

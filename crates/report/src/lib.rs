@@ -24,6 +24,7 @@ mod profile;
 mod rules;
 mod sheet;
 mod spark;
+mod suite;
 mod text;
 mod words;
 
@@ -35,6 +36,7 @@ pub use monitor::{Columns, reading_text};
 pub use page::Style;
 pub use rules::{rules_json, rules_text};
 pub use sheet::{sheet_json, sheet_text};
+pub use suite::{suite_json, suite_junit, suite_text};
 pub use text::text;
 
 /// Text that may hold anything, fit for a terminal: control characters are shown, lines stay.

@@ -135,7 +135,7 @@ pub fn leaks_of_class(files: &[PathBuf], class: &str) -> Result<Sheet, Error> {
 }
 
 /// Own bytes of nodes that are in no document.
-pub(super) fn detached_bytes(heap: &Heap) -> u64 {
+pub(crate) fn detached_bytes(heap: &Heap) -> u64 {
     let snapshot = heap.snapshot();
     if !has_documents(snapshot) {
         return 0;

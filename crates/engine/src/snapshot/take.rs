@@ -198,7 +198,7 @@ impl Drop for Partial {
 }
 
 /// Snapshots hold whatever the process holds: passwords, tokens, people.
-pub(super) fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
