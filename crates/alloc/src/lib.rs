@@ -10,7 +10,7 @@
 //! Counted is what the program asks for, not what the allocator beneath reserves for it.
 //!
 //! On Linux a process that is started with `PLIMSOLL_REGION=FOLDER` publishes its counts in a file there, from which
-//! `plimsoll check` reads them ([`read_published`]).
+//! `plimsoll check` reads them ([`read_published`]), with scopes and sampled stacks ([`read_surviving`]).
 
 #![expect(
     unsafe_code,
@@ -20,7 +20,6 @@
 mod allocator;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod publish;
-#[cfg(all(target_os = "linux", not(miri)))]
 mod published;
 mod region;
 mod sample;
@@ -30,8 +29,10 @@ mod tally;
 mod thread;
 
 pub use allocator::{Counted, Scoped};
-#[cfg(all(target_os = "linux", not(miri)))]
-pub use published::{Published, REGION_VARIABLE, read_published};
+pub use published::{
+    Published, PublishedBlock, PublishedScope, REGION_VARIABLE, SAMPLED_EVERY, Surviving,
+    ask_for_samples, read_published, read_surviving,
+};
 pub use sample::Survivor;
 pub use scope::{Entered, InScope, Scope, TooManyScopes};
 pub use stats::{Level, Peak, SizeClass, Stats, installed, size_classes, stats};
@@ -40,8 +41,8 @@ pub use tally::Tally;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Keeps the stacks of some blocks, one every so many bytes in the mean; 0 keeps none, and so it begins. Needs [`Scoped`].
-/// Heeded by this thread now, by others when they next enter or leave a scope. 512 KiB costs a service little. Of more
-/// than 256 threads at once, those that came last are counted and not sampled.
+/// Heeded by this thread now, by others when they next enter or leave a scope, or have allocated 64 KiB. 512 KiB costs a
+/// service little. Of more than 256 threads at once, those that came last are counted and not sampled.
 pub fn sample_every(bytes: u64) {
     region::REGION.head.sample_every.store(bytes, Relaxed);
     thread::resample();

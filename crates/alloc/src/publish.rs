@@ -13,12 +13,7 @@ use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use crate::region::{Head, REGION, Region, SHARDS, SHARED, Shard};
-
-/// "PLIMSREG", as a little-endian number.
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PLIMSREG");
-/// Grows with every change of the layout.
-pub(crate) const VERSION: u32 = 1;
+use crate::region::{Head, MAGIC, REGION, Region, SAMPLED_EVERY, SHARDS, SHARED, Shard, VERSION};
 
 const FOLDER: &[u8] = b"PLIMSOLL_REGION\0";
 /// Longest path of a file.
@@ -98,8 +93,10 @@ pub(crate) fn once() {
     STATE.store(2, Release);
 }
 
-/// Says what the file is, in the end: a reader that finds this finds all.
+/// Says what the file is, in the end: a reader that finds this finds all. Who is looked at samples, so that what survives has
+/// a stack even if nobody gets to ask for it.
 fn introduce(head: &Head) {
+    head.sample_every.store(SAMPLED_EVERY, Relaxed);
     head.version.store(VERSION, Relaxed);
     head.region_bytes.store(size_of::<Region>() as u64, Relaxed);
     head.magic.store(MAGIC, Release);

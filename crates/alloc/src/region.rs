@@ -6,6 +6,12 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+/// "PLIMSREG", as a little-endian number.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PLIMSREG");
+/// Grows with every change of the layout.
+pub(crate) const VERSION: u32 = 1;
+/// Mean bytes between two samples in a process that publishes, until something else is asked for.
+pub const SAMPLED_EVERY: u64 = 512 * 1024;
 /// Scopes that can be open at once; number 0 is "no scope".
 pub(crate) const SCOPES: usize = if cfg!(miri) { 16 } else { 1024 };
 /// Threads that can allocate at once with a shard of their own. Further ones share [`SHARED`], by locked instructions

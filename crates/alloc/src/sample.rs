@@ -12,7 +12,8 @@ use crate::region::{FRAMES, REGION, SAMPLES, STACKS, tag};
 
 /// Entries looked at before a sample or a stack is dropped.
 const TRIES: usize = 64;
-const CLAIMED: u64 = 1;
+/// Instead of its block: the sample is being filled.
+pub(crate) const CLAIMED: u64 = 1;
 
 static FIRST: OnceLock<Instant> = OnceLock::new();
 
@@ -37,12 +38,17 @@ pub struct Survivor<'a> {
 impl Survivor<'_> {
     /// How many blocks of this size the sample stands for, without bias: 1 / (1 - exp(-size / every)).
     pub fn weight(&self) -> f64 {
-        if self.every <= 1 {
-            return 1.0;
-        }
-        let chance = -(-(self.size.max(1) as f64) / self.every as f64).exp_m1();
-        1.0 / chance
+        weight(self.size as u64, self.every)
     }
+}
+
+/// How many blocks of `size` bytes a sample stands for that was taken at a mean of `every` bytes.
+pub(crate) fn weight(size: u64, every: u64) -> f64 {
+    if every <= 1 {
+        return 1.0;
+    }
+    let chance = -(-(size.max(1) as f64) / every as f64).exp_m1();
+    1.0 / chance
 }
 
 /// Calls `each` with every sampled block alive that belongs to a scope that `includes` accepts. Allocates nothing, but

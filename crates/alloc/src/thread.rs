@@ -340,6 +340,11 @@ impl Thread {
             return;
         };
         self.row.set(row_of(shard, scope));
+        self.heed(scope);
+    }
+
+    /// Samples as `scope` wants, or else the process: what is wanted may have been changed by others, even from outside.
+    fn heed(&self, scope: u64) {
         let every = match REGION.slots[tag::slot(scope)].sample_every.load(Relaxed) {
             0 => REGION.head.sample_every.load(Relaxed),
             every => every,
@@ -413,6 +418,7 @@ fn allocated_slow<const SCOPED: bool>(block: *mut u8, size: usize) -> u64 {
                 thread.to_sample.set(thread.gap());
             }
         }
+        thread.heed(thread.current());
         thread.open();
         trailer
     })

@@ -13,7 +13,9 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use plimsoll_alloc::{Published, REGION_VARIABLE, Scoped, read_published};
+use plimsoll_alloc::{
+    Published, REGION_VARIABLE, Scope, Scoped, ask_for_samples, read_published, read_surviving,
+};
 
 #[global_allocator]
 static ALLOCATOR: Scoped = Scoped::new();
@@ -40,6 +42,7 @@ fn main() {
     }
     counts_are_read_while_it_works_and_after_it_was_killed();
     a_forked_child_publishes_for_itself();
+    samples_that_were_asked_for_are_read_with_their_scope_after_it_was_killed();
     what_is_no_region_is_said();
     println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
 }
@@ -47,6 +50,7 @@ fn main() {
 /// What runs in the service.
 fn serve() {
     let mut kept: Vec<Vec<u8>> = Vec::with_capacity(100);
+    let scope = Scope::open("letters").unwrap();
     let mut line = String::with_capacity(100);
     while io::stdin()
         .lock()
@@ -65,6 +69,10 @@ fn serve() {
                         libc::pause();
                     }
                 }
+            }
+            "in scope" => {
+                kept.push(scope.run(|| vec![1; 777]));
+                println!("\nanswer 777");
             }
             bytes => {
                 kept.push(vec![1; bytes.parse().unwrap()]);
@@ -157,6 +165,40 @@ fn a_forked_child_publishes_for_itself() {
     assert_eq!(service.published(&child), of_child);
     // SAFETY: a process that this one's child has made for it, and that still waits.
     unsafe { libc::kill(child.parse().unwrap(), libc::SIGKILL) };
+}
+
+fn samples_that_were_asked_for_are_read_with_their_scope_after_it_was_killed() {
+    let mut service = Service::start("sampled");
+    let path = service.folder.join(service.child.id().to_string());
+    service.ask("10");
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    ask_for_samples(&file, 1).unwrap();
+    // A thread looks when it has allocated so much.
+    service.ask("70000");
+    service.ask("5000");
+    service.ask("in scope");
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    let left = read_surviving(&File::open(&path).unwrap())
+        .unwrap()
+        .unwrap();
+    assert_eq!(left.dropped, 0);
+    let block = |size| left.blocks.iter().find(|block| block.size == size);
+    let (plain, scoped) = (block(5_000).unwrap(), block(777).unwrap());
+    assert_eq!((plain.every, plain.weight()), (1, 1.0));
+    assert!(plain.frames.len() > 3 && plain.born_ns <= scoped.born_ns);
+    assert_eq!(
+        (plain.scope.as_deref(), scoped.scope.as_deref()),
+        (None, Some("letters"))
+    );
+    let letters = left
+        .scopes
+        .iter()
+        .find(|scope| scope.name == "letters")
+        .unwrap();
+    assert_eq!((letters.live_bytes, letters.live_blocks), (777, 1));
+    // Nothing was sampled of what came before.
+    assert_eq!(block(10), None);
 }
 
 fn what_is_no_region_is_said() {

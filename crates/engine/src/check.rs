@@ -233,6 +233,11 @@ fn journey(
         .flat_map(|j| &j.series)
         .filter_map(|s| Some((s.metric.clone(), s.verdict.clone()?)))
         .collect();
+    let verdict = judgement.as_ref().and_then(|j| j.verdict.as_ref());
+    if verdict.is_some_and(|v| v.outcome == Outcome::Leak) {
+        let driven_to = Some(driven.totals.operations as f64).filter(|n| *n > 0.0);
+        session.explain_the_end(&mut driven.facts, driven_to.or(vigil.operations()));
+    }
     let mut culprits = explainer.culprits(&driven.facts);
     for finding in crate::warnings::join(&session.warnings(), &mut culprits) {
         session.found(finding);

@@ -46,6 +46,7 @@ impl Explainer for All {
     fn culprits(self: Box<Self>, facts: &Facts) -> Vec<Culprit> {
         let mut counted = Box::new(self.counts).culprits(facts);
         let mut held = containers::culprits(facts);
+        held.extend(crate::native::culprits(facts));
         held.extend(Box::new(self.holders).culprits(facts));
         if !held.is_empty() {
             // Classes were counted in case memory would not suffice for all snapshots.
@@ -406,6 +407,7 @@ mod tests {
             rate: None,
             censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
             part: vec![],
+            native: vec![],
         }
     }
 

@@ -28,6 +28,7 @@ mod limits;
 mod load;
 mod measure;
 mod monitor;
+mod native;
 mod pace;
 mod parts;
 mod passive;

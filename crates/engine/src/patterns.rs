@@ -56,7 +56,7 @@ fn slug(name: &str) -> String {
 }
 
 /// All patterns, in the order in which they are listed.
-pub const PATTERNS: [Pattern; 19] = [
+pub const PATTERNS: [Pattern; 20] = [
     Pattern {
         name: "event listeners",
         what: "A listener is added to something long-lived for each operation and never taken off; its closure keeps what the operation used.",
@@ -161,6 +161,13 @@ pub const PATTERNS: [Pattern; 19] = [
         advice: "drop or reuse the buffers; copy the few bytes that are needed out of a large one",
         bad: "thumbnails.push(image);   // a slice keeps its whole buffer",
         good: "thumbnails.push(Buffer.from(image.subarray(0, 64)));",
+    },
+    Pattern {
+        name: "kept allocations",
+        what: "Memory that native code allocates for an operation outlives it: something still owns it, or nobody frees it.",
+        advice: "follow what this line allocates to who owns it: bound that owner, drop it with the operation, or break its cycle",
+        bad: "sessions.lock().insert(id, Session::new(request));   // never removed",
+        good: "let session = Session::new(request);   // dropped at the end; or a cache with a bound",
     },
     Pattern {
         name: "WebAssembly memory",

@@ -219,6 +219,7 @@ impl Session<'_> {
             runtime: None,
         });
         self.find_probe();
+        self.remember_code();
         self.find_parts();
     }
 

@@ -537,6 +537,7 @@ impl Journey {
         // Counts may be missing from the last round, where they were too dear for every round.
         self.census.wanted = true;
         self.measured(drive, kind, Instant::now(), None)?;
+        drive.session.sample_stacks(Some(self.growth_of_a_window()));
         let mut operations = self.totals.operations;
         self.window(drive, explainer, Window::Baseline, operations)?;
         for (window, done) in [(Window::PlusN, 1), (Window::Plus2N, 2)] {
@@ -549,6 +550,15 @@ impl Journey {
             detail: String::new(),
         });
         Ok(())
+    }
+
+    /// Bytes that a window of the explanation is expected to keep.
+    fn growth_of_a_window(&self) -> f64 {
+        let judged = self.judgement.as_ref().and_then(|j| j.verdict.as_ref());
+        let of_mix = judged.and_then(|v| v.growth.as_ref()?.per_operation);
+        let of_kinds = self.growth.iter().map(|growth| growth.rate);
+        let rate = of_mix.into_iter().chain(of_kinds).fold(0.0, f64::max);
+        rate.max(1.0) * self.plan.operations_per_round as f64
     }
 
     /// Whether the windows of an explanation were all reached.
@@ -567,6 +577,7 @@ impl Journey {
             self.window(drive, explainer, Window::Final, self.totals.operations)?;
             self.census.wanted = false;
             drive.session.release();
+            drive.session.sample_stacks(None);
             drive.session.mark(&Mark::ExplanationEnd);
         }
         Ok(())
@@ -617,6 +628,8 @@ impl Journey {
             .capture(explainer, window, &wanted, &self.rounds)?;
         let live = drive.session.live_of_explained_part(&self.rounds);
         self.facts.part.extend(live.map(|bytes| (window, bytes)));
+        let native = drive.session.native_heap();
+        self.facts.native.extend(native.map(|heap| (window, heap)));
         if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
             census.rows.extend(counted.rows);
         }

@@ -18,6 +18,7 @@ use crate::config::{Config, Origin, Ready};
 use crate::environment::environment;
 use crate::error::Error;
 
+use crate::native::Native;
 use crate::parts::{Part, State};
 use crate::tally::Tally;
 use crate::warnings::Warning;
@@ -107,6 +108,8 @@ pub(crate) struct Session<'a> {
     /// What loads the module that is driven, until its driver takes it over.
     pub(crate) host: Option<ModuleHost>,
     pub(crate) hub: Option<Hub>,
+    /// What is known of the code of a native service.
+    pub(crate) native: Native,
     /// Lines in which the runtime itself warns.
     warned: Lines,
 }
@@ -220,6 +223,7 @@ impl<'a> Session<'a> {
             counts_classes: false,
             host,
             hub,
+            native: Native::default(),
             warned,
         };
         let command = config.command_line();

@@ -193,6 +193,55 @@ pub struct Facts {
     pub censuses: Vec<(Window, Census)>,
     /// Where several share the work: live bytes, at each window, of the one that is looked into.
     pub part: Vec<(Window, f64)>,
+    /// What a native program held at each window, by the stacks that allocated it. [`Window::Final`] alone where it ended before
+    /// it could be explained.
+    pub native: Vec<(Window, NativeHeap)>,
+}
+
+/// What a native program holds at one moment, as far as its allocator says whose it is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NativeHeap {
+    /// Blocks that were sampled, by the stack that allocated them.
+    pub stacks: Vec<NativeStack>,
+    /// What is counted to the program's own scopes, exactly.
+    pub scopes: Vec<NativeScope>,
+}
+
+/// Blocks that one stack allocated, and that are alive.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NativeStack {
+    /// Its lines, innermost first.
+    pub lines: Vec<CodeLine>,
+    /// The scope that owns them, if any.
+    pub scope: Option<String>,
+    /// How many the samples stand for.
+    pub blocks: f64,
+    /// Their bytes.
+    pub bytes: f64,
+    /// When each sample was allocated, in nanoseconds since the first of the program, in order.
+    pub born_ns: Vec<u64>,
+}
+
+/// A line of code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CodeLine {
+    /// The function.
+    pub function: String,
+    /// `src/store.rs:14`, if known.
+    pub place: Option<String>,
+    /// Whether it is in the program itself, and not in a library of somebody else's.
+    pub own: bool,
+}
+
+/// What a scope holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativeScope {
+    /// Its name.
+    pub name: String,
+    /// Bytes alive.
+    pub bytes: i64,
+    /// Blocks alive.
+    pub blocks: i64,
 }
 
 impl Facts {

@@ -28,8 +28,8 @@ pub use culprit::{Culprit, Finding, Severity, Share};
 pub use diagnosis::{Answer, DIAGNOSIS_SCHEMA, Diagnosis, Health};
 pub use event::{Event, Phase};
 pub use evidence::{
-    Capabilities, Census, CensusRow, Collected, Evidence, EvidenceRequest, Facts, Gap, Mark,
-    Method, Scope, Sink, Window,
+    Capabilities, Census, CensusRow, CodeLine, Collected, Evidence, EvidenceRequest, Facts, Gap,
+    Mark, Method, NativeHeap, NativeScope, NativeStack, Scope, Sink, Window,
 };
 pub use exit::ExitCode;
 pub use load::{Latency, Mode, OpId, OpStats, OperationKind, Quiet, RoundSpec, RoundStats};

@@ -5,6 +5,9 @@ use std::io::Read as _;
 
 use plimsoll_alloc::{Level, Scope};
 
+#[cfg(feature = "memory-testing")]
+use crate::memory_testing::Whose;
+
 /// Where the readings of a check come from, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -25,6 +28,8 @@ pub enum Source {
 pub(crate) struct Meter {
     pub(crate) source: Source,
     pub(crate) scope: Option<Scope>,
+    #[cfg(feature = "memory-testing")]
+    pub(crate) whose: Whose,
 }
 
 /// Memory at one moment.
@@ -48,25 +53,55 @@ impl Meter {
             (None, None) if resident_bytes().is_some() => Source::Resident,
             (None, None) => Source::Nothing,
         };
-        Self { source, scope }
+        Self {
+            source,
+            scope,
+            #[cfg(feature = "memory-testing")]
+            whose: Whose::Own,
+        }
     }
 
-    /// What the whole process has, whoever allocates.
+    /// What a whole process has, whoever allocates.
     #[cfg(feature = "memory-testing")]
-    pub(crate) fn of_process() -> Self {
-        let source = match plimsoll_alloc::installed() {
-            Some(_) => Source::Process,
-            None if resident_bytes().is_some() => Source::Resident,
-            None => Source::Nothing,
+    pub(crate) fn of(whose: Whose) -> Self {
+        let is_counted = match whose.other() {
+            Some(other) => other.published().is_some(),
+            None => plimsoll_alloc::installed().is_some(),
+        };
+        let source = if is_counted {
+            Source::Process
+        } else if resident_of(&whose.proc()).is_some() {
+            Source::Resident
+        } else {
+            Source::Nothing
         };
         Self {
             source,
             scope: None,
+            whose,
         }
     }
 
     /// Memory now.
     pub(crate) fn read(&self) -> Reading {
+        #[cfg(feature = "memory-testing")]
+        if let Some(other) = self.whose.other() {
+            let published = (self.source == Source::Process)
+                .then(|| other.published())
+                .flatten();
+            return match published {
+                Some(published) => Reading {
+                    bytes: published.live_bytes as f64,
+                    blocks: published.live_blocks as f64,
+                },
+                None => Reading {
+                    bytes: resident_of(&self.whose.proc())
+                        .filter(|_| self.source == Source::Resident)
+                        .map_or(f64::NAN, |resident| resident.anonymous_bytes as f64),
+                    blocks: f64::NAN,
+                },
+            };
+        }
         let stats = match (&self.scope, self.source) {
             (Some(scope), _) => scope.stats(),
             (None, Source::Process) => plimsoll_alloc::stats(),
@@ -115,11 +150,21 @@ pub(crate) struct Resident {
     pub(crate) anonymous_bytes: u64,
 }
 
-/// From procfs; `None` where there is none.
+/// Of this process, from procfs; `None` where there is none.
 pub(crate) fn resident() -> Option<Resident> {
+    resident_in("/proc/self/status")
+}
+
+/// Of the process whose folder this is.
+#[cfg(feature = "memory-testing")]
+fn resident_of(proc: &str) -> Option<Resident> {
+    resident_in(&format!("{proc}/status"))
+}
+
+fn resident_in(status: &str) -> Option<Resident> {
     // Read into the stack: a reading is not to move what it reads.
     let mut buffer = [0; 4096];
-    let read = File::open("/proc/self/status")
+    let read = File::open(status)
         .and_then(|mut file| file.read(&mut buffer))
         .ok()?;
     let text = str::from_utf8(&buffer[..read]).ok()?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+#[cfg(feature = "memory-testing")]
+use plimsoll_alloc::PublishedBlock;
 use plimsoll_alloc::{Scope, Survivor};
 
 /// Blocks allocated at one place that were still alive after the operations that allocated them.
@@ -15,6 +17,8 @@ pub struct Survivors {
     pub blocks_per_op: f64,
     /// The stack that allocated them, as return addresses, innermost first. [`Display`](fmt::Display) names its lines.
     pub frames: Vec<usize>,
+    /// Its lines, of another process.
+    named: Option<Vec<Line>>,
 }
 
 /// Sampled blocks alive at one moment, by stack.
@@ -49,18 +53,51 @@ impl Alive {
         alive
     }
 
+    /// What was sampled of another process at this rate, and is alive.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn of_another(blocks: &[PublishedBlock], every: u64) -> Self {
+        let mut alive = Self::default();
+        for block in blocks.iter().filter(|block| block.every == every) {
+            let frames: Vec<usize> = block.frames.iter().map(|frame| *frame as usize).collect();
+            alive.count(&frames, block.weight(), block.size as usize);
+        }
+        alive
+    }
+
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Without what was alive before.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        for group in &mut self.0 {
+            let known = before.0.iter().find(|g| g.frames == group.frames);
+            if let Some(known) = known {
+                group.blocks -= known.blocks;
+                group.bytes -= known.bytes;
+            }
+        }
+        self
+    }
+
     fn add(&mut self, block: &Survivor<'_>) {
-        let known = self.0.iter().position(|g| g.frames == block.frames);
+        self.count(block.frames, block.weight(), block.size);
+    }
+
+    fn count(&mut self, frames: &[usize], weight: f64, size: usize) {
+        let known = self.0.iter().position(|g| g.frames == frames);
         let at = known.unwrap_or_else(|| {
             self.0.push(Group {
-                frames: block.frames.to_vec(),
+                frames: frames.to_vec(),
                 blocks: 0.0,
                 bytes: 0.0,
             });
             self.0.len() - 1
         });
-        self.0[at].blocks += block.weight();
-        self.0[at].bytes += block.weight() * block.size as f64;
+        self.0[at].blocks += weight;
+        self.0[at].bytes += weight * size as f64;
     }
 
     /// The places that kept memory in each of two windows of `operations` operations, largest first: `self` was alive
@@ -78,6 +115,7 @@ impl Alive {
                     bytes_per_op: group.bytes / both,
                     blocks_per_op: group.blocks / both,
                     frames: group.frames.clone(),
+                    named: None,
                 });
             }
         }
@@ -90,6 +128,7 @@ impl Alive {
 }
 
 /// A frame of the program under test.
+#[derive(Debug, Clone, PartialEq)]
 struct Line {
     function: String,
     /// `src/store.rs:14`.
@@ -101,10 +140,43 @@ struct Line {
 impl Survivors {
     /// `file:line` of the innermost line of the program itself, dependencies apart where there is one.
     pub fn place(&self) -> Option<String> {
-        let lines = lines(&self.frames);
+        let lines = self.lines();
         let own = lines.iter().find(|line| !line.foreign);
         own.or(lines.first()).map(|line| line.place.clone())
     }
+
+    fn lines(&self) -> Vec<Line> {
+        self.named.clone().unwrap_or_else(|| lines(&self.frames))
+    }
+
+    /// Names the lines of another process.
+    #[cfg(feature = "memory-testing")]
+    pub(crate) fn name(&mut self, symbols: &mut plimsoll_native::Symbols) {
+        let here = std::env::current_dir().unwrap_or_default();
+        let frames = self.frames.iter();
+        let named = frames.flat_map(|frame| symbols.frames(*frame as u64));
+        let shown = named.filter_map(|frame| {
+            let (file, number) = (frame.file?, frame.line?);
+            shown_line(Path::new(&file), number, frame.function, &here)
+        });
+        self.named = Some(shown.collect());
+    }
+}
+
+/// The line as it is shown, if it is the program's or a dependency's.
+fn shown_line(file: &Path, number: u32, function: String, here: &Path) -> Option<Line> {
+    // The line of `#[global_allocator]` is the program's by its file alone.
+    let is_between = is_standard(file)
+        || lies_beside(file, plimsoll_alloc::SOURCE)
+        || function.starts_with("__rust");
+    (!is_between).then(|| Line {
+        function,
+        place: format!(
+            "{}:{number}",
+            file.strip_prefix(here).unwrap_or(file).display()
+        ),
+        foreign: is_foreign(file),
+    })
 }
 
 /// Files of ours whose functions an operation calls, instead of being called by them.
@@ -116,7 +188,7 @@ const MOST_LINES: usize = 8;
 impl fmt::Display for Survivors {
     /// The lines of the stack, one each, innermost first; of the program and its dependencies only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = lines(&self.frames);
+        let lines = self.lines();
         if lines.is_empty() {
             return write!(
                 f,
@@ -146,21 +218,12 @@ fn lines(frames: &[usize]) -> Vec<Line> {
             let is_type = IN_BETWEEN.iter().any(|name| file.ends_with(name));
             let is_ours = lies_beside(file, file!());
             is_harness |= is_ours && !is_type;
-            if is_ours || is_standard(file) || lies_beside(file, plimsoll_alloc::SOURCE) {
+            if is_ours {
                 return;
             }
             let name = symbol.name().map(|name| format!("{name:#}"));
             let function = name.unwrap_or_else(|| "?".to_owned());
-            // The line of `#[global_allocator]`.
-            if function.starts_with("__rust") {
-                return;
-            }
-            let shown = file.strip_prefix(&here).unwrap_or(file);
-            lines.push(Line {
-                function,
-                place: format!("{}:{number}", shown.display()),
-                foreign: is_foreign(file),
-            });
+            lines.extend(shown_line(file, number, function, &here));
         });
         if is_harness {
             break;

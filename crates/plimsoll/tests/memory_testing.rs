@@ -5,6 +5,11 @@
     reason = "what every test asks for first either works or fails it"
 )]
 
+#[path = "memory_testing/schema.rs"]
+mod schema;
+#[path = "memory_testing/telling.rs"]
+mod telling;
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};

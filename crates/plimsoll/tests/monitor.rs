@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -214,27 +215,17 @@ fn take(monitor: &MemoryMonitor, world: &Arc<Mutex<World>>, step: &Value, at: &s
 
 #[test]
 fn the_vectors_hold() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/monitor");
-    let mut files = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        files += 1;
-        let vector: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        let (monitor, world) = monitored(&vector["options"]);
-        for step in vector["steps"].as_array().unwrap() {
-            let at = format!("{}: {step}", path.file_name().unwrap().display());
+    for vector in common::vectors("monitor") {
+        let (monitor, world) = monitored(&vector.options);
+        for (step, at) in &vector.steps {
             if let Some(ms) = step["at_ms"].as_u64() {
                 world.lock().unwrap().now = Duration::from_millis(ms);
             }
-            take(&monitor, &world, step, &at);
+            take(&monitor, &world, step, at);
             let events = std::mem::take(&mut world.lock().unwrap().events);
-            assert_near(&json!(events), &step["events"], &at);
+            assert_near(&json!(events), &step["events"], at);
         }
     }
-    assert!(files >= 15, "{files} vectors in {}", folder.display());
 }
 
 #[test]

@@ -14,13 +14,14 @@ mod tests;
 mod thread;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use plimsoll_alloc::Published;
+use plimsoll_alloc::{Published, Surviving};
 use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
@@ -213,9 +214,31 @@ impl Hub {
     /// # Errors
     /// If it published something that cannot be read: by another version of `plimsoll-alloc`, say.
     pub fn published(&self, process: ProcessId) -> std::io::Result<Option<Published>> {
-        let path = self.carrier.regions().join(process.pid.to_string());
-        match std::fs::File::open(path) {
-            Ok(file) => plimsoll_alloc::read_published(&file),
+        let file = self.region(process, File::options().read(true))?;
+        file.map_or(Ok(None), |file| plimsoll_alloc::read_published(&file))
+    }
+
+    /// Which blocks it sampled and still has, and what its scopes hold; also after its end.
+    ///
+    /// # Errors
+    /// As [`Hub::published`].
+    pub fn surviving(&self, process: ProcessId) -> std::io::Result<Option<Surviving>> {
+        let file = self.region(process, File::options().read(true))?;
+        file.map_or(Ok(None), |file| plimsoll_alloc::read_surviving(&file))
+    }
+
+    /// Has it keep the stack of one block every so many bytes.
+    ///
+    /// # Errors
+    /// As [`Hub::published`], or if the file cannot be written.
+    pub fn ask_for_samples(&self, process: ProcessId, every: u64) -> std::io::Result<()> {
+        let file = self.region(process, File::options().read(true).write(true))?;
+        file.map_or(Ok(()), |file| plimsoll_alloc::ask_for_samples(&file, every))
+    }
+
+    fn region(&self, process: ProcessId, how: &OpenOptions) -> std::io::Result<Option<File>> {
+        match how.open(self.carrier.regions().join(process.pid.to_string())) {
+            Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

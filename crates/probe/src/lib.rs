@@ -37,7 +37,7 @@ pub use family::{Family, FamilyChange, processes_named, wait_for_end};
 pub use hub::{Hub, HubEvent, HubOptions, IsolateInfo};
 pub use network::Network;
 pub use output::{Line, Lines};
-pub use plimsoll_alloc::Published;
+pub use plimsoll_alloc::{Published, SAMPLED_EVERY, Surviving};
 pub use process::{OwnUsage, Process, Resident, available_memory, host_memory, own_usage};
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};

@@ -218,13 +218,19 @@ impl Process {
         })
     }
 
+    /// The text of its mappings; `None` if it has ended, or they are not ours to read.
+    pub fn mappings(&self) -> Option<String> {
+        let text = self.read(c"maps").filter(|text| !text.is_empty())?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Its root directory, to look up paths as it does.
     pub(crate) fn root(&self) -> io::Result<OwnedFd> {
         os::open_directory_of(self.directory(), c"root")
     }
 
     /// Whether paths mean the same to it as to us; `None` if that is not to be told.
-    pub(crate) fn shares_files(&self) -> Option<bool> {
+    pub fn shares_files(&self) -> Option<bool> {
         if self.other_namespace(&["mnt"]).is_some() {
             return Some(false);
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use plimsoll_model::units;
 use serde::{Deserialize, Serialize};
 
+use super::apart::{Other, Whose};
 use super::error::MemoryTestError;
 use super::load::{Load, Work};
 use super::results::{Exhaustion, MemoryTestResult};
@@ -23,7 +24,7 @@ use super::sources::Sources;
 use super::system;
 
 /// The variable that tells a process that it is such a child.
-const VARIABLE: &str = "PLIMSOLL_EXHAUSTION";
+pub(crate) const VARIABLE: &str = "PLIMSOLL_EXHAUSTION";
 /// Payloads to begin with.
 const SMALLEST: u64 = 256 * 1024;
 /// What the child gets beyond the scenario's own time, to start and to end.
@@ -93,7 +94,7 @@ impl Journal {
 }
 
 /// Ever larger payloads, each with the same room to do something with it, and ordinary operations after one was refused.
-pub(crate) async fn climb(load: &mut Load, journal: &Journal) -> Option<Exhaustion> {
+pub(crate) async fn climb(load: &mut Load, journal: &Journal, whose: &Whose) -> Option<Exhaustion> {
     let room = journal.room;
     let mut found = Exhaustion {
         room_bytes: room,
@@ -102,22 +103,24 @@ pub(crate) async fn climb(load: &mut Load, journal: &Journal) -> Option<Exhausti
         recovered: true,
         died: None,
     };
-    let used = system::status_bytes("VmData");
+    let pid = whose.other().map(|other| other.pid);
+    let used = system::status_bytes(&whose.proc(), "VmData");
     // What is twice as large as the room nobody can copy. What takes even that in reads it piece by piece.
     for bytes in std::iter::successors(Some(SMALLEST), |bytes| Some(2 * bytes)) {
         if bytes / 2 > 2 * room {
             break;
         }
         // The payload is ours, and does not take from the service's room.
-        let _ = system::limit_data(None);
+        let _ = system::limit_data(pid, None);
         let Some(payload) = load.payload(bytes) else {
             break;
         };
         let limited = used.map_or_else(
             || Err("/proc does not tell what it has".to_owned()),
             |used| {
-                let limit = used + bytes + room;
-                system::limit_data(Some(limit)).map_err(|error| error.to_string())
+                // A payload that comes from another process takes from the service's room.
+                let limit = used + room + if pid.is_none() { bytes } else { 0 };
+                system::limit_data(pid, Some(limit)).map_err(|error| error.to_string())
             },
         );
         if let Err(why) = limited {
@@ -132,6 +135,12 @@ pub(crate) async fn climb(load: &mut Load, journal: &Journal) -> Option<Exhausti
                 found.largest_accepted_bytes = bytes;
             }
             Err(said) => {
+                if let Some(ended) = whose.other().and_then(Other::ended) {
+                    let at = units::bytes(bytes as f64);
+                    found.died = Some(format!("it {} on a payload of {at}", how(ended)));
+                    found.recovered = false;
+                    return Some(found);
+                }
                 journal.write(&Step::Refused(bytes, said.clone()));
                 found.refused = Some((bytes, said));
                 break;
@@ -144,7 +153,7 @@ pub(crate) async fn climb(load: &mut Load, journal: &Journal) -> Option<Exhausti
     }
     journal.write(&Step::Recovered(found.recovered));
     // What follows is our own: to name lines takes more than a service may have.
-    let _ = system::limit_data(None);
+    let _ = system::limit_data(pid, None);
     Some(found)
 }
 

@@ -51,9 +51,12 @@
 //! allocator, else by pages. So nothing else should allocate meanwhile: scenarios take turns, and tests beside them want a process
 //! of their own. A figure that cannot be measured is NaN, and [`MemoryTestResult::unmeasured`] says why.
 //!
+//! A service that is a program of its own is started and measured from outside: [`ServiceProcess`].
+//!
 //! This does not time how fast a service is (a debug build is as good a subject as any), and it is no load generator for services
 //! over the network: `plimsoll check` is.
 
+mod apart;
 mod config;
 mod data;
 mod error;
@@ -71,6 +74,8 @@ mod sources;
 mod system;
 mod violations;
 
+pub use apart::ServiceProcess;
+pub(crate) use apart::Whose;
 pub use config::{
     LeakDetectionConfig, LoadTestingConfig, MemoryTestConfig, MemoryThresholds, TestDurations,
 };

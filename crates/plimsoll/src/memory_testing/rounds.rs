@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_alloc::{Level, Scope};
+use plimsoll_alloc::{Level, SAMPLED_EVERY, Scope};
 use plimsoll_judge::{
     Axis, More, Outcome, Pattern, Quantity, Reading, Reason, Series, Terms, Verdict,
 };
 
+use super::apart::Other;
 use super::config::MemoryTestConfig;
 use super::load::{Load, Pace, Work};
 use super::results::RoundReading;
@@ -26,6 +27,8 @@ const WARM_UP_SHARE: f64 = 0.3;
 const MOST_OPERATIONS: f64 = 20_000.0;
 /// Operations of a window in which every surviving stack is kept.
 const WINDOW: u64 = 256;
+/// Windows that are run before at most, each twice as long as the one before, until another process heeds that stacks are asked for.
+const HEEDED: u32 = 12;
 /// Share of a round in which work is done where it is spread over time.
 const WORK_SHARE: f64 = 0.2;
 
@@ -298,7 +301,18 @@ impl Rounds<'_> {
         tracing::debug!(phase = "explain");
         let operations = judged.operations_per_round.clamp(1, WINDOW);
         let watching = Watching::begin();
-        let with_stacks = plimsoll_alloc::installed() == Some(Level::Scopes);
+        let apart = self.meter.whose.other();
+        let with_stacks = apart.is_none() && plimsoll_alloc::installed() == Some(Level::Scopes);
+        let alive_apart = || {
+            let found = apart.and_then(Other::surviving).unwrap_or_default();
+            Alive::of_another(&found.blocks, 1)
+        };
+        if let Some(other) = apart {
+            other.sample_every(1);
+            self.until_heeded(load, plan, operations, || !alive_apart().is_empty())
+                .await;
+        }
+        let alive_before = alive_apart();
         if with_stacks {
             plimsoll_alloc::sample_every(1);
             load.scope = Scope::open("explain").ok();
@@ -326,13 +340,18 @@ impl Rounds<'_> {
                 plimsoll_alloc::sample_every(0);
                 *alive = Alive::of_process();
             }
+            if apart.is_some() {
+                *alive = alive_apart().since(&alive_before);
+            }
             *later = Some(Counts::read());
             if with_stacks {
                 plimsoll_alloc::sample_every(1);
             }
             let seen = self.meter.read();
-            own[0] += seen.bytes - done.bytes;
-            own[1] += seen.blocks - done.blocks;
+            if apart.is_none() {
+                own[0] += seen.bytes - done.bytes;
+                own[1] += seen.blocks - done.blocks;
+            }
         }
         let now = self.meter.read();
         let seconds = started.elapsed().as_secs_f64();
@@ -362,18 +381,44 @@ impl Rounds<'_> {
             };
         }
         let [first, second] = alive;
+        let mut survivors = first.survivors(&second, 1);
+        if let Some(other) = apart {
+            other.sample_every(SAMPLED_EVERY);
+            other.name(&mut survivors);
+        }
         let [Some(between), Some(after)] = later else {
             return;
         };
         judged.sources = Sources {
             cycles: Watching::all_cycles(),
             grown: Counts::grown(&[counts, between, after], 1),
-            survivors: first.survivors(&second, 1),
+            survivors,
             bytes: grown[0],
             units,
             per,
         };
         drop(watching);
+    }
+}
+
+impl Rounds<'_> {
+    /// Works until another process samples as it was asked to. Its threads heed that when they have allocated some more: the first that
+    /// does says that the others are about to.
+    async fn until_heeded(
+        &self,
+        load: &mut Load,
+        plan: Plan,
+        operations: u64,
+        is_heeded: impl Fn() -> bool,
+    ) {
+        for turn in 0..HEEDED {
+            let longer = (operations << turn).min(4 * WINDOW);
+            self.work(load, plan, longer).await;
+            if is_heeded() {
+                break;
+            }
+        }
+        self.work(load, plan, operations).await;
     }
 }
 

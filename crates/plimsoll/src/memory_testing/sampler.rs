@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::apart::Whose;
 use crate::meter::Meter;
 
 /// What the readings come to. Of fixed size: who measures the process may not grow in it.
@@ -54,11 +55,11 @@ struct State {
 
 impl Sampler {
     /// Begins. Without a thread to be had, nothing is read.
-    pub(crate) fn start(interval: Duration) -> Self {
+    pub(crate) fn start(interval: Duration, whose: Whose) -> Self {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
         let read = move || {
-            let meter = Meter::of_process();
+            let meter = Meter::of(whose);
             let (state, over) = &*theirs;
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             while !state.is_over {

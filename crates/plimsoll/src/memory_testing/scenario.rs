@@ -7,6 +7,7 @@ use plimsoll_alloc::{Level, Scope};
 use plimsoll_judge::Outcome;
 use plimsoll_model::units;
 
+use super::apart::{Other, Whose};
 use super::config::MemoryTestConfig;
 use super::data::TestData;
 use super::error::MemoryTestError;
@@ -134,24 +135,33 @@ pub(crate) async fn run(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTes
     let (begun, planned) = (Instant::now(), order.planned());
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     tracing::info!(phase = "start", %service, scenario = %order.scenario);
-    let meter = Meter::of_process();
+    let own = Meter::of(Whose::Own);
     // Whatever counts operations is ours: it is there before the first reading and after the last.
     let tally = Tally::new();
-    let before_start = meter.read().bytes;
+    let before_start = own.read().bytes;
     let started = start(order, planned).await?;
+    let (meter, before_start) = match started.whose() {
+        Whose::Own => (own, before_start),
+        // A process that was not there had nothing.
+        other @ Whose::Other(_) => (Meter::of(other), 0.0),
+    };
     let ready = begun.elapsed();
-    let kinds = order.known.operations();
     let number = TestScenario::ALL.iter().position(|s| *s == order.scenario);
-    let mut load = Load::new(started, kinds, order.operation_timeout, tally);
+    let mut load = Load::new(
+        started,
+        order.known.operations(),
+        order.operation_timeout,
+        tally,
+    );
     load.number_from(number.unwrap_or_default() as u64 * NUMBERS);
     load.settle().await;
     let baseline = meter.read().bytes;
     let interval = Duration::from_millis(order.config.test_durations.measurement_interval_ms);
     let mut course = Course {
         order,
+        sampler: Sampler::start(interval, meter.whose.clone()),
         meter,
         load,
-        sampler: Sampler::start(interval),
         operations: Vec::new(),
         levels: Vec::new(),
         exhaustion: None,
@@ -179,6 +189,7 @@ pub(crate) async fn run(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTes
         &samples,
         cleanup.as_ref(),
         &operations,
+        meter.whose.other().is_some(),
         &mut unmeasured,
     );
     let performance_metrics = measured.performance(&mut unmeasured);
@@ -189,10 +200,7 @@ pub(crate) async fn run(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTes
         started_unix_ns: since_1970.map_or(0, |since| since.as_nanos() as u64),
         ready: Some(ready),
         duration: begun.elapsed(),
-        metric: match meter.source {
-            Source::Scope | Source::Process => "live_bytes".to_owned(),
-            Source::Resident | Source::Nothing => "rss_anon".to_owned(),
-        },
+        metric: metric(meter.source).to_owned(),
         memory_stats,
         profile: measured.profile,
         leak_detection: finding::leak(&judged, order.config, &mut unmeasured),
@@ -215,17 +223,16 @@ pub(crate) async fn run(order: &Order<'_>) -> Result<MemoryTestResult, MemoryTes
     };
     result.operations = operations;
     result.errors = complaints.by_words;
-    if let Some(growth) = result.verdict.as_ref().and_then(|v| v.growth.as_ref()) {
-        result.memory_stats.memory_growth_rate = growth.per_second.unwrap_or(f64::NAN);
-    }
-    finding::missing(
-        &mut result.unmeasured,
-        "memory_growth_rate",
-        result.memory_stats.memory_growth_rate,
-        "nothing was judged, or too few rounds fitted into the time",
-    );
+    result.tell_growth();
     result.conclude(order.config, &judged.sources);
     Ok(result)
+}
+
+fn metric(source: Source) -> &'static str {
+    match source {
+        Source::Scope | Source::Process => "live_bytes",
+        Source::Resident | Source::Nothing => "rss_anon",
+    }
 }
 
 impl Measured {
@@ -242,6 +249,19 @@ impl Measured {
 }
 
 impl MemoryTestResult {
+    /// The rate that was judged, per second.
+    fn tell_growth(&mut self) {
+        if let Some(growth) = self.verdict.as_ref().and_then(|v| v.growth.as_ref()) {
+            self.memory_stats.memory_growth_rate = growth.per_second.unwrap_or(f64::NAN);
+        }
+        finding::missing(
+            &mut self.unmeasured,
+            "memory_growth_rate",
+            self.memory_stats.memory_growth_rate,
+            "nothing was judged, or too few rounds fitted into the time",
+        );
+    }
+
     /// Limits crossed, and what follows from all that is known.
     pub(crate) fn conclude(&mut self, config: &MemoryTestConfig, sources: &Sources) {
         self.violations = violations::of(self, config);
@@ -287,26 +307,27 @@ impl Course<'_> {
     async fn rounds(&mut self, begun: Instant) -> Measured {
         let order = self.order;
         let plan = order.plan();
+        let proc = self.meter.whose.proc();
         let rounds = Rounds {
             config: order.config,
-            meter: &Meter::of_process(),
+            meter: &Meter::of(self.meter.whose.clone()),
             begun,
             deadline: begun + order.planned(),
             iterations: order.data.iterations,
             warm_up_operations: order.known.warm_up_operations(),
         };
         let cache_before = finding::cache_requests();
-        let cpu_before = system::cpu_seconds();
+        let cpu_before = system::cpu_seconds(&proc);
         let rounds_begun = Instant::now();
         let judged = rounds.run(&mut self.load, plan).await;
-        let cpu = system::cpu_seconds().zip(cpu_before);
+        let cpu = system::cpu_seconds(&proc).zip(cpu_before);
         let mut measured = Measured {
             judged,
             wall: rounds_begun.elapsed(),
             cpu: cpu.map(|(now, before)| now - before),
             cache: finding::cache_requests().since(cache_before),
             last: self.meter.read().bytes,
-            profile: profile(),
+            profile: profile(&self.meter),
             tally: self.load.take_tally(),
             is_driven: plan.work.is_some(),
         };
@@ -341,7 +362,8 @@ impl Course<'_> {
             TestScenario::ResourceExhaustion => {
                 self.look_at_operations().await;
                 if let Some(journal) = &self.order.journal {
-                    self.exhaustion = exhaustion::climb(&mut self.load, journal).await;
+                    self.exhaustion =
+                        exhaustion::climb(&mut self.load, journal, &self.meter.whose).await;
                 }
             }
             TestScenario::CleanupValidation => {
@@ -361,17 +383,22 @@ impl Course<'_> {
     /// What operations of one kind take, one by one.
     async fn look_at(&mut self, work: Work, kind: Option<&'static str>, name: String) {
         tracing::debug!(phase = "alone", kind = name);
-        let is_counted = plimsoll_alloc::installed() == Some(Level::Scopes);
+        let apart = self.meter.whose.clone();
+        let published = || apart.other().and_then(Other::published);
+        let by_scope =
+            apart.other().is_none() && plimsoll_alloc::installed() == Some(Level::Scopes);
+        let is_counted = by_scope || published().is_some();
         let (mut allocated, mut blocks, mut peak, mut kept) = (0, 0, 0, 0);
         let (mut seen, mut taken) = (0, Duration::ZERO);
         for turn in 0..ALONE_WARM_UP + ALONE {
             if self.load.is_stuck() {
                 break;
             }
-            let scope = is_counted
+            let scope = by_scope
                 .then(|| Scope::open("one operation").ok())
                 .flatten();
             self.load.scope.clone_from(&scope);
+            let before = published();
             let begun = Instant::now();
             let succeeded = self.load.alone(work, kind).await;
             if turn < ALONE_WARM_UP || !succeeded {
@@ -385,6 +412,11 @@ impl Course<'_> {
                 blocks += stats.allocated_blocks;
                 peak += stats.peak.at_least;
                 kept += stats.live_bytes;
+            }
+            if let Some((now, before)) = published().zip(before) {
+                allocated += now.allocated_bytes - before.allocated_bytes;
+                blocks += now.allocated_blocks - before.allocated_blocks;
+                kept += now.live_bytes - before.live_bytes;
             }
         }
         self.load.scope = None;
@@ -400,7 +432,12 @@ impl Course<'_> {
             operations: seen,
             allocated_bytes: mean(allocated as f64),
             allocated_blocks: mean(blocks as f64),
-            peak_bytes: mean(peak as f64),
+            // What it has at once is known by its scope alone.
+            peak_bytes: if by_scope {
+                mean(peak as f64)
+            } else {
+                f64::NAN
+            },
             kept_bytes: mean(kept as f64),
             milliseconds: 1e3 * taken.as_secs_f64() / seen.max(1) as f64,
         });
@@ -488,13 +525,21 @@ async fn until<F: Future<Output = ()>>(
     let begun = Instant::now();
     loop {
         settle().await;
-        if meter.read().bytes <= back {
+        if left(meter) <= back {
             return Some(begun.elapsed().as_secs_f64());
         }
         if begun.elapsed() >= timeout {
             return None;
         }
         tokio::time::sleep(Duration::from_millis(10).min(timeout)).await;
+    }
+}
+
+/// Memory now; that of a process that has ended is none.
+fn left(meter: &Meter) -> f64 {
+    match meter.whose.other().and_then(Other::ended) {
+        Some(_) => 0.0,
+        None => meter.read().bytes,
     }
 }
 
@@ -530,7 +575,7 @@ async fn stop(
     if !is_stuck {
         cleanup.stop_seconds = until(back, timeout, meter, || async {}).await;
     }
-    cleanup.after_stop_bytes = meter.read().bytes as u64;
+    cleanup.after_stop_bytes = left(meter) as u64;
     complaints
 }
 
@@ -562,6 +607,7 @@ fn statistics(
     samples: &Samples,
     cleanup: Option<&Cleanup>,
     operations: &[OperationMemory],
+    is_apart: bool,
     unmeasured: &mut Vec<Unmeasured>,
 ) -> MemoryStatistics {
     let peak = samples.most.max(*last).max(*baseline);
@@ -595,6 +641,8 @@ fn statistics(
     };
     let why = if operations.is_empty() {
         "the scenario has no operations"
+    } else if is_apart {
+        "what an operation has alive at once is counted in the process of the tests only"
     } else if plimsoll_alloc::installed() == Some(Level::Scopes) {
         "no operation succeeded alone"
     } else {
@@ -622,13 +670,13 @@ fn statistics(
 }
 
 /// Memory by where it lies, now.
-fn profile() -> MemoryProfile {
+fn profile(meter: &Meter) -> MemoryProfile {
+    let proc = meter.whose.proc();
     let mut profile = MemoryProfile {
-        heap_bytes: plimsoll_alloc::installed()
-            .map(|_| plimsoll_alloc::stats().live_bytes.max(0) as u64),
-        stack_bytes: system::stack_bytes(),
-        resident_bytes: system::status_bytes("VmRSS"),
-        mapped_bytes: system::status_bytes("VmSize"),
+        heap_bytes: (meter.source == Source::Process).then(|| meter.read().bytes.max(0.0) as u64),
+        stack_bytes: system::stack_bytes(&proc),
+        resident_bytes: system::status_bytes(&proc, "VmRSS"),
+        mapped_bytes: system::status_bytes(&proc, "VmSize"),
         ..MemoryProfile::default()
     };
     for kind in crate::kinds() {

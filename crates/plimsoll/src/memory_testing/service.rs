@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::apart::{ServiceProcess, Whose};
+
 /// Whatever a service's own code fails with.
 pub type ServiceError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -139,6 +141,11 @@ pub trait Service: Send + Sync + 'static {
         payload: &Payload,
     ) -> impl Future<Output = Result<u64, ServiceError>> + Send;
 
+    /// The process it runs in, if not in that of the tests.
+    fn process_of<'a>(&self, _running: &'a Self::Running) -> Option<&'a ServiceProcess> {
+        None
+    }
+
     /// Lets pending work of caches and pools be done: memory is read after it.
     fn settle(&self, _running: &Self::Running) -> impl Future<Output = ()> + Send {
         async {}
@@ -167,6 +174,8 @@ pub(crate) trait Known: Send + Sync {
 
 /// One that runs.
 pub(crate) trait Started: Send + Sync {
+    /// Whose memory is that of the service.
+    fn whose(&self) -> Whose;
     fn operate(self: Arc<Self>, operation: Operation) -> Boxed<Result<u64, ServiceError>>;
     fn process(self: Arc<Self>, payload: Payload) -> Boxed<Result<u64, ServiceError>>;
     fn settle(self: Arc<Self>) -> Boxed<()>;
@@ -204,6 +213,11 @@ impl<S: Service> Known for Registered<S> {
 }
 
 impl<S: Service> Started for Bound<S> {
+    fn whose(&self) -> Whose {
+        let process = self.service.process_of(&self.running);
+        process.map_or(Whose::Own, ServiceProcess::whose)
+    }
+
     fn operate(self: Arc<Self>, operation: Operation) -> Boxed<Result<u64, ServiceError>> {
         Box::pin(async move { self.service.operate(&self.running, &operation).await })
     }

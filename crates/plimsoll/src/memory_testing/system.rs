@@ -1,6 +1,6 @@
-//! What the operating system knows of this process: resident memory, stacks, mappings, CPU time, limits.
+//! What the operating system knows of a process, ours or another: resident memory, stacks, mappings, CPU time, limits.
 //!
-//! All of it is read from `/proc` and the control group, and is `None` elsewhere.
+//! `proc` is its folder in `/proc`. All of it is read from `/proc` and the control group, and is `None` elsewhere.
 
 use std::fs;
 
@@ -11,14 +11,15 @@ fn kibibytes_of(text: &str, name: &str) -> Option<u64> {
     Some(1024 * value.trim().parse::<u64>().ok()?)
 }
 
-/// Bytes of a field of `/proc/self/status`: `VmRSS`, `VmSize`, `VmData`.
-pub(crate) fn status_bytes(field: &str) -> Option<u64> {
-    kibibytes_of(&fs::read_to_string("/proc/self/status").ok()?, field)
+/// Bytes of a field of its status: `VmRSS`, `VmSize`, `VmData`.
+pub(crate) fn status_bytes(proc: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("{proc}/status")).ok()?;
+    kibibytes_of(&text, field)
 }
 
-/// Seconds of CPU that the process has used.
-pub(crate) fn cpu_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+/// Seconds of CPU that it has used.
+pub(crate) fn cpu_seconds(proc: &str) -> Option<f64> {
+    let stat = fs::read_to_string(format!("{proc}/stat")).ok()?;
     // The name may hold anything, blanks and parentheses too: fields are counted from its end.
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
@@ -27,14 +28,14 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
     Some(ticks as f64 / 100.0)
 }
 
-/// Resident bytes of the mappings that the stacks of this process's threads are in.
+/// Resident bytes of the mappings that the stacks of its threads are in.
 ///
 /// A thread tells where its stack is as long as it waits (`/proc/self/task/N/syscall`); of one that runs it is not known, so
 /// that this is what is seen of it.
-pub(crate) fn stack_bytes() -> Option<u64> {
+pub(crate) fn stack_bytes(proc: &str) -> Option<u64> {
     let local = 0_u8;
     let mut pointers = vec![std::ptr::from_ref(&local).addr() as u64];
-    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+    for thread in fs::read_dir(format!("{proc}/task")).ok()?.flatten() {
         let Ok(call) = fs::read_to_string(thread.path().join("syscall")) else {
             continue;
         };
@@ -45,7 +46,8 @@ pub(crate) fn stack_bytes() -> Option<u64> {
             pointer.and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
         pointers.extend(pointer.filter(|pointer| *pointer > 0));
     }
-    stacks_in(&fs::read_to_string("/proc/self/smaps").ok()?, &pointers)
+    let mappings = fs::read_to_string(format!("{proc}/smaps")).ok()?;
+    stacks_in(&mappings, &pointers)
 }
 
 fn stacks_in(smaps: &str, pointers: &[u64]) -> Option<u64> {
@@ -84,25 +86,28 @@ pub(crate) fn memory_limit() -> Option<u64> {
     }
 }
 
-/// Takes from this process the right to more than `bytes` of data: heap, stacks and whatever it maps for itself. `None` gives
-/// the right back.
+/// Takes from a process, or from this one, the right to more than `bytes` of data: heap, stacks and whatever it maps for itself.
+/// No bytes give the right back.
 ///
 /// # Errors
 /// As the system has it.
 #[cfg(target_os = "linux")]
-pub(crate) fn limit_data(bytes: Option<u64>) -> std::io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+pub(crate) fn limit_data(pid: Option<u32>, bytes: Option<u64>) -> std::io::Result<()> {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    // What was started here has our own maximum.
     let maximum = getrlimit(Resource::Data).maximum;
     let current = match (bytes, maximum) {
         (Some(bytes), Some(most)) => Some(bytes.min(most)),
         (bytes, most) => bytes.or(most),
     };
-    Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+    let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    prlimit(pid, Resource::Data, Rlimit { current, maximum })?;
+    Ok(())
 }
 
 /// Only Linux counts what a process maps for itself.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn limit_data(_bytes: Option<u64>) -> std::io::Result<()> {
+pub(crate) fn limit_data(_pid: Option<u32>, _bytes: Option<u64>) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
@@ -124,14 +129,15 @@ mod tests {
 
     #[test]
     fn this_process_is_known() {
-        let resident = status_bytes("VmRSS").unwrap();
-        assert!(status_bytes("VmSize").unwrap() > resident);
-        let stacks = stack_bytes().unwrap();
+        let own = "/proc/self";
+        let resident = status_bytes(own, "VmRSS").unwrap();
+        assert!(status_bytes(own, "VmSize").unwrap() > resident);
+        let stacks = stack_bytes(own).unwrap();
         assert!((4096..64 << 20).contains(&stacks), "{stacks}");
         assert!(memory_limit().unwrap() > resident);
-        let before = cpu_seconds().unwrap();
+        let before = cpu_seconds(own).unwrap();
         let mut turns = 0_u64;
-        while cpu_seconds().unwrap() < before + 0.02 {
+        while cpu_seconds(own).unwrap() < before + 0.02 {
             turns = std::hint::black_box(turns + 1);
         }
         assert!(turns > 0);
