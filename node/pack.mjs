@@ -63,5 +63,8 @@ for (const named of binaries) {
 }
 
 pack((staging) => {
-  for (const path of ['package.json', 'README.md', 'dist']) cpSync(join(here, path), join(staging, path), { recursive: true });
+  for (const path of ['README.md', 'dist']) cpSync(join(here, path), join(staging, path), { recursive: true });
+  // Who installs it builds nothing.
+  const { scripts: _scripts, devDependencies: _devDependencies, ...published } = manifest;
+  writeFileSync(join(staging, 'package.json'), `${JSON.stringify(published, null, 2)}\n`);
 });

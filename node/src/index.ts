@@ -47,4 +47,5 @@ export {
 } from './profiler';
 export type { Operation } from './rounds';
 export { sizeOf, type SizeEstimate } from './size-of';
+export { SuiteError, suite, type SuiteCheck, type SuiteName, type SuiteOptions, type SuiteReport } from './suite';
 export { describe, type Culprit, type Rate, type Verdict } from './verdict';

@@ -17,9 +17,11 @@ const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 test('it is small, and brings and runs nothing', () => {
   const packed = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const [{ unpackedSize, files }] = JSON.parse(packed);
-  // With the licences that `pack.mjs` puts beside it.
+  // `pack.mjs` puts the licences beside it, and leaves out how it is built.
   const licences = ['LICENSE-MIT', 'LICENSE-APACHE'].reduce((sum, name) => sum + statSync(join(folder, '..', name)).size, 0);
-  assert.ok(unpackedSize + licences <= 150_000, `${unpackedSize + licences} bytes unpacked`);
+  const building = JSON.stringify([manifest.scripts, manifest.devDependencies]).length;
+  const size = unpackedSize + licences - building;
+  assert.ok(size <= 150_000, `${size} bytes unpacked`);
   for (const { path } of files) assert.match(path, /^(dist\/[\w-]+\.(m?js|d\.m?ts)|package\.json|README\.md|LICENSE.*)$/);
   assert.equal(manifest.dependencies, undefined);
   for (const script of ['preinstall', 'install', 'postinstall']) assert.equal(manifest.scripts[script], undefined);
@@ -39,15 +41,14 @@ test('import and require give the same classes', () => {
   for (const name of Object.keys(required)) assert.equal(imported[name], required[name], name);
 });
 
-test('importing it takes little and leaves nothing running', () => {
+test('importing it loads little and leaves nothing running', () => {
   const program = `
-    const begun = process.cpuUsage();
     require('plimsoll');
-    const { user, system } = process.cpuUsage(begun);
-    console.log((user + system) / 1000);`;
-  const runs = Array.from({ length: 5 }, () => Number(execFileSync(process.execPath, ['-e', program], { cwd: folder, encoding: 'utf8' })));
-  // CPU and the best of five: the machine may be loaded.
-  assert.ok(Math.min(...runs) <= 15, `${runs} ms`);
+    console.log(JSON.stringify({ modules: Object.keys(require.cache).length, running: process.getActiveResourcesInfo() }));`;
+  const { modules, running } = JSON.parse(execFileSync(process.execPath, ['-e', program], { cwd: folder, encoding: 'utf8' }));
+  // What an import costs is a figure of `bench`; each module is a file that is read and compiled.
+  assert.ok(modules <= 24, `${modules} modules`);
+  assert.deepEqual(running, []);
 });
 
 test('a missing binary has a name, an expectation and a way out', () => {
