@@ -44,7 +44,12 @@ const QUESTIONS: [&str; 12] = [
 ];
 
 /// Flags of other programs that our messages may name.
-const FOREIGN: [&str; 2] = ["--permission", "--experimental-permission"];
+const FOREIGN: [&str; 4] = [
+    "--permission",
+    "--experimental-permission",
+    "--source-map",
+    "--sourcemap",
+];
 
 #[test]
 fn the_short_help_of_each_verb_fits_a_screen() {

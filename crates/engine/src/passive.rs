@@ -321,12 +321,18 @@ impl Vigil {
         let mut judgement = collected.unwrap_or_else(|| {
             let mut judgement = self.judge_resident(service, session, &terms);
             let verdict = judgement.verdict.as_mut();
-            // What a runtime has taken from the system and not yet cleaned grows with all work.
-            if let Some(verdict) = verdict.filter(|v| {
-                let by_operations = v.growth.as_ref().is_some_and(|g| g.per == "operation");
-                has_heap && by_operations && v.outcome == Outcome::Leak
-            }) {
-                "too few collections to tell what is kept from what is not yet cleaned: let it do more".clone_into(&mut judgement.reason);
+            // What a runtime has taken from the system and not yet cleaned grows with all work, and at first with all time. One
+            // that never answers leaves nothing else to judge.
+            let waits = |v: &Verdict| match v.growth.as_ref() {
+                Some(growth) if growth.per == "operation" => Some("let it do more"),
+                _ => (!self.rounds.is_empty()).then_some("watch it for longer"),
+            };
+            if let Some(verdict) = verdict.filter(|v| has_heap && v.outcome == Outcome::Leak)
+                && let Some(what) = waits(verdict)
+            {
+                judgement.reason = format!(
+                    "too few collections to tell what is kept from what is not yet cleaned: {what}"
+                );
                 *verdict = verdict.clone().reopened(&judgement.reason);
             }
             judgement

@@ -76,7 +76,7 @@ const EARLY_HALF_WIDTH: f64 = 0.05;
 /// A census may cost this share of a round.
 const CENSUS_SHARE: f64 = 0.10;
 /// A census looks at the whole heap twice. Of a larger one than this that is dear where snapshots do so too.
-const CENSUS_LARGE: f64 = 32.0 * 1024.0 * 1024.0;
+const CENSUS_LARGE: f64 = 64.0 * 1024.0 * 1024.0;
 /// A round that takes this many times its expected length, and no less than [`HANG_LEAST`], hangs.
 const HANG_FACTOR: f64 = 10.0;
 const HANG_LEAST: Duration = Duration::from_secs(20);
