@@ -241,7 +241,7 @@ impl Held {
         self.alive.javascript() - self.before.javascript()
     }
 
-    /// Share of what they took that came back; not known where they took next to nothing.
+    /// Share of what they took that came back; says nothing where they took next to nothing.
     fn recovered(&self) -> f64 {
         let back = self.alive.javascript() - self.after.javascript();
         back / self.allocated()
@@ -257,8 +257,6 @@ impl Held {
                 Side::Above,
                 more_than,
             );
-        } else {
-            out.told("recovered", self.recovered(), FigureUnit::Ratio);
         }
         if let (Some(before), Some(after)) = (self.before.live, self.after.live) {
             out.ruled(
