@@ -263,15 +263,7 @@ impl<'a> Session<'a> {
         if self.config.is_attached() {
             return vec![format!("subject: {command}")];
         }
-        let mut details = vec![format!("command: {command}")];
-        let lines = self.subject.last_lines(LAST_LINES);
-        if lines.is_empty() {
-            details.push("it printed nothing".to_owned());
-        } else {
-            details.push("last lines:".to_owned());
-            details.extend(lines.into_iter().map(|line| format!("  {line}")));
-        }
-        details
+        last_words(&command, &self.subject)
     }
 
     pub(crate) fn absorb_hub_events(&mut self) {
@@ -532,6 +524,19 @@ impl<'a> Session<'a> {
             subject,
         )
     }
+}
+
+/// The command and what its subject printed last, for an error.
+pub(crate) fn last_words(command: &str, subject: &Subject) -> Vec<String> {
+    let mut details = vec![format!("command: {command}")];
+    let lines = subject.last_lines(LAST_LINES);
+    if lines.is_empty() {
+        details.push("it printed nothing".to_owned());
+    } else {
+        details.push("last lines:".to_owned());
+        details.extend(lines.into_iter().map(|line| format!("  {line}")));
+    }
+    details
 }
 
 /// Takes hold of a process that runs already.

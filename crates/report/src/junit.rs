@@ -28,12 +28,19 @@ enum TestResult {
     reason = "it cannot: writing to memory does not fail"
 )]
 pub fn junit(run: &Run) -> String {
+    document(|writer| write(run, writer)).expect("writing to memory does not fail")
+}
+
+/// A document of XML with what `write` puts into it.
+pub(crate) fn document(
+    write: impl FnOnce(&mut Writer<Vec<u8>>) -> io::Result<()>,
+) -> io::Result<String> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
-    write(run, &mut writer).expect("writing to memory does not fail");
+    write(&mut writer)?;
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     out.push_str(&String::from_utf8_lossy(&writer.into_inner()));
     out.push('\n');
-    out
+    Ok(out)
 }
 
 fn write(run: &Run, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {

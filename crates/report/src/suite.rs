@@ -9,6 +9,7 @@ use plimsoll_model::{
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
+use crate::junit::document;
 use crate::page::{Page, Style, Tone, columns, disarm};
 use crate::to_json;
 
@@ -236,12 +237,7 @@ pub fn suite_json(run: &SuiteRun) -> String {
     reason = "it cannot: writing to memory does not fail"
 )]
 pub fn suite_junit(run: &SuiteRun) -> String {
-    let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
-    write(run, &mut writer).expect("writing to memory does not fail");
-    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
-    out.push_str(&String::from_utf8_lossy(&writer.into_inner()));
-    out.push('\n');
-    out
+    document(|writer| write(run, writer)).expect("writing to memory does not fail")
 }
 
 fn write(run: &SuiteRun, writer: &mut Writer<Vec<u8>>) -> io::Result<()> {

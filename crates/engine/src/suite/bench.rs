@@ -70,6 +70,15 @@ pub(crate) struct Rounds {
     pub(crate) judged: Judged,
 }
 
+/// Rounds of a command, by which the heap is judged.
+pub(crate) fn rounds(command: Value, count: u32) -> Rounds {
+    Rounds {
+        command,
+        count,
+        judged: Judged::JavaScript,
+    }
+}
+
 /// Which memory a test is about. Each is judged in one place, so that a leak is told where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {

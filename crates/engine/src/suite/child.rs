@@ -11,13 +11,12 @@ use serde_json::Value;
 
 use super::Suite;
 use crate::error::Error;
+use crate::session::last_words;
 
 /// How long a subject may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a process that is gone may take to be known as such.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
-/// Lines of the subject's output in an error: a Node stack with its first line.
-const LAST_LINES: usize = 12;
 /// Poll period while waiting for the module.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -229,15 +228,7 @@ impl<'a> Child<'a> {
         let command: Vec<_> = words
             .chain([self.suite.subject.to_string_lossy()])
             .collect();
-        let mut details = vec![format!("command: {}", command.join(" "))];
-        let lines = self.subject.last_lines(LAST_LINES);
-        if lines.is_empty() {
-            details.push("it printed nothing".to_owned());
-        } else {
-            details.push("last lines:".to_owned());
-            details.extend(lines.into_iter().map(|line| format!("  {line}")));
-        }
-        details
+        last_words(&command.join(" "), &self.subject)
     }
 
     /// CPU seconds it has used so far.

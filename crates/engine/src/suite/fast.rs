@@ -8,7 +8,7 @@ use std::time::Duration;
 use plimsoll_model::{FigureUnit, MemoryColumns, Side};
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Findings, Judged, MB, Readings, Rounds};
+use super::bench::{Bench, Findings, Judged, MB, Readings, Rounds, rounds};
 use super::child::Trouble;
 use super::{Check, Test};
 
@@ -146,14 +146,6 @@ fn drop_of(n: u64) -> Value {
 /// The same, disposed of.
 fn dispose_of(n: u64) -> Value {
     json!({ "n": n, "fate": "dispose", "use": true })
-}
-
-fn rounds(command: Value, count: u32) -> Rounds {
-    Rounds {
-        command,
-        count,
-        judged: Judged::JavaScript,
-    }
 }
 
 fn linear(command: Value, count: u32) -> Rounds {

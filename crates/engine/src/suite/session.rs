@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll_model::{Cx, FigureUnit, MemoryColumns, Scope, Side, units};
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Findings, Judged, MB, Rounds};
+use super::bench::{Bench, Findings, MB, rounds};
 use super::child::Trouble;
 use super::{Check, Test};
 
@@ -94,14 +94,6 @@ pub(crate) static TESTS: [Test; 1] = [Test {
 /// A session's whole life, so many times.
 fn lives(n: u64) -> Value {
     json!({ "n": n, "fate": "dispose", "use": true })
-}
-
-fn rounds(command: Value, count: u32) -> Rounds {
-    Rounds {
-        command,
-        count,
-        judged: Judged::JavaScript,
-    }
 }
 
 fn needs_sessions(bench: &Bench<'_>) -> Result {
