@@ -99,7 +99,7 @@ fn a_running_service_is_judged_and_left_alone() {
     place
         .run(&["check", "--pid", &service.pid(), "--url", &url])
         .expect_code(1)
-        .expect_said("listeners for")
+        .expect_said("config-reloaded")
         .expect_said("were put in through its inspector")
         .expect_said("SIGUSR1 and closed again");
     service.expect_left_alone();
@@ -124,7 +124,7 @@ fn its_fixed_twin_is_no_leak() {
     place
         .run(&["check", "--pid", &service.pid(), "--url", &url])
         .expect_code(0)
-        .expect_unsaid("listeners for");
+        .expect_unsaid("held by");
     service.expect_left_alone();
 }
 

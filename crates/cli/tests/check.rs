@@ -77,7 +77,7 @@ fn a_listener_per_request_is_named() {
     place
         .run(&["check", "--url", &url, "--", "node", &server])
         .expect_code(1)
-        .expect_said("listeners for");
+        .expect_said("config-reloaded");
     let culprit = &place.last_run()["culprits"][0];
     assert_eq!(culprit["pattern"], "event listeners");
     let each = culprit["count_per_op"]
@@ -94,7 +94,7 @@ fn its_fixed_twin_has_no_culprit() {
     place
         .run(&["check", "--url", &url, "--", "node", &server, "--fixed"])
         .expect_code(0)
-        .expect_unsaid("listeners for");
+        .expect_unsaid("held by");
 }
 
 #[test]

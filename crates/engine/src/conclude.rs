@@ -11,6 +11,7 @@ use crate::pilot::robust_sd;
 use crate::rates::Other;
 use crate::rounds::{Journey, LOOKS};
 use crate::session::Session;
+use crate::shared_work::Turnover;
 use crate::shared_work::reading;
 
 /// What our own probe makes an idle server grow from one collection to the next, in bytes: none as a rule, and now and
@@ -93,7 +94,7 @@ impl Journey {
             judge_rounds(&rounds, &source, &session.sources, &terms)
         };
         let judgement = judge(Axis::Operations);
-        if !self.grows_while_idle(&judgement) {
+        if self.changes_hands(session) || !self.grows_while_idle(&judgement) {
             return Some(judgement);
         }
         // The rounds alone: a busy service may do its own work at another pace than an idle one.
@@ -124,6 +125,9 @@ impl Journey {
             .as_ref()
             .is_none_or(|v| v.outcome != Outcome::Leak)
         {
+            return;
+        }
+        if self.changes_hands(session) {
             return;
         }
         match self.not_by_operations() {
@@ -162,6 +166,18 @@ impl Journey {
             });
             judgement.reason = reason;
         }
+    }
+
+    /// Whether somebody came or went since the rounds began: readings of the sum before and after are then of different
+    /// processes, and only growth within lives can be compared.
+    fn changes_hands(&self, session: &Session<'_>) -> bool {
+        let first = self.judged_rounds().first().map(|round| round.index);
+        let rounds: Vec<&RoundRecord> = self
+            .rounds
+            .iter()
+            .filter(|round| first.is_some_and(|first| round.index >= first))
+            .collect();
+        Turnover::of(&rounds, &session.sources).is_any()
     }
 
     /// What is kept for a time on purpose looks like a leak until that time is over: before twice of it nothing is judged.

@@ -113,7 +113,7 @@ pub(crate) fn judge_rounds(
             if metric.as_counted().is_some() {
                 // Whoever came and went took its things along.
                 part = Part::Context;
-            } else if let Some(continuous) = within_lives(rounds, &metric) {
+            } else if let Some(continuous) = within_lives(rounds, sources, &metric) {
                 series.value = continuous;
             }
         }

@@ -48,6 +48,8 @@ pub(crate) struct Turnover {
     went: usize,
     /// How often the service itself was started anew in the run.
     restarts: usize,
+    /// Whether somebody went, and all who did had not seen as many operations as the warm-up had.
+    went_cold: bool,
 }
 
 impl Turnover {
@@ -64,18 +66,28 @@ impl Turnover {
             came: 0,
             went: 0,
             restarts: services.len().saturating_sub(1),
+            went_cold: false,
         };
+        let warm_from = warm_from(rounds, sources);
+        let mut last_seen: BTreeMap<SourceId, u64> = BTreeMap::new();
         for pair in rounds.windows(2) {
             let (before, after) = (present(pair[0]), present(pair[1]));
             // Without parts there is one isolate, which leads the list once it has company.
             if !before.is_empty() {
                 turnover.went += before.difference(&after).count();
+                for source in before.difference(&after) {
+                    last_seen.insert(*source, pair[0].operations_so_far);
+                }
             }
             turnover.came += after
                 .difference(&before)
                 .count()
                 .saturating_sub(usize::from(before.is_empty()));
         }
+        turnover.went_cold = turnover.went > 0
+            && last_seen
+                .iter()
+                .all(|(source, at)| *at <= warm_from[source]);
         turnover
     }
 
@@ -84,9 +96,45 @@ impl Turnover {
     }
 }
 
-/// The sum of a metric over parts that come and go: what each grows while it lives, put end to end. What a part does from
-/// its first reading to its second is its own warm-up and left out. `None` if no part tells the metric.
-pub(crate) fn within_lives(rounds: &[&RoundRecord], metric: &Metric) -> Option<Vec<f64>> {
+/// From how many operations on each part of the rounds counts in a sum of parts that come and go.
+///
+/// Who comes is cold and grows for a while without keeping anything: it counts once it has seen as many operations as the
+/// warm-up had. Who goes may have been cold still at the first reading, so it counts as just come. A service that was
+/// started anew had a warm-up of its own.
+fn warm_from(rounds: &[&RoundRecord], sources: &[Source]) -> BTreeMap<SourceId, u64> {
+    let (Some(first), Some(last)) = (rounds.first(), rounds.last()) else {
+        return BTreeMap::new();
+    };
+    let is_in = |round: &RoundRecord, id| round.parts.iter().any(|part| part.source == id);
+    let mut from = BTreeMap::new();
+    for (at, round) in rounds.iter().enumerate() {
+        for part in &round.parts {
+            from.entry(part.source).or_insert_with(|| {
+                let id = part.source;
+                let is_service = sources
+                    .iter()
+                    .any(|source| source.id == id && source.role == Role::Service);
+                if is_in(first, id) && (is_service || is_in(last, id)) {
+                    0
+                } else if is_service {
+                    // What it does from its first reading to its second is left out.
+                    rounds.get(at + 1).map_or(u64::MAX, |r| r.operations_so_far)
+                } else {
+                    round.operations_so_far + first.operations_so_far
+                }
+            });
+        }
+    }
+    from
+}
+
+/// The sum of a metric over parts that come and go: what each grows while it lives and is warm, put end to end. `None` if
+/// no part tells the metric.
+pub(crate) fn within_lives(
+    rounds: &[&RoundRecord],
+    sources: &[Source],
+    metric: &Metric,
+) -> Option<Vec<f64>> {
     let reading = |round: &RoundRecord, source: SourceId| {
         let part = round.parts.iter().find(|part| part.source == source)?;
         part.values.get(metric).copied()
@@ -95,22 +143,21 @@ pub(crate) fn within_lives(rounds: &[&RoundRecord], metric: &Metric) -> Option<V
     let mut level: f64 = if first.parts.is_empty() {
         *first.values.get(metric)?
     } else {
-        let own = first
-            .parts
-            .iter()
-            .filter_map(|part| part.values.get(metric));
-        own.sum()
+        let own = first.parts.iter();
+        own.filter_map(|part| part.values.get(metric)).sum()
     };
+    let warm_from = warm_from(rounds, sources);
     let mut sum = vec![level];
     let mut told = false;
-    for (at, pair) in rounds.windows(2).enumerate() {
+    for pair in rounds.windows(2) {
         for part in &pair[1].parts {
-            let is_new = at > 0 && reading(rounds[at - 1], part.source).is_none();
-            if let (Some(before), Some(after)) =
+            let (Some(before), Some(after)) =
                 (reading(pair[0], part.source), part.values.get(metric))
-                && !is_new
-            {
-                told = true;
+            else {
+                continue;
+            };
+            told = true;
+            if pair[0].operations_so_far >= warm_from[&part.source] {
                 level += after - before;
             }
         }
@@ -129,22 +176,33 @@ pub(crate) fn parts_of(
         .iter()
         .flat_map(|round| round.parts.iter().map(|part| part.source))
         .collect();
+    let warm_from = warm_from(rounds, sources);
     let of = |id: SourceId| {
         let own: Vec<RoundRecord> = rounds.iter().map(|round| alone(round, id)).collect();
         let own: Vec<&RoundRecord> = own.iter().collect();
         let source = sources.iter().find(|source| source.id == id)?;
         let metric = headline_metric(own.iter().copied());
-        let series = series_of(&own, &metric, source, axis);
-        let known = series.value.iter().filter(|v| v.is_finite()).count();
-        if known == 0 {
+        let mut series = series_of(&own, &metric, source, axis);
+        if !series.value.iter().any(|value| value.is_finite()) {
             return None;
         }
-        let part = if known < FEWEST_READINGS {
+        let is_warm = |round: &RoundRecord| round.operations_so_far >= warm_from[&id];
+        let warm = rounds
+            .iter()
+            .zip(&series.value)
+            .filter(|(round, value)| is_warm(round) && value.is_finite());
+        let part = if warm.count() < FEWEST_READINGS {
             Part::Context
         } else {
             Part::Judged
         };
-        Some((record_of(rounds, metric, part, id, &series), series))
+        let record = record_of(rounds, metric, part, id, &series);
+        for (round, value) in rounds.iter().zip(&mut series.value) {
+            if !is_warm(round) {
+                *value = f64::NAN;
+            }
+        }
+        Some((record, series))
     };
     ids.into_iter().filter_map(of).collect()
 }
@@ -196,8 +254,15 @@ pub(crate) fn bounded_by_recycling(mut judgement: Judgement, turnover: Turnover)
                 words(came, "came")
             )
         }
-        Turnover { went, .. } => {
-            format!("bounded by recycling: {} in between", words(went, "ended"))
+        Turnover {
+            went, went_cold, ..
+        } => {
+            let when = if went_cold {
+                "before they were warm"
+            } else {
+                "in between"
+            };
+            format!("bounded by recycling: {} {when}", words(went, "ended"))
         }
     };
     match verdict.outcome {
