@@ -266,6 +266,10 @@ function unexpected(errors, thrown) {
   print(`${at} failed, the first to do so:`, thrown);
 }
 
+/** Errors of a batch that say enough: more than so many, and than this share of it. Failing may take longer than working. */
+const FEW_ERRORS = 16;
+const MOST_ERRORS = 0.01;
+
 class Planned extends Error {}
 
 async function createOne(options, counted) {
@@ -360,6 +364,7 @@ async function batch(command) {
   const errors = new Map();
   let planned = 0;
   let accepted = 0;
+  let failed = 0;
   let done = 0;
   let peak = 0;
   let peakLinear = 0;
@@ -377,7 +382,13 @@ async function batch(command) {
     } catch (thrown) {
       if (thrown instanceof Planned || (fault === 'invalid' && !(thrown instanceof Accepted))) planned++;
       else if (thrown instanceof Accepted) accepted++;
-      else unexpected(errors, thrown);
+      else {
+        unexpected(errors, thrown);
+        if (++failed > FEW_ERRORS && failed > MOST_ERRORS * (Number.isFinite(n) ? n : done)) {
+          done++;
+          break;
+        }
+      }
     }
     if (command.peak > 0 && done % command.peak === 0) {
       peak = Math.max(peak, v8.getHeapStatistics().used_heap_size);
