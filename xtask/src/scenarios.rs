@@ -1,10 +1,12 @@
-//! `cargo xtask scenarios [SERVICES]`: every scenario of every service of `examples/services`, clean and with a leak.
+//! `cargo xtask scenarios [SERVICES]`: every scenario of every service of `examples/services`, clean and with a leak; and the
+//! shop, leaky and fixed, from outside by `plimsoll check`.
 //!
 //! Each cell is a process of its own: a leak of one is no baseline of the next. A clean cell has to pass, a leaky one to be
 //! found with its source; and no two clean cells may report the same bytes per operation, or one of them was not measured.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,6 +32,9 @@ const SCENARIOS: [&str; 8] = [
     "CleanupValidation",
 ];
 
+/// A service that is checked from outside, and knows nothing of scenarios.
+const SHOP: &str = "shop";
+
 /// Leaks, with what a finding of each names. They take turns over the cells, so that each service has each.
 const LEAKS: [(&str, &str); 5] = [
     ("session-map", "Session +"),
@@ -42,13 +47,14 @@ const LEAKS: [(&str, &str); 5] = [
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let unknown = arguments
         .iter()
-        .find(|name| !SERVICES.contains(&name.as_str()));
+        .find(|name| !SERVICES.contains(&name.as_str()) && *name != SHOP);
     if let Some(unknown) = unknown {
         bail!(
-            "no service is called '{unknown}'; there are: {}",
+            "no service is called '{unknown}'; there are: {}, {SHOP}",
             SERVICES.join(", ")
         );
     }
+    let is_wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|own| own == name);
     let build = cargo()
         .args(["build", "--quiet", "--manifest-path", MANIFEST])
         .args(["--target-dir", TARGET])
@@ -59,7 +65,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut figures: BTreeMap<u64, String> = BTreeMap::new();
     let mut cells = 0;
     for (row, service) in SERVICES.iter().enumerate() {
-        if !arguments.is_empty() && !arguments.iter().any(|name| name == service) {
+        if !is_wanted(service) {
             continue;
         }
         for (column, scenario) in SCENARIOS.iter().enumerate() {
@@ -90,11 +96,16 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             failures.extend(wrong);
         }
     }
-    println!(
-        "{cells} cells, {} complaints, {:.0} s",
-        failures.len(),
-        begun.elapsed().as_secs_f64()
-    );
+    if cells > 0 {
+        println!(
+            "{cells} cells, {} complaints, {:.0} s",
+            failures.len(),
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    if is_wanted(SHOP) {
+        failures.extend(shop()?);
+    }
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -120,6 +131,80 @@ fn cell(service: &str, scenario: &str, leak: Option<&str>) -> anyhow::Result<Val
     })?;
     let document: Value = serde_json::from_str(&text)?;
     Ok(document["results"][0].clone())
+}
+
+/// Checks the shop from outside, leaky and fixed; what is wrong.
+fn shop() -> anyhow::Result<Vec<String>> {
+    let build = cargo()
+        .args(["build", "--quiet", "--package", "plimsoll-cli"])
+        .status()?;
+    ensure!(build.success(), "the command line could not be built");
+    let mut wrong = Vec::new();
+    for (kind, code) in [("leaky", 1), ("fixed", 0)] {
+        let begun = Instant::now();
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let output = command(root().join("target/debug/plimsoll"))
+            .args(["check", "--json", "--url"])
+            .arg(format!("http://127.0.0.1:{port}/cart"))
+            .arg("--")
+            .arg(root().join(TARGET).join("debug").join(SHOP))
+            .args([kind, &port.to_string()])
+            .env("PLIMSOLL_DIR", root().join(TARGET).join("runs"))
+            .output()
+            .context("plimsoll cannot be started")?;
+        let run: Value = serde_json::from_slice(&output.stdout).with_context(|| {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            format!("the check of the {kind} shop answered with no document, and said: {said}")
+        })?;
+        let complaints = unchecked(&run, code);
+        println!(
+            "{SHOP:<16} {kind:<24} {:>12} B/op   {:>3.0} s   {}",
+            run["verdict"]["growth"]["rate"]
+                .as_f64()
+                .map_or("-".to_owned(), |rate| format!("{rate:.1}")),
+            begun.elapsed().as_secs_f64(),
+            if complaints.is_empty() {
+                "ok"
+            } else {
+                "FAILED"
+            }
+        );
+        for what in &complaints {
+            println!("    {what}");
+        }
+        wrong.extend(complaints);
+    }
+    Ok(wrong)
+}
+
+/// What is wrong with a check of the shop that should end with this code.
+fn unchecked(run: &Value, code: i32) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if run["exit_code"] != code {
+        wrong.push(format!(
+            "exit code {} instead of {code}: {}",
+            run["exit_code"], run["verdict"]["reason"]
+        ));
+    }
+    let levels = run["levels"].as_array();
+    if !levels.is_some_and(|levels| levels.iter().any(|level| level == "allocator")) {
+        wrong.push("its allocator was not read".to_owned());
+    }
+    if code == 0 {
+        return wrong;
+    }
+    let culprit = &run["culprits"][0];
+    let is_named = culprit["holder"] == "scope `carts`"
+        && culprit["place"]
+            .as_str()
+            .is_some_and(|place| place.contains("src/bin/shop.rs:"));
+    if !is_named {
+        wrong.push(format!(
+            "the line that opens carts is not the culprit: {culprit}"
+        ));
+    }
+    wrong
 }
 
 /// What is wrong with a cell that should be clean.
@@ -171,7 +256,18 @@ fn unfound(result: &Value, leak: &str, source: &str) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::{unclean, unfound};
+    use super::{unchecked, unclean, unfound};
+
+    #[test]
+    fn a_check_from_outside_is_held_to_its_code_and_its_culprit() {
+        let culprit = json!({"holder": "scope `carts`", "place": "src/bin/shop.rs:61"});
+        let leaky =
+            json!({"exit_code": 1, "levels": ["process", "allocator"], "culprits": [culprit]});
+        assert!(unchecked(&leaky, 1).is_empty());
+        assert_eq!(unchecked(&leaky, 0).len(), 1);
+        let nobody = json!({"exit_code": 1, "levels": ["process"], "culprits": []});
+        assert_eq!(unchecked(&nobody, 1).len(), 2);
+    }
 
     #[test]
     fn a_cell_is_held_to_what_it_should_find() {
