@@ -2,7 +2,8 @@
 //! shop, leaky and fixed, from outside by `plimsoll check`.
 //!
 //! Each cell is a process of its own: a leak of one is no baseline of the next. A clean cell has to pass, a leaky one to be
-//! found with its source; and no two clean cells may report the same bytes per operation, or one of them was not measured.
+//! found with its source; no two clean cells may report the same bytes per operation, or one of them was not measured; and a
+//! service whose engine is left out has to fail wherever it is asked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +22,11 @@ const TARGET: &str = "target/scenarios";
 /// The services, as the program calls them.
 const SERVICES: [&str; 3] = ["DataStore", "McpGateway", "ScriptEngine"];
 
+/// The scenario in which nothing is asked.
+const IDLE: &str = "IdleBaseline";
+
 const SCENARIOS: [&str; 8] = [
-    "IdleBaseline",
+    IDLE,
     "SingleOperation",
     "HighFrequencyOperations",
     "LargeDataProcessing",
@@ -69,9 +73,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             continue;
         }
         for (column, scenario) in SCENARIOS.iter().enumerate() {
-            let clean = cell(service, scenario, None)?;
+            let clean = cell(service, scenario, &[])?;
             let (leak, source) = LEAKS[(row + column) % LEAKS.len()];
-            let leaky = cell(service, scenario, Some(leak))?;
+            let leaky = cell(service, scenario, &["--leak", leak])?;
             let mut wrong = unclean(&clean);
             let bytes = clean["memory_stats"]["memory_per_operation"].as_f64();
             if let Some(bytes) = bytes
@@ -82,6 +86,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             }
             wrong.extend(unfound(&leaky, leak, source));
             cells += 2;
+            // A service that is left alone asks its engine nothing.
+            if *scenario != IDLE {
+                let hollow = cell(service, scenario, &["--engine", "removed"])?;
+                wrong.extend(unfailed(&hollow));
+                cells += 1;
+            }
             let seconds = |result: &Value| result["duration"]["secs"].as_u64().unwrap_or_default();
             println!(
                 "{service:<16} {scenario:<24} {:>12} B/op   clean {:>2} s   {leak:<16} {:>2} s   {}",
@@ -114,14 +124,14 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs one cell in a process of its own; its result.
-fn cell(service: &str, scenario: &str, leak: Option<&str>) -> anyhow::Result<Value> {
+fn cell(service: &str, scenario: &str, more: &[&str]) -> anyhow::Result<Value> {
     let out = root().join(TARGET).join("cell.json");
     let _ = fs::remove_file(&out);
     let program = root().join(TARGET).join("debug/plimsoll-services");
     let mut program = command(&program);
     program
         .args(["--service", service, "--scenario", scenario])
-        .args(leak.iter().flat_map(|leak| ["--leak", leak]))
+        .args(more)
         .arg("--out")
         .arg(&out);
     let output = program.output().context("the services cannot be started")?;
@@ -252,11 +262,19 @@ fn unfound(result: &Value, leak: &str, source: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with a cell in which the engine is never asked.
+fn unfailed(result: &Value) -> Option<String> {
+    let failed = result["status"]["Failed"].as_str();
+    failed
+        .is_none()
+        .then(|| format!("it passed without its engine: {}", result["status"]))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{unchecked, unclean, unfound};
+    use super::{unchecked, unclean, unfailed, unfound};
 
     #[test]
     fn a_check_from_outside_is_held_to_its_code_and_its_culprit() {
@@ -282,5 +300,7 @@ mod tests {
         assert_eq!(unclean(&found).len(), 2);
         assert_eq!(unfound(&found, "channel", "audit entries +"), None);
         assert!(unfound(&found, "channel", "Session +").is_some());
+        assert!(unfailed(&clean).is_some());
+        assert_eq!(unfailed(&json!({"status": {"Failed": "no"}})), None);
     }
 }
