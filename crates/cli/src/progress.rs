@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     live: bool,
     quiet: bool,
     drawn: bool,
+    /// Whether the line before told a doubt.
+    doubted: bool,
     last: Option<Instant>,
     round: String,
 }
@@ -26,6 +28,7 @@ impl Progress {
             live: stderr().is_terminal() && !dumb,
             quiet,
             drawn: false,
+            doubted: false,
             last: None,
             round: String::new(),
         }
@@ -47,9 +50,14 @@ impl Progress {
                     self.line(&format!("{}: {detail}", phase.as_str()));
                 }
             }
-            Event::Waiting { seconds, last_line } => {
-                let last = last_line
+            Event::Waiting {
+                seconds,
+                last_line,
+                doubt,
+            } => {
+                let last = doubt
                     .as_deref()
+                    .or(last_line.as_deref())
                     .map(|l| format!("  | {l}"))
                     .unwrap_or_default();
                 if self.live {
@@ -57,7 +65,8 @@ impl Progress {
                         &format!("start  waiting {}{last}", units::duration(*seconds)),
                         true,
                     );
-                } else if (*seconds as u64).is_multiple_of(10) {
+                } else if (*seconds as u64).is_multiple_of(10) || doubt.is_some() && !self.doubted {
+                    self.doubted = doubt.is_some();
                     self.line(&format!(
                         "start: still waiting after {}{last}",
                         units::duration(*seconds)

@@ -127,6 +127,30 @@ fn a_subject_that_never_gets_ready() {
 }
 
 #[test]
+fn a_wrong_port_is_told_at_once_and_at_the_end() {
+    let place = Place::new();
+    let url = place.url("/");
+    let elsewhere = common::free_port().to_string();
+    let server = example("faults/all-500.js");
+    let mut command = place.command(&[
+        "check",
+        "--ready-timeout",
+        "4s",
+        "--url",
+        &url,
+        "--",
+        "node",
+        &server,
+    ]);
+    command.env("PORT", &elsewhere);
+    let told = format!("the subject listens on port {elsewhere}, not on");
+    let run = common::finish(&command.output().expect("plimsoll starts"));
+    run.expect_code(4).expect_said(&told);
+    assert!(run.stderr.contains(&told), "{}", run.stderr);
+    assert!(run.stdout.contains(&told), "{}", run.stdout);
+}
+
+#[test]
 fn answers_that_are_all_errors_are_no_verdict() {
     let place = Place::new();
     let url = place.url("/");

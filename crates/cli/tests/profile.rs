@@ -159,6 +159,100 @@ fn a_program_that_fails_keeps_what_was_recorded() {
         .expect_code(0);
 }
 
+#[test]
+fn a_forked_process_has_a_recording_of_its_own() {
+    let Some(python) = with_memray() else { return };
+    let place = Place::new();
+    let text = format!(
+        "import os\n{LEAKY}child = os.fork()\nif child == 0:\n    for number in range(20000):\n        keep(number)\nelse:\n    os.waitpid(child, 0)\n    print(child)\n"
+    );
+    let script = script(&place, &text);
+    let run = place.run(&[
+        "profile",
+        "record",
+        "--memray",
+        "--follow-fork",
+        "--",
+        &python,
+        &script,
+    ]);
+    run.expect_code(0).expect_said("RECORDED");
+    let child = run.stdout.lines().last().expect("the child's pid");
+    let name = format!("memray.bin.{child}");
+    assert_eq!(place.last_run()["artefacts"][1]["path"], name);
+    place
+        .run(&["profile", "summary", "--process", child])
+        .expect_code(0)
+        .expect_said("keep");
+    place
+        .run(&["profile", "summary", "--process", "1"])
+        .expect_code(2)
+        .expect_said("holds no recording memray.bin.1")
+        .expect_said(&name);
+}
+
+/// Runs a command in a terminal of its own and presses a key once a word was drawn; ends as the command does.
+const IN_A_TERMINAL: &str = "\
+import fcntl, os, pty, struct, sys, termios
+word, key, *command = sys.argv[1:]
+child, screen = pty.fork()
+if child == 0:
+    os.environ['TERM'] = 'xterm-256color'
+    os.execvp(command[0], command)
+fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 160, 0, 0))
+drawn, pressed = b'', False
+while True:
+    try:
+        piece = os.read(screen, 65536)
+    except OSError:
+        break
+    if not piece:
+        break
+    drawn += piece
+    if word.encode() in drawn and not pressed:
+        pressed = True
+        os.write(screen, key.encode())
+status = os.waitpid(child, 0)[1]
+sys.exit(0 if pressed and status == 0 else repr(drawn[-2000:]))
+";
+
+#[test]
+fn what_is_walked_takes_a_terminal() {
+    let Some(python) = with_memray() else { return };
+    let place = Place::new();
+    let text = format!("{LEAKY}__import__('time').sleep(60 if 'wait' in sys.argv else 0)\n");
+    let leaky = script(&place, &text);
+    place
+        .run(&["profile", "record", "--memray", "--", &python, &leaky])
+        .expect_code(0);
+    place
+        .run(&["profile", "tree"])
+        .expect_code(2)
+        .expect_said("the tree is walked in a terminal, and there is none");
+    let live = ["profile", "live", "--", &python, &leaky, "wait"];
+    place
+        .run(&live)
+        .expect_code(2)
+        .expect_said("a live view is shown in a terminal, and there is none");
+    for view in [["profile", "tree"].as_slice(), &live] {
+        let shown = Command::new(&python)
+            .args([
+                "-c",
+                IN_A_TERMINAL,
+                "Quit",
+                "q",
+                env!("CARGO_BIN_EXE_plimsoll"),
+            ])
+            .args(view)
+            .current_dir(place.directory.path())
+            .env_remove("PLIMSOLL_DIR")
+            .output()
+            .expect("python");
+        let said = String::from_utf8_lossy(&shown.stderr);
+        assert!(shown.status.success(), "{view:?}: {said}");
+    }
+}
+
 /// A program that somebody else started. Ended when dropped.
 struct Running(Child);
 

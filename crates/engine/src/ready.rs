@@ -97,15 +97,17 @@ impl Session<'_> {
                         self.waited_for()
                     ),
                     details: self.command_and_last_lines(),
-                    hint: Some("raise `--ready-timeout`, or name another sign of readiness with `--ready-url`, `--ready-port` or `--ready-log`".to_owned()),
+                    hint: Some(self.listens_elsewhere().unwrap_or_else(|| "raise `--ready-timeout`, or name another sign of readiness with `--ready-url`, `--ready-port` or `--ready-log`".to_owned())),
                 });
             }
             if told.elapsed() >= Duration::from_secs(1) {
                 told = Instant::now();
                 let last_line = self.subject.last_lines(1).pop();
+                let doubt = self.listens_elsewhere();
                 self.tell(Event::Waiting {
                     seconds: started.elapsed().as_secs_f64(),
                     last_line,
+                    doubt,
                 });
             }
             self.nap(POLL);
@@ -144,6 +146,25 @@ impl Session<'_> {
                 hint: error.hint().map(str::to_owned),
             }
         })
+    }
+
+    /// That the subject listens, but not where it is waited for: most often the port is mistyped, or another than the
+    /// service's default.
+    fn listens_elsewhere(&self) -> Option<String> {
+        let wanted = match &self.config.ready {
+            Ready::Url(url, _) => url.port,
+            Ready::Port(port) => *port,
+            _ => return None,
+        };
+        let ports = plimsoll_probe::listening_ports(&self.subject.tree());
+        if ports.is_empty() || ports.contains(&wanted) {
+            return None;
+        }
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        Some(format!(
+            "the subject listens on port {}, not on {wanted}: is the URL right?",
+            ports.join(", ")
+        ))
     }
 
     fn waited_for(&self) -> String {

@@ -57,6 +57,8 @@ pub enum Event {
         seconds: f64,
         /// The subject's last line of output.
         last_line: Option<String>,
+        /// What is wrong with waiting on, if something is: it listens elsewhere.
+        doubt: Option<String>,
     },
     /// Progress within a phase.
     Progress {

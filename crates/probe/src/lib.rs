@@ -42,7 +42,9 @@ pub use process::{OwnUsage, Process, Resident, available_memory, host_memory, ow
 pub use procfs::Memory;
 pub use runtime::{Runtime, Sampler};
 pub use sampler::ProcessSampler;
-pub use sockets::{Listener, connection_holders, listener_owners, listeners, port_holder};
+pub use sockets::{
+    Listener, connection_holders, listener_owners, listeners, listening_ports, port_holder,
+};
 pub use subject::{
     Launch, Subject, become_subreaper, kill_subjects, program_of, raise_descriptor_limit,
     reap_strangers,

@@ -107,6 +107,16 @@ pub fn listener_owners(port: u16, among: &[Process]) -> io::Result<Vec<Process>>
         .collect())
 }
 
+/// The ports that the processes `among` listen on. Best effort: what cannot be looked into is missing.
+pub fn listening_ports(among: &[Process]) -> BTreeSet<u16> {
+    let held: BTreeSet<u64> = among.iter().flat_map(sockets_of).collect();
+    let all = all_listeners().unwrap_or_default();
+    all.into_iter()
+        .filter(|listener| held.contains(&listener.inode))
+        .map(|listener| listener.address.port())
+        .collect()
+}
+
 /// Which of the processes `among` holds the server's end of each connection to `port`, by the client's port. Best effort: what
 /// cannot be looked into is missing.
 pub fn connection_holders(port: u16, among: &[Process]) -> BTreeMap<u16, ProcessId> {
@@ -187,6 +197,16 @@ pub(crate) fn sockets_of(process: &Process) -> BTreeSet<u64> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn ports_that_a_process_listens_on_are_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let own = [Process::open(std::process::id()).unwrap()];
+        assert!(listening_ports(&own).contains(&port));
+        drop(listener);
+        assert!(!listening_ports(&own).contains(&port));
+    }
 
     #[test]
     fn lines_of_the_tables_are_read() {
