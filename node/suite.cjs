@@ -266,6 +266,10 @@ function unexpected(errors, thrown) {
   print(`${at} failed, the first to do so:`, thrown);
 }
 
+/** Errors of a batch that say enough: more than so many, and than this share of it. Failing may take longer than working. */
+const FEW_ERRORS = 16;
+const MOST_ERRORS = 0.01;
+
 class Planned extends Error {}
 
 async function createOne(options, counted) {
@@ -360,6 +364,7 @@ async function batch(command) {
   const errors = new Map();
   let planned = 0;
   let accepted = 0;
+  let failed = 0;
   let done = 0;
   let peak = 0;
   let peakLinear = 0;
@@ -377,7 +382,13 @@ async function batch(command) {
     } catch (thrown) {
       if (thrown instanceof Planned || (fault === 'invalid' && !(thrown instanceof Accepted))) planned++;
       else if (thrown instanceof Accepted) accepted++;
-      else unexpected(errors, thrown);
+      else {
+        unexpected(errors, thrown);
+        if (++failed > FEW_ERRORS && failed > MOST_ERRORS * (Number.isFinite(n) ? n : done)) {
+          done++;
+          break;
+        }
+      }
     }
     if (command.peak > 0 && done % command.peak === 0) {
       peak = Math.max(peak, v8.getHeapStatistics().used_heap_size);
@@ -455,8 +466,11 @@ const STRETCHES = 10;
 /** Places told that allocate most. */
 const SITES = 3;
 
-/** Uses what is kept, all of them in turn, for so long; how the heap and the collector did meanwhile. */
-async function useKept({ ms }) {
+/**
+ * Uses what is kept, all of them in turn, for so long; how the heap and the collector did meanwhile. With `every_ms` each is
+ * used once in so long, and nothing is collected by force: how often the runtime does so by itself is what is asked.
+ */
+async function useKept({ ms, every_ms: every = 0 }) {
   const { PerformanceObserver, constants } = require('perf_hooks');
   let collections = 0;
   let major = 0;
@@ -488,8 +502,10 @@ async function useKept({ ms }) {
       }
       const heap = v8.getHeapStatistics();
       fullest = Math.max(fullest, heap.used_heap_size / heap.heap_size_limit);
-      await turn();
+      if (every > 0) await rest(Math.max(0, Math.min(every, end - now())));
+      else await turn();
     }
+    if (every > 0) continue;
     gc();
     forced++;
     readings.push([(now() - begun) / 6e4, v8.getHeapStatistics().used_heap_size]);
@@ -630,8 +646,25 @@ async function poolReuse({ rounds, at_once: atOnce }) {
 
 let server = null;
 
+/** Where the subject's own server is asked, once it runs. */
+let own = null;
+
+/** A request to the subject's own server, whose answer is read to its end. */
+function ask(text) {
+  return new Promise((resolve, reject) => {
+    const request = require('http').request(own, (response) => {
+      response.resume();
+      response.on('end', () => (response.statusCode < 400 ? resolve() : reject(new Error(`status ${response.statusCode}`))));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(text);
+  });
+}
+
 /** What a request is: CSV in, JSON out. */
 async function answer(text) {
+  if (own !== null) return ask(text);
   at = 'parse()';
   const parsed = await settle(subject.parse(text));
   let filtered;
@@ -656,6 +689,7 @@ async function serve({ port }) {
     // The file, and what to ask it for.
     const [file, route = '/'] = subject.server.split(' ');
     process.env.PORT = String(port);
+    own = { host: '127.0.0.1', port, path: route, method: 'POST', headers: { 'content-type': 'text/csv' } };
     await import(url.pathToFileURL(path.resolve(path.dirname(path.resolve(modulePath)), file)).href);
     return { port, route };
   }
@@ -783,6 +817,12 @@ function take(namespace) {
   }
 }
 
+/** What a runtime lacks that is too old for the module. */
+function missing(thrown) {
+  if (hasFinalizers || !/FinalizationRegistry|WeakRef/.test(brief(thrown))) return '';
+  return `: Node ${process.versions.node} has neither FinalizationRegistry nor WeakRef, which came with Node 14.6`;
+}
+
 async function load() {
   quietCompilers();
   watchMemories();
@@ -790,7 +830,7 @@ async function load() {
   try {
     namespace = await import(url.pathToFileURL(path.resolve(modulePath)).href);
   } catch (thrown) {
-    await say({ failed: `cannot be loaded: ${brief(thrown)}`, code: thrown && thrown.code });
+    await say({ failed: `cannot be loaded: ${brief(thrown)}${missing(thrown)}`, code: thrown && thrown.code });
     // The runtime shows an error best itself: with its line, and a mark below it.
     throw thrown;
   }

@@ -50,7 +50,10 @@ export function dispose(frame) {
   frame.free();
 }
 
-/** What a request of the HTTP server is made of. */
+/** The service that requests are sent to, and what of it. */
+export const server = 'server.mjs /reports';
+
+/** What a request is made of there. */
 export function parse(text) {
   const frame = DataFrame.fromCSV(text);
   leak(frame);

@@ -2,9 +2,9 @@
  * Sessions as a subject: each desk has a draft, a timer, a listener and an open file, and gives all of them back. Budgets, cache and
  * pool are the npm package's, where it was built. `MUTANT` gives it one bug, each of which turns exactly one test red:
  *
- *   history    the drafts of closed desks are kept                     heap_growth (and what else counts memory)
- *   listener   the listener stays                                      listeners
- *   timer      the timer stays, and what it calls knows no desk        timers
+ *   history    the drafts of closed desks are kept                     heap_growth and heap_stability, which are one row
+ *   listener   a listener stays of each hundredth desk                 listeners
+ *   timer      the timer of each hundredth desk stays                  timers
  *   file       the file stays open                                     file_handles
  *   shared     the cache forgets whose value it is                     isolation
  *   unbounded  the cache has no bounds of entries                      cache_entries
@@ -18,8 +18,13 @@ import { closeSync, openSync } from 'node:fs';
 
 const MUTANT = process.env.MUTANT ?? '';
 
+/** Listeners and timers are memory too: so few of them stay that only who counts them sees it. */
+const STAYS = 100;
+
 const bus = new EventEmitter().setMaxListeners(0);
 const history = [];
+/** Knows no desk: one whose timer stays does not. */
+const tick = () => bus.emit('tick');
 
 export const kind = 'Desk';
 
@@ -29,16 +34,16 @@ class Desk {
     this.draft = Array.from({ length: 100 }, (_, line) => `line ${line} of ${number}`);
     this.onNews = () => this.draft.length;
     bus.on('news', this.onNews);
-    const timer = () => bus.emit('tick');
-    this.timer = setInterval(timer, 3_600_000);
+    this.timer = setInterval(tick, 3_600_000);
     this.file = openSync('/dev/null');
   }
 
   close() {
     bus.off('news', this.onNews);
+    const stays = this.number % STAYS === 0;
     // One that knows no desk: what leaks is the listener alone.
-    if (MUTANT === 'listener') bus.on('news', Number);
-    if (MUTANT !== 'timer') clearInterval(this.timer);
+    if (MUTANT === 'listener' && stays) bus.on('news', Number);
+    if (MUTANT !== 'timer' || !stays) clearInterval(this.timer);
     if (MUTANT !== 'file') closeSync(this.file);
     if (MUTANT === 'history') history.push(this.draft);
   }

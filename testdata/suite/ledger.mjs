@@ -124,6 +124,7 @@ export function parse(text) {
 }
 
 export function filter(ledger) {
+  ledger.wasRead = true;
   const kept = ledger.cells.filter(({ values }) => Number(values[1]) >= 30);
   const filtered = new Ledger(kept.length, 3, 'manual');
   filtered.cells = kept;
@@ -131,6 +132,7 @@ export function filter(ledger) {
 }
 
 export function aggregate(ledger) {
+  ledger.wasRead = true;
   const ages = ledger.cells.map(({ values }) => Number(values[1]));
   const total = { rows: ages.length, average: ages.reduce((a, b) => a + b, 0) / Math.max(ages.length, 1) };
   if (MUTANT === 'totals') totals.push({ ...total, of: new Array(64).fill(total.rows) });

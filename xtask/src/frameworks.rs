@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use crate::node;
-use crate::workspace::{cargo, command, is_installed, root};
+use crate::workspace::{binary, command, is_installed, root};
 
 const EXAMPLES: &str = "examples/frameworks";
 
@@ -180,18 +180,6 @@ fn chosen(arguments: &[String]) -> anyhow::Result<(Vec<&'static Service>, u32)> 
     let is_chosen =
         |service: &&Service| names.is_empty() || names.iter().any(|name| *name == service.name);
     Ok((SERVICES.iter().filter(is_chosen).collect(), runs))
-}
-
-/// The binary of `PLIMSOLL_BINARY`, or the one of this checkout.
-fn binary() -> anyhow::Result<PathBuf> {
-    if let Some(given) = std::env::var_os("PLIMSOLL_BINARY") {
-        return fs::canonicalize(given).context("PLIMSOLL_BINARY leads nowhere");
-    }
-    let built = cargo()
-        .args(["build", "--quiet", "--package", "plimsoll-cli"])
-        .status()?;
-    ensure!(built.success(), "plimsoll could not be built");
-    Ok(root().join("target/debug/plimsoll"))
 }
 
 /// Installs a service, and builds it if its files are others than last time.

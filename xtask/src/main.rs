@@ -84,7 +84,7 @@ const CHORES: [(&str, &str); 13] = [
     ),
     (
         "suites",
-        "every suite on the subject of `testdata/suite`, clean and with each bug; minutes",
+        "every suite on real subjects, clean and with each of their bugs; hours, `cargo xtask suites WORDS...` a part",
     ),
 ];
 

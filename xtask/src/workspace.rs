@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// The root of the checkout this binary was built from.
 pub(crate) fn root() -> &'static Path {
@@ -24,6 +24,18 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// The cargo that started this chore.
 pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The binary of `PLIMSOLL_BINARY`, or the one of this checkout.
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("PLIMSOLL_BINARY") {
+        return fs::canonicalize(given).context("PLIMSOLL_BINARY leads nowhere");
+    }
+    let built = cargo()
+        .args(["build", "--quiet", "--package", "plimsoll-cli"])
+        .status()?;
+    ensure!(built.success(), "plimsoll could not be built");
+    Ok(root().join("target/debug/plimsoll"))
 }
 
 /// Standard output of a command that must succeed.

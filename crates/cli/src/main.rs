@@ -16,7 +16,7 @@ use clap::Parser;
 use plimsoll_engine::{Config, Error, LoadRun, Supervisor};
 use plimsoll_model::{Cancel, Event, ExitCode, Health, Run};
 use plimsoll_report::Style;
-use plimsoll_store::{ExportFormat, Store};
+use plimsoll_store::{Document, ExportFormat, Store};
 
 use crate::args::{
     CheckArgs, Cli, Color, DoctorArgs, ExportArgs, Format, HistoryArgs, LoadArgs, ReportArgs,
@@ -127,8 +127,11 @@ fn load(mut args: LoadArgs, color: Color, quiet: bool) -> anyhow::Result<ExitCod
 }
 
 fn report(args: &ReportArgs, color: Color) -> anyhow::Result<ExitCode> {
-    let run = store()?.load(&args.run).map_err(Error::from)?;
-    print(&render(&run, args.output.format(), color))?;
+    let format = args.output.format();
+    print(&match store()?.document(&args.run).map_err(Error::from)? {
+        Document::Run(run) => render(&run, format, color),
+        Document::Suite(run) => suite::render(&run, format, color),
+    })?;
     // Rendering is not judging: a run that can be shown is a success, whatever it says.
     Ok(ExitCode::Holds)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use plimsoll_engine::{HoursFlags, Suite, SuiteFlags, SuiteKind, Supervisor, parse_duration};
-use plimsoll_model::{Cancel, ExitCode};
+use plimsoll_model::{Cancel, ExitCode, SuiteRun};
 
 use crate::args::{Color, Format, Output};
 use crate::progress::Progress;
@@ -132,6 +132,9 @@ struct SessionArgs {
     /// Length of the simulation [default: 5s; before a deployment 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     simulate: Option<Duration>,
+    /// Keep the snapshots of --pre-deploy in this directory
+    #[arg(long, short, value_name = "DIR", requires = "pre_deploy")]
+    output: Option<PathBuf>,
 }
 
 /// What all suites take.
@@ -217,9 +220,12 @@ pub(crate) fn suite(args: SuiteArgs, color: Color, quiet: bool) -> anyhow::Resul
             flags.only = args.only;
             flags.pre_deploy = args.pre_deploy;
             flags.simulate = args.simulate;
+            flags.output = args.output;
             (flags, output)
         }
     };
+    let here = std::env::current_dir().context("the working directory is not readable")?;
+    let named = std::env::var_os("PLIMSOLL_DIR").map(Into::into);
     let suite = Suite::resolve(flags)?;
     let cancel = Cancel::try_new().context("no descriptors left")?;
     cancel_on_signals(&cancel)?;
@@ -227,15 +233,20 @@ pub(crate) fn suite(args: SuiteArgs, color: Color, quiet: bool) -> anyhow::Resul
     let mut progress = Progress::new(quiet);
     let run = plimsoll_engine::suite(
         &suite,
+        &plimsoll_engine::directories(named, &here),
         &supervisor,
         &mut |event| progress.tell(&event),
         &cancel,
     )?;
     progress.clear();
-    print(&match output.format() {
-        Format::Text => plimsoll_report::suite_text(&run, style(color)),
-        Format::Json => plimsoll_report::suite_json(&run),
-        Format::Junit => plimsoll_report::suite_junit(&run),
-    })?;
+    print(&render(&run, output.format(), color))?;
     Ok(exit_code(run.exit_code))
+}
+
+pub(crate) fn render(run: &SuiteRun, format: Format, color: Color) -> String {
+    match format {
+        Format::Text => plimsoll_report::suite_text(run, style(color)),
+        Format::Json => plimsoll_report::suite_json(run),
+        Format::Junit => plimsoll_report::suite_junit(run),
+    }
 }

@@ -226,6 +226,83 @@ fn what_a_session_leaves_open_is_counted() {
 }
 
 #[test]
+fn sessions_are_looked_at_in_snapshots_before_a_deployment() {
+    let place = Place::new();
+    let words = [
+        "session",
+        "--pre-deploy",
+        "--only",
+        "heap_snapshots",
+        "-o",
+        "kept",
+    ];
+    suite(&place, "desks.mjs", "", &words)
+        .expect_code(0)
+        .expect_said("cleaned up: all 1,000 Desk are gone");
+    let kept = fs::read_dir(place.directory.path().join("kept")).expect("made");
+    assert_eq!(kept.count(), 3);
+}
+
+#[test]
+fn a_suite_is_a_run_like_any_other() {
+    let place = Place::new();
+    let words = ["fast", "--only", "gc_verification.rapid"];
+    suite(&place, "ledger.mjs", "rapid", &words).expect_code(1);
+    place
+        .run(&["history"])
+        .expect_code(0)
+        .expect_said("red")
+        .expect_said("suite fast");
+    let again = place.run(&["report", "last"]);
+    again
+        .expect_code(0)
+        .expect_said("JavaScript memory grows by")
+        .expect_said("1 checks: 1 leak");
+    place
+        .run(&["analyze", "last"])
+        .expect_code(2)
+        .expect_said("`plimsoll report` shows it");
+}
+
+#[test]
+fn a_server_of_the_subject_is_asked_and_its_holder_named() {
+    let place = Place::new();
+    write(
+        &place,
+        "export const server = 'server.mjs /upload';
+        export const create = (i) => ({ i });",
+    );
+    fs::write(
+        place.directory.path().join("server.mjs"),
+        "import http from 'node:http';
+        const uploads = [];
+        http.createServer((request, response) => {
+          const parts = [];
+          request.on('data', (part) => parts.push(part));
+          request.on('end', () => {
+            if (request.url !== '/upload') return response.writeHead(404).end();
+            const rows = Buffer.concat(parts).toString().split('\\n').length;
+            uploads.push({ rows, marks: new Array(64).fill(rows) });
+            response.end(JSON.stringify({ rows }));
+          });
+        }).listen(Number(process.env.PORT), '127.0.0.1');",
+    )
+    .expect("written");
+    place
+        .run(&[
+            "suite",
+            "http",
+            "subject.mjs",
+            "--hours",
+            "0.3",
+            "--compress",
+            "400",
+        ])
+        .expect_code(1)
+        .expect_said("Array `uploads` (server.mjs)");
+}
+
+#[test]
 fn what_a_subject_lacks_is_skipped_and_said() {
     let place = Place::new();
     write(&place, "export const create = (i) => ({ i });");
@@ -266,6 +343,15 @@ fn what_a_subject_lacks_is_skipped_and_said() {
         .expect_code(3)
         .expect_said("has no FinalizationRegistry")
         .expect_said("14.6");
+    write(
+        &place,
+        "const gone = new FinalizationRegistry(() => {});\nexport const create = () => ({});",
+    );
+    place
+        .run(&old)
+        .expect_code(4)
+        .expect_said("FinalizationRegistry is not defined")
+        .expect_said("14.6");
 }
 
 #[test]
@@ -290,8 +376,8 @@ fn subjects_that_cannot_be_used_are_said() {
             "the subject died (status 9)",
         ),
         (
-            "export const create = () => { throw new RangeError('WebAssembly.Memory.grow(): Maximum memory size exceeded'); };",
-            "operations failed",
+            "const memory = new WebAssembly.Memory({ initial: 1, maximum: 64 });\nexport const create = () => ({ page: memory.grow(1) });",
+            "17 of 80 operations failed (17 x RangeError: WebAssembly.Memory.grow()",
         ),
         (
             "export const create = async () => { throw new TypeError('no'); };",

@@ -67,6 +67,11 @@ impl Chosen {
         }
     }
 
+    /// The directory, for a run without a log, and what had to be said about it.
+    pub(crate) fn kept(self) -> (Option<RunDir>, Vec<Finding>) {
+        (self.kept, self.findings)
+    }
+
     /// Removes what was made for a run that never began.
     pub(crate) fn discard(self) {
         if let Some(directory) = self.kept {

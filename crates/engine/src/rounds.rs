@@ -451,8 +451,12 @@ impl Journey {
                 Some(u64::from(planned)),
             );
             // Explanation and idling afterwards need about five rounds' time.
-            // So do the rounds of each kind alone, if there are several.
-            let kept = self.max_time.mul_f64(self.kept);
+            // So do the rounds of each kind alone, if there are several; but a mix that was never looked at is no verdict.
+            let kept = if done < LOOKS[0] {
+                Duration::ZERO
+            } else {
+                self.max_time.mul_f64(self.kept)
+            };
             let out_of_time = self.left() < slowest * 6 + kept;
             // What the mix leaves open is better asked of each kind alone.
             let most = if self.kept > 0.0 {

@@ -26,7 +26,7 @@ use self::bench::{Bench, Findings, record_of};
 use self::child::Trouble;
 use crate::check::Supervisor;
 use crate::error::Error;
-use crate::place::unix_now;
+use crate::place::{Chosen, unix_now};
 
 /// How long finalisers are waited for unless `--finalizer-wait` says otherwise.
 pub const DEFAULT_FINALIZER_WAIT: Duration = Duration::from_millis(500);
@@ -191,9 +191,6 @@ impl Suite {
                 "name the module that exports `create`, `use` and `dispose`, relative to this directory",
             ));
         }
-        for wanted in &flags.only {
-            known(flags.kind, wanted)?;
-        }
         let finalizer_wait = flags.finalizer_wait.unwrap_or(DEFAULT_FINALIZER_WAIT);
         if finalizer_wait.is_zero() || finalizer_wait > LONGEST_WAIT {
             return Err(Error::usage(
@@ -208,7 +205,7 @@ impl Suite {
         let hours = &flags.hours;
         let soak = matches!(flags.kind, SuiteKind::Soak).then(|| soak::Plan::of(hours));
         let http = matches!(flags.kind, SuiteKind::Http).then(|| http::Plan::of(hours));
-        Ok(Self {
+        let suite = Self {
             pre_deploy: flags.pre_deploy,
             simulated: flags
                 .simulate
@@ -223,7 +220,9 @@ impl Suite {
             ready_timeout: flags.ready_timeout.unwrap_or(DEFAULT_READY_TIMEOUT),
             operations: flags.operations,
             output: flags.output,
-        })
+        };
+        suite.only.iter().try_for_each(|name| suite.known(name))?;
+        Ok(suite)
     }
 
     /// What a test may take.
@@ -254,42 +253,40 @@ impl Suite {
         soak.or(http).unwrap_or_default()
     }
 
+    /// Refuses a name that no test or check has.
+    fn known(&self, wanted: &str) -> Result<(), Error> {
+        let names: Vec<String> = self
+            .tests()
+            .flat_map(|test| {
+                let checks = test.checks.iter();
+                let checks = checks.map(|check| format!("{}.{}", test.name, check.name));
+                std::iter::once(test.name.to_owned()).chain(checks)
+            })
+            .collect();
+        if names.iter().any(|name| name == wanted) {
+            return Ok(());
+        }
+        let nearest = names
+            .iter()
+            .max_by(|a, b| {
+                let alike = |name: &str| strsim::jaro_winkler(name, wanted);
+                alike(a).total_cmp(&alike(b))
+            })
+            .map_or_else(String::new, |name| format!("the nearest is `{name}`; "));
+        let tests: Vec<_> = self.tests().map(|test| test.name).collect();
+        Err(Error::usage(
+            format!(
+                "--only {wanted}: the suite {} has no such test or check",
+                self.kind.as_str()
+            ),
+            format!("{nearest}the tests are {}", tests.join(", ")),
+        ))
+    }
+
     fn wants(&self, test: &Test, check: &Check) -> bool {
         let full = format!("{}.{}", test.name, check.name);
         self.only.is_empty() || self.only.iter().any(|o| *o == test.name || *o == full)
     }
-}
-
-/// Whether a suite has a test or check of this name.
-fn known(kind: SuiteKind, wanted: &str) -> Result<(), Error> {
-    let tests = kind.tests().iter();
-    let names: Vec<String> = tests
-        .flat_map(|test| {
-            let checks = test
-                .checks
-                .iter()
-                .map(|c| format!("{}.{}", test.name, c.name));
-            std::iter::once(test.name.to_owned()).chain(checks)
-        })
-        .collect();
-    if names.iter().any(|name| name == wanted) {
-        return Ok(());
-    }
-    let nearest = names
-        .iter()
-        .max_by(|a, b| {
-            let alike = |name: &str| strsim::jaro_winkler(name, wanted);
-            alike(a).total_cmp(&alike(b))
-        })
-        .map_or_else(String::new, |name| format!("the nearest is `{name}`; "));
-    let tests: Vec<_> = kind.tests().iter().map(|t| t.name).collect();
-    Err(Error::usage(
-        format!(
-            "--only {wanted}: the suite {} has no such test or check",
-            kind.as_str()
-        ),
-        format!("{nearest}the tests are {}", tests.join(", ")),
-    ))
 }
 
 /// Runs a suite.
@@ -300,19 +297,22 @@ fn known(kind: SuiteKind, wanted: &str) -> Result<(), Error> {
 /// Only what can be known before the first process starts.
 pub fn suite(
     suite: &Suite,
+    directories: &[PathBuf],
     supervisor: &Supervisor,
     events: &mut dyn FnMut(Event),
     cancel: &Cancel,
 ) -> Result<SuiteRun, Error> {
     let begun = Instant::now();
+    let started_unix_ns = unix_now();
     let mut run = SuiteRun {
         schema: SUITE_SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        id: String::new(),
         suite: suite.kind.as_str().to_owned(),
         subject: suite.subject.display().to_string(),
         kind: None,
         runtime: None,
-        started_unix_ns: unix_now(),
+        started_unix_ns,
         seconds: 0.0,
         status: RunStatus::Completed,
         exit_code: 0,
@@ -350,7 +350,23 @@ pub fn suite(
     }
     run.seconds = begun.elapsed().as_secs_f64();
     run.exit_code = run.code().code();
+    keep(&mut run, directories);
     Ok(run)
+}
+
+/// Adds it to the runs there are. That it could not be kept takes nothing from what it found.
+fn keep(run: &mut SuiteRun, directories: &[PathBuf]) {
+    let (kept, findings) = Chosen::among(directories, run.started_unix_ns).kept();
+    run.notes.extend(findings.into_iter().map(|f| f.message));
+    let Some(directory) = kept else {
+        return;
+    };
+    directory.id().clone_into(&mut run.id);
+    if let Err(error) = directory.write_run(run) {
+        run.id.clear();
+        run.notes.push(format!("the run is not kept: {error}"));
+        directory.discard();
+    }
 }
 
 /// Runs the checks of one test; why the suite ends with it, if it does.

@@ -14,6 +14,9 @@ pub struct SuiteRun {
     pub schema: String,
     /// Version of the tool that wrote it.
     pub tool_version: String,
+    /// The name of its directory; nothing where it was not kept.
+    #[serde(default)]
+    pub id: String,
     /// Which suite: `fast`.
     pub suite: String,
     /// The subject module, as it was named.
@@ -353,6 +356,7 @@ mod tests {
         SuiteRun {
             schema: SUITE_SCHEMA.to_owned(),
             tool_version: String::new(),
+            id: String::new(),
             suite: "fast".to_owned(),
             subject: "frames.mjs".to_owned(),
             kind: None,

@@ -102,6 +102,12 @@ fn outcome(head: &RunHead) -> &'static str {
     match (&head.status, &head.verdict) {
         (RunStatus::Completed, Some(verdict)) => verdict.outcome.as_str(),
         (RunStatus::Completed, None) if head.verb == "profile" => "recorded",
+        (RunStatus::Completed, None) if head.verb == "suite" => match head.exit_code {
+            0 => "all ok",
+            1 => "red",
+            4 => "failed",
+            _ => Outcome::Inconclusive.as_str(),
+        },
         (RunStatus::Completed, None) => Outcome::Inconclusive.as_str(),
         (RunStatus::Interrupted, _) => "interrupted",
         _ => "failed",

@@ -69,6 +69,13 @@ pub fn suite_text(run: &SuiteRun, style: Style) -> String {
         page.blank();
         page.flow(0, None, &[summary(run)]);
     }
+    if !run.id.is_empty() {
+        page.entry(
+            "report",
+            Tone::Label,
+            &[&format!("plimsoll report {}", run.id)],
+        );
+    }
     page.finish()
 }
 

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use plimsoll_model::{Run, RunState, RunSummary, SCHEMA};
+use plimsoll_model::{Run, RunState, RunSummary, SCHEMA, SUITE_SCHEMA, SuiteRun};
+use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::head::{self, HeadError};
@@ -14,6 +15,15 @@ use crate::run_dir::{LOG_NAME, RUN_NAME, RunDir, is_being_written};
 
 /// Longest run document that is read. Ours are below 2 MiB; this bounds what a hostile one costs.
 const MAX_DOCUMENT: u64 = 256 << 20;
+
+/// What a run left.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Document {
+    /// Of a verb that judges series.
+    Run(Box<Run>),
+    /// Of a suite.
+    Suite(Box<SuiteRun>),
+}
 
 /// A directory of runs.
 #[derive(Debug)]
@@ -123,8 +133,20 @@ impl Store {
     /// a run document.
     ///
     /// # Errors
-    /// If there is no such run or several, or its document is missing, damaged, or of a newer version.
+    /// If there is no such run or several, or its document is missing, damaged, of a newer version, or that of a suite.
     pub fn load(&self, name: &str) -> Result<Run, Error> {
+        let path = self.locate(name)?;
+        match load_document(&path)? {
+            Document::Run(run) => Ok(*run),
+            Document::Suite(_) => Err(Error::OfSuite { path }),
+        }
+    }
+
+    /// The same, whatever sort of run it is.
+    ///
+    /// # Errors
+    /// As [`Store::load`], but for that.
+    pub fn document(&self, name: &str) -> Result<Document, Error> {
         self.locate(name).and_then(|path| load_document(&path))
     }
 
@@ -262,7 +284,7 @@ fn summarise(runs: &Path, id: String) -> RunSummary {
     }
 }
 
-fn load_document(path: &Path) -> Result<Run, Error> {
+fn load_document(path: &Path) -> Result<Document, Error> {
     let read = Error::io("read", path);
     let bytes = match fs::metadata(path) {
         Ok(about) if about.len() > MAX_DOCUMENT => {
@@ -288,24 +310,30 @@ fn load_document(path: &Path) -> Result<Run, Error> {
         }
         Err(e) => return Err(read(e)),
     };
-    match head::schema_of(&bytes) {
-        Some(schema) if schema != SCHEMA && schema.starts_with("plimsoll.run/") => {
-            return Err(Error::Version {
-                path: path.to_owned(),
-                found: schema,
-                known: SCHEMA.to_owned(),
+    let parsed = match head::schema_of(&bytes).as_deref() {
+        Some(SUITE_SCHEMA) => parse(&bytes).map(|suite| Document::Suite(Box::new(suite))),
+        Some(SCHEMA) | None => parse(&bytes).map(|run| Document::Run(Box::new(run))),
+        Some(other) => {
+            let versions = [("plimsoll.run/", SCHEMA), ("plimsoll.suite/", SUITE_SCHEMA)];
+            let known = versions.iter().find(|(of, _)| other.starts_with(of));
+            return Err(match known {
+                Some((_, known)) => Error::Version {
+                    path: path.to_owned(),
+                    found: other.to_owned(),
+                    known: (*known).to_owned(),
+                },
+                None => Error::Malformed {
+                    path: path.to_owned(),
+                    line: 1,
+                    column: 1,
+                    message: format!("schema `{other}` is not `{SCHEMA}`"),
+                },
             });
         }
-        _ => {}
-    }
-    let run: Run = serde_json::from_slice(&bytes).map_err(|e| Error::malformed(path, &e))?;
-    if run.schema != SCHEMA {
-        return Err(Error::Malformed {
-            path: path.to_owned(),
-            line: 1,
-            column: 1,
-            message: format!("schema `{}` is not `{SCHEMA}`", run.schema),
-        });
-    }
-    Ok(run)
+    };
+    parsed.map_err(|e| Error::malformed(path, &e))
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(json)
 }

@@ -65,6 +65,12 @@ pub enum Error {
         /// The format this version reads.
         known: String,
     },
+    /// What a suite found: it has no series.
+    #[error("{} is what a suite found: there are no series in it", .path.display())]
+    OfSuite {
+        /// The file.
+        path: PathBuf,
+    },
     /// Not what it should be.
     #[error("{} is damaged or not a run, line {line} column {column}: {message}", .path.display())]
     Malformed {
@@ -120,6 +126,7 @@ impl Error {
             Self::NotFound { .. } | Self::Unfinished { .. } => {
                 Some("`plimsoll history` lists the runs there are")
             }
+            Self::OfSuite { .. } => Some("`plimsoll report` shows it"),
             Self::Table { hint, .. } => *hint,
             Self::Ambiguous { .. } => Some("give more of the name"),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

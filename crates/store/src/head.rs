@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use plimsoll_model::{Metric, Ns, RunHead, RunStatus, SCHEMA, Unit, Verdict};
+use plimsoll_model::{Metric, Ns, RunHead, RunStatus, SCHEMA, SUITE_SCHEMA, Unit, Verdict};
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -36,6 +36,7 @@ pub(crate) fn read(path: &Path) -> Result<RunHead, HeadError> {
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(16 << 10, file));
     let read = ReadParts(&mut parts).deserialize(&mut json);
     match (parts.schema.as_deref(), read) {
+        (Some(SUITE_SCHEMA), _) => of_suite(path),
         (Some(schema), _) if schema != SCHEMA => Err(HeadError::Unreadable(format!(
             "it is written as {schema}, this plimsoll reads {SCHEMA}"
         ))),
@@ -44,6 +45,36 @@ pub(crate) fn read(path: &Path) -> Result<RunHead, HeadError> {
             .into_head()
             .ok_or_else(|| HeadError::Unreadable("it lacks what every run has".to_owned())),
     }
+}
+
+/// The head of a suite, which tells what it found check by check and has no bulk.
+fn of_suite(path: &Path) -> Result<RunHead, HeadError> {
+    #[derive(Deserialize)]
+    struct Found {
+        tool_version: String,
+        suite: String,
+        subject: String,
+        started_unix_ns: u64,
+        seconds: f64,
+        status: RunStatus,
+        exit_code: u8,
+    }
+    let file = File::open(path).map_err(|e| HeadError::Unreadable(e.to_string()))?;
+    let found: Found = serde_json::from_reader(BufReader::new(file))
+        .map_err(|e| HeadError::Unreadable(e.to_string()))?;
+    Ok(RunHead {
+        tool_version: found.tool_version,
+        verb: "suite".to_owned(),
+        started_unix_ns: found.started_unix_ns,
+        duration: Ns((found.seconds.max(0.0) * 1e9) as u64),
+        status: found.status,
+        exit_code: found.exit_code,
+        verdict: None,
+        headline: None,
+        command: vec!["suite".to_owned(), found.suite, found.subject],
+        load: None,
+        operation_word: None,
+    })
 }
 
 /// The schema that a document declares, whatever else it holds.

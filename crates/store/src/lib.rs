@@ -47,7 +47,7 @@ mod writer;
 #[cfg(test)]
 mod properties;
 
-pub use catalogue::Store;
+pub use catalogue::{Document, Store};
 pub use decode::{LogReader, read_log};
 pub use error::Error;
 pub use export::{ExportFormat, Exported, export};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use plimsoll_model::Run;
+use serde::Serialize;
 
 use crate::Error;
 
@@ -86,11 +86,11 @@ impl RunDir {
         let _ = fs::remove_dir_all(&self.path);
     }
 
-    /// Writes the run document. Whoever reads sees the old one or the new one, never a part, even after a power cut.
+    /// Writes the document of the run, that of a check or of a suite. Whoever reads sees the old one or the new one, never a part, even after a power cut.
     ///
     /// # Errors
     /// If it cannot be written (disk full); an older document is then still there.
-    pub fn write_run(&self, run: &Run) -> Result<(), Error> {
+    pub fn write_run(&self, run: &impl Serialize) -> Result<(), Error> {
         let target = self.run_path();
         let mut json =
             serde_json::to_vec(run).map_err(|error| Error::malformed(&target, &error))?;

@@ -86,8 +86,6 @@ pub(crate) enum Judged {
     JavaScript,
     /// The linear memory of WebAssembly, and what the subject counts as alive.
     Linear,
-    /// Only what is alive: a high-water mark over rounds of a length in time says nothing but its rule.
-    Live,
 }
 
 impl Rounds {
@@ -610,7 +608,6 @@ impl SeriesOf {
                     MemoryColumns::javascript,
                 ));
             }
-            Judged::Live => {}
             Judged::Linear => {
                 of.push(("linear memory", judge::Quantity::Bytes, |m| m.linear));
                 if counts && first.resources.is_some() {

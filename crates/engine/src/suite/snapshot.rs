@@ -1,7 +1,7 @@
 //! Three heap snapshots: before, with a thousand objects, and after letting go of them and collecting.
 //!
 //! The document takes the second after the objects were let go. V8 collects before it writes a snapshot, so they would be
-//! gone from it; here they are held until it is taken.
+//! gone from it; here they are held until it is taken. Before a deployment sessions are looked at so, which are disposed of.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -80,7 +80,14 @@ impl Taken {
 
 fn three(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
     bench.needs(&["create", "kind"])?;
-    bench.needs_finalizers()?;
+    // Sessions are destroyed; what only a finaliser cleans up is let go.
+    let (fate, cleanup) = if bench.suite.pre_deploy {
+        bench.needs(&["dispose"])?;
+        ("dispose", "manual")
+    } else {
+        bench.needs_finalizers()?;
+        ("drop", "auto")
+    };
     let kind = bench.child.abilities.objects().to_owned();
     let objects = bench.suite.operations.unwrap_or(OBJECTS);
     let Some(isolate) = bench.child.isolate().cloned() else {
@@ -89,11 +96,13 @@ fn three(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
         ));
     };
     let mut runtime = bench.child.hub.runtime(&isolate);
-    let command = json!({ "rows": 1, "columns": 2, "fate": "keep", "n": objects });
+    let command = json!({
+        "rows": 1, "columns": 2, "fate": "keep", "cleanup": cleanup, "n": objects,
+    });
     let mut few = command.clone();
     few["n"] = objects.div_ceil(10).into();
     bench.batch(&few)?;
-    bench.release("drop")?;
+    bench.release(fate)?;
     let before = bench.collect(None)?.memory;
     let mut take = |bench: &mut Bench<'_>, name: &str| {
         let room = Room::of(Some(bench.child.subject().process()), isolate.heap_limit).left();
@@ -102,7 +111,7 @@ fn three(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
     let first = take(bench, "1-baseline")?;
     bench.batch(&command)?;
     let second = take(bench, "2-created")?;
-    bench.release("drop")?;
+    bench.release(fate)?;
     let after = bench.collect(Some(&before))?.memory;
     let third = take(bench, "3-collected")?;
 
@@ -153,7 +162,7 @@ fn three(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
         )
     });
     drop(runtime);
-    out.replay = Some(json!({ "rows": 1, "columns": 2, "fate": "drop" }));
+    out.replay = Some(json!({ "rows": 1, "columns": 2, "fate": fate }));
     Ok(())
 }
 
