@@ -889,7 +889,7 @@ class Probe {
     if (this.gcWatch !== null) this.gcWatch.start();
   }
 
-  /** Opens the inspector for whoever reads a snapshot, or closes it behind him. */
+  /** Opens the inspector for whoever reads a snapshot, or closes it behind him; once it is open, writes a snapshot. */
   snapshot(command) {
     if (this.door === null) this.door = new Door();
     if (command.args.end === true) {
@@ -897,9 +897,29 @@ class Probe {
       this.reply(command, {});
       return;
     }
+    if (typeof command.args.into === 'string') {
+      this.writeSnapshot(command.args.into);
+      this.reply(command, { at_us: now() });
+      return;
+    }
     const heap = this.v8.getHeapStatistics();
     const { url, shared } = this.door.open();
     this.reply(command, { at_us: now(), url, shared, heap_used: heap.used_heap_size });
+  }
+
+  /**
+   * Writes a snapshot into a pipe of the hub's. V8 opens it by its name and would wait there for a reader, or make a file:
+   * it is opened here before, which fails where nobody reads any more, and kept open meanwhile.
+   */
+  writeSnapshot(path) {
+    const fs = require('fs');
+    const pipe = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
+    try {
+      if (!fs.fstatSync(pipe).isFIFO()) throw new Error('not a pipe');
+      this.v8.writeHeapSnapshot(path);
+    } finally {
+      fs.closeSync(pipe);
+    }
   }
 
   /** Counts without a snapshot: objects by class now, and from the second time on who allocated what is alive. */

@@ -3,7 +3,6 @@
 //! Tables of fixed size without locks: an entry is claimed by one exchange and given back by one store. What finds no
 //! room is counted as dropped. A stack is kept for ever, a block as long as it lives.
 
-use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -153,8 +152,9 @@ fn keep_stack() -> Option<usize> {
 #[cfg(all(unix, not(miri)))]
 mod unwind {
     use std::ffi::{c_int, c_void};
+    use std::ptr;
 
-    use super::{FRAMES, ptr};
+    use super::FRAMES;
 
     type Context = c_void;
     type Visit = extern "C" fn(*mut Context, *mut c_void) -> c_int;

@@ -40,6 +40,10 @@ fn main() {
         }
         return;
     }
+    if cfg!(miri) {
+        println!("test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        return;
+    }
     counts_are_read_while_it_works_and_after_it_was_killed();
     a_forked_child_publishes_for_itself();
     samples_that_were_asked_for_are_read_with_their_scope_after_it_was_killed();

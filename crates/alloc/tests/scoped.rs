@@ -329,18 +329,20 @@ fn a_future_takes_its_scope_along() {
 
 #[test]
 fn sixteen_at_once_are_exact_to_the_byte() {
-    const REPEATS: usize = 100;
-    let barrier = Barrier::new(16);
-    let (gives, takes): (Vec<_>, Vec<_>) = (0..16).map(|_| mpsc::channel()).unzip();
+    // Miri interprets, and its region has room for fewer scopes.
+    const AT_ONCE: usize = if cfg!(miri) { 8 } else { 16 };
+    const REPEATS: usize = if cfg!(miri) { 3 } else { 100 };
+    let barrier = Barrier::new(AT_ONCE);
+    let (gives, takes): (Vec<_>, Vec<_>) = (0..AT_ONCE).map(|_| mpsc::channel()).unzip();
     thread::scope(|threads| {
         for (number, take) in takes.into_iter().enumerate() {
             // Blocks of one test are freed by another.
-            let give = gives[(number + 1) % 16].clone();
+            let give = gives[(number + 1) % AT_ONCE].clone();
             let barrier = &barrier;
             threads.spawn(move || {
                 let mut random = number as u64 + 1;
                 for repeat in 0..REPEATS {
-                    let scope = Scope::open("one of sixteen").unwrap();
+                    let scope = Scope::open("one of many").unwrap();
                     let mut bytes = 0;
                     let mut total = 0;
                     let mut sent = Vec::with_capacity(64);
@@ -388,8 +390,8 @@ fn survivors_tell_who_allocated_them() {
     let scope = Scope::open("sampled").unwrap();
     scope.sample_every(1);
     let kept: Vec<_> = scope.run(|| {
-        let mut kept = Vec::with_capacity(20);
-        for _ in 0..20 {
+        let mut kept = Vec::with_capacity(10);
+        for _ in 0..10 {
             drop(keeps());
             kept.push(keeps());
         }
@@ -405,14 +407,15 @@ fn survivors_tell_who_allocated_them() {
         within += usize::from(survivor.size == 48 && survivor.frames.iter().any(is_keeps));
     });
     sizes.sort_unstable();
-    assert_eq!(sizes[..20], [48; 20]);
-    assert_eq!(sizes.len(), 21, "and the list of them");
-    assert!(cfg!(miri) || within == 20);
+    assert_eq!(sizes[..10], [48; 10]);
+    assert_eq!(sizes.len(), 11, "and the list of them");
+    assert!(cfg!(miri) || within == 10);
     drop(kept);
     scope.survivors(|survivor| panic!("freed: {survivor:?}"));
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its region has room for 16 samples")]
 fn samples_stand_for_what_was_allocated() {
     let scope = Scope::open("estimate").unwrap();
     scope.sample_every(4096);

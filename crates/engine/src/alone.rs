@@ -305,10 +305,8 @@ impl Journey {
                 });
             }
             verdicts = judge_kinds(&rounds, 2, &self.kind_terms(drive, &rounds));
-            let settled = |v: &KindVerdict| v.outcome != KindOutcome::NotClear;
-            let all =
-                verdicts.len() == 2 && verdicts.iter().all(|v| v.as_ref().is_some_and(settled));
-            if (all && block >= LOOKS[0]) || self.left() < begun.elapsed().mul_f64(1.2) {
+            let is_clear = compared(&verdicts).is_some();
+            if is_clear || self.left() < begun.elapsed().mul_f64(1.2) {
                 break;
             }
         }
@@ -318,26 +316,12 @@ impl Journey {
                     units::signed_bytes_with_interval(v.rate, v.interval.low, v.interval.high);
                 format!("{rate} per operation (95 % CI {interval})")
             };
-            let (distinct_shown, same_shown) = (shown(distinct), shown(same));
-            // The question is one of comparison: what may be nothing, and is at the most a small part of the other, need
-            // not lie below the floor of a verdict of its own.
-            let is_negligible =
-                same.interval.low <= 0.0 && same.interval.high < NEGLIGIBLE * distinct.interval.low;
-            let says = match (distinct.outcome, same.outcome) {
-                (KindOutcome::Leak, KindOutcome::NoLeak) => {
-                    "only inputs never seen before make it grow"
-                }
-                (KindOutcome::Leak, KindOutcome::NotClear) if is_negligible => {
-                    "only inputs never seen before make it grow"
-                }
-                (KindOutcome::Leak, KindOutcome::Leak) => "the same input again makes it grow too",
-                _ => "whether inputs must be new to make it grow is not clear",
-            };
+            let says = compared(&verdicts)
+                .unwrap_or("whether inputs must be new to make it grow is not clear");
+            let (distinct, same) = (shown(distinct), shown(same));
             drive.session.found(Finding::info(
                 "inputs",
-                format!(
-                    "{says}: {distinct_shown} with distinct inputs, {same_shown} with the same one"
-                ),
+                format!("{says}: {distinct} with distinct inputs, {same} with the same one"),
             ));
         }
         drive.session.tell(Event::PhaseEnded {
@@ -485,6 +469,24 @@ impl Journey {
             )),
             _ => None,
         }
+    }
+}
+
+/// What rounds with distinct inputs and with the same one say beside each other, if that is clear.
+fn compared(verdicts: &[Option<KindVerdict>]) -> Option<&'static str> {
+    let [Some(distinct), Some(same)] = verdicts else {
+        return None;
+    };
+    // The question is one of comparison: what may be nothing, and is at the most a small part of the other, need not lie
+    // below the floor of a verdict of its own.
+    let is_negligible =
+        same.interval.low <= 0.0 && same.interval.high < NEGLIGIBLE * distinct.interval.low;
+    match (distinct.outcome, same.outcome) {
+        (KindOutcome::Leak, KindOutcome::Leak) => Some("the same input again makes it grow too"),
+        (KindOutcome::Leak, outcome) if outcome == KindOutcome::NoLeak || is_negligible => {
+            Some("only inputs never seen before make it grow")
+        }
+        _ => None,
     }
 }
 

@@ -1,10 +1,10 @@
-//! After a leak by operations: whether it is the operations or the time they take. As many operations as before, done fast
-//! and done slowly, tell bytes per operation from bytes per second.
+//! After a leak by operations: whether it is the operations or the time they take. Operations done slowly, beside those of the
+//! judged rounds, which were done as fast as could be, tell bytes per operation from bytes per second.
 
 use std::time::Duration;
 
 use plimsoll_judge::{Split, TimedRound, split_growth};
-use plimsoll_model::{Event, Finding, Mode, Outcome, Phase, RoundSpec, units};
+use plimsoll_model::{Event, Finding, Mode, Outcome, Phase, RoundRecord, RoundSpec, units};
 
 use crate::alone::Asked;
 use crate::drive::Drive;
@@ -14,9 +14,9 @@ use crate::pilot::in_time;
 use crate::rounds::Journey;
 use crate::session::Stop;
 
-/// Rounds of either sort.
-const ROUNDS: usize = 4;
-/// The slow ones take so many times as long.
+/// Slow rounds.
+const ROUNDS: u32 = 3;
+/// An operation takes so many times as long in them.
 const SLOWER: u32 = 4;
 /// And at least so long: what time does must have had some.
 const LEAST: Duration = Duration::from_millis(600);
@@ -35,7 +35,7 @@ const MOST_OF_IT: f64 = 0.5;
 const NEGLIGIBLE: f64 = 0.25;
 
 impl Journey {
-    /// Drives equal rounds at two rates, where a leak was found and the load is ours to slow down.
+    /// Drives slow rounds after the fast ones that were judged, where a leak was found and the load is ours to slow down.
     pub(crate) fn two_rates(&mut self, drive: &mut Drive<'_, '_>) -> Result<(), Stop> {
         let verdict = self.judgement.as_ref().and_then(|j| j.verdict.as_ref());
         let leak = verdict.filter(|v| v.outcome == Outcome::Leak);
@@ -47,39 +47,28 @@ impl Journey {
         };
         drive.session.tell(Event::PhaseStarted {
             phase: Phase::Alone,
-            detail: "the same at two rates".to_owned(),
+            detail: "slowly".to_owned(),
         });
         let concurrency = drive.load.concurrency;
         let fast_time = self.cost.unwrap_or_default().mul_f64(operations as f64);
         let slow_time = (fast_time * SLOWER).max(LEAST);
-        let modes = [
-            Mode::Closed { concurrency },
-            Mode::Open {
-                rate: operations as f64 / slow_time.as_secs_f64(),
-                concurrency,
-                most: concurrency,
-            },
-        ];
-        let mut rounds = [Vec::new(), Vec::new()];
-        // Fast, slow, slow, fast: what drifts falls to both alike.
-        for turn in 0..2 * ROUNDS {
-            let sort = usize::from(matches!(turn % 4, 1 | 2));
-            let asked = Asked {
-                name: "the rounds at two rates".to_owned(),
-                spec: RoundSpec::new(operations, modes[sort]),
-            };
-            let Ok(round) = self.one_round(drive, 0, &asked)? else {
+        let slowly = Mode::Open {
+            rate: operations as f64 / slow_time.as_secs_f64(),
+            concurrency,
+            most: concurrency,
+        };
+        let asked = Asked {
+            name: "the rounds at another rate".to_owned(),
+            spec: RoundSpec::new(operations, slowly),
+        };
+        let before = self.rounds.len().saturating_sub(1);
+        for _ in 0..ROUNDS {
+            if self.one_round(drive, 0, &asked)?.is_err() {
                 return Ok(());
-            };
-            let [.., before, after] = &self.rounds[..] else {
-                return Ok(());
-            };
-            rounds[sort].push(TimedRound {
-                seconds: after.end.since(before.end).as_secs_f64(),
-                growth: round.growth,
-            });
+            }
         }
-        self.split = split_growth(operations as f64, &rounds[0], &rounds[1]);
+        let slow: Vec<&RoundRecord> = self.rounds[before..].iter().collect();
+        self.split = split_growth(&timed(&self.judged_rounds()), &timed(&slow));
         if let Some(split) = &self.split {
             drive.session.found(told(split, rate));
         }
@@ -95,10 +84,8 @@ impl Journey {
         let cost = self.cost?;
         let wanted = (OVER_NOISE * self.noise_of_a_round() / rate?.max(1.0)).ceil() as u64;
         let wanted = wanted.max(FEWEST);
-        let pairs = u32::try_from(ROUNDS).unwrap_or(u32::MAX);
-        let per_pair =
-            ((self.left() / SHARE).min(MOST) / pairs).checked_sub(self.measuring * 2 + LEAST)?;
-        let affordable = in_time(per_pair / (SLOWER + 1), cost);
+        let each = (self.left() / SHARE).min(MOST) / ROUNDS;
+        let affordable = in_time(each.checked_sub(self.measuring + LEAST)? / SLOWER, cost);
         (affordable >= wanted).then_some(wanted)
     }
 
@@ -165,6 +152,18 @@ struct Released {
     seconds: f64,
 }
 
+/// Rounds in a row, the first of which only tells where the second began.
+fn timed(rounds: &[&RoundRecord]) -> Vec<TimedRound> {
+    let metric = headline_metric(rounds.iter().copied());
+    let level = |round: &RoundRecord| round.values.get(&metric).copied().unwrap_or(f64::NAN);
+    let pairs = rounds.windows(2).map(|pair| TimedRound {
+        operations: (pair[1].done + pair[1].errors) as f64,
+        seconds: pair[1].end.since(pair[0].end).as_secs_f64(),
+        growth: level(pair[1]) - level(pair[0]),
+    });
+    pairs.collect()
+}
+
 /// Both rates, for people.
 fn told(split: &Split, rate: f64) -> Finding {
     let shown = |rate: f64, low: f64, high: f64| {
@@ -189,7 +188,7 @@ fn told(split: &Split, rate: f64) -> Finding {
     Finding::info(
         "two-rates",
         format!(
-            "{says}: {} per operation and {} per hour, from equal rounds done fast and slowly",
+            "{says}: {} per operation and {} per hour, from rounds done fast and slowly",
             shown(split.per_operation, op.low, op.high),
             shown(
                 split.per_second * 3600.0,

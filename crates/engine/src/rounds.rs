@@ -742,7 +742,7 @@ impl Journey {
         begin: Instant,
         stats: Option<&RoundStats>,
     ) -> Result<f64, Stop> {
-        let of_explanation = self.census.wanted || kind == RoundKind::Explain;
+        let of_explanation = self.census.wanted || !self.facts.operations.is_empty();
         let is_due = match kind {
             RoundKind::WarmUp => false,
             RoundKind::Alone => self.census.wanted,

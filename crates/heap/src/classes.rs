@@ -81,7 +81,8 @@ impl Classes {
         rows.map(|(row, index)| {
             let place = row.place.as_ref().map(|place| {
                 let nameless = place.script.is_empty().then_some(place.script_id);
-                (place.script.as_str(), nameless, place.line, place.column)
+                let script = crate::snapshot::without_query(&place.script);
+                (script, nameless, place.line, place.column)
             });
             *first.entry((row.name.as_str(), place)).or_insert(index)
         })

@@ -393,9 +393,5 @@ pub(crate) fn is_context(name: &[u8]) -> bool {
 
 /// Whether an object may be what leaks: nothing that V8 makes by itself while it compiles and optimises.
 fn is_evidence(snapshot: &Snapshot, node: u32) -> bool {
-    holds(snapshot, node)
-        && !matches!(
-            snapshot.nodes.kind(node),
-            NodeKind::Number | NodeKind::Symbol | NodeKind::Bigint
-        )
+    holds(snapshot, node) && snapshot.nodes.kind(node) != NodeKind::Symbol
 }

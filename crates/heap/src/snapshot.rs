@@ -112,6 +112,14 @@ impl Parser {
     }
 }
 
+/// The file of a script: of an URL without the query by which it is loaded once more.
+pub(crate) fn without_query(script: &str) -> &str {
+    match script.split_once('?') {
+        Some((file, _)) if script.starts_with("file://") => file,
+        _ => script,
+    }
+}
+
 impl Snapshot {
     /// Reads a snapshot file: mapped if it is plain, streamed if it is compressed or no regular file.
     ///
@@ -247,10 +255,21 @@ impl Snapshot {
     /// time and the same name.
     pub(crate) fn alike_positions(&self) -> Vec<u32> {
         let mut first: FxHashMap<(Option<u32>, u32, u32, u32), u32> = FxHashMap::default();
+        // A module is loaded anew under another query each time.
+        let mut files: FxHashMap<String, u32> = FxHashMap::default();
+        let mut names: Vec<(u32, u32)> = self.scripts.iter().map(|(k, v)| (*k, *v)).collect();
+        names.sort_unstable();
+        let files: FxHashMap<u32, u32> = names
+            .into_iter()
+            .map(|(script, name)| {
+                let file = without_query(&self.script_name(script)).to_owned();
+                (script, *files.entry(file).or_insert(name))
+            })
+            .collect();
         let positions = self.locations.positions.iter().zip(0..);
         positions
             .map(|(position, index)| {
-                let name = self.scripts.get(&position.script).copied();
+                let name = files.get(&position.script).copied();
                 let script = if name.is_none() { position.script } else { 0 };
                 let key = (name, script, position.line, position.column);
                 *first.entry(key).or_insert(index)

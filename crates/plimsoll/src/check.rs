@@ -13,6 +13,7 @@ use plimsoll_judge::{More, Outcome, Pattern, Quantity, Reading, Reason, Series, 
 use crate::arc::Watching;
 use crate::grown::Counts;
 use crate::meter::{Meter, Source};
+use crate::sizing::Sizing;
 use crate::stacks::Alive;
 use crate::verdict::Verdict;
 
@@ -183,26 +184,19 @@ impl Check {
         let limit = self.max_time.mul_f64(WARM_UP_SHARE);
         // Pages are a coarse measure: resident memory needs more operations to move at all.
         let (round, most) = match meter.source {
-            Source::Scope | Source::Process => (Duration::from_millis(4), 1000.0),
-            Source::Resident | Source::Nothing => (Duration::from_millis(40), 100_000.0),
+            Source::Scope | Source::Process => (Duration::from_millis(4), 1000),
+            Source::Resident | Source::Nothing => (Duration::from_millis(40), 100_000),
         };
-        let (mut done, mut batch, mut fastest) = (0, 1_u64, f64::INFINITY);
+        let mut sizing = Sizing::new(round, 1, most);
         loop {
             let started = Instant::now();
-            run(batch);
-            let seconds = started.elapsed().as_secs_f64();
-            done += batch;
-            // The fastest batch: whatever interrupts makes it only longer.
-            fastest = fastest.min(seconds / batch as f64);
-            let is_known = seconds > 0.25 * round.as_secs_f64() || batch as f64 >= most;
-            if is_known || begun.elapsed() >= limit {
+            run(sizing.batch);
+            if sizing.is_known_after(started.elapsed()) || begun.elapsed() >= limit {
                 break;
             }
-            batch *= 2;
         }
-        let fits = (round.as_secs_f64() / fastest.max(1e-9)).clamp(1.0, most);
-        let operations_per_round = self.operations.unwrap_or(fits as u64);
-        let mut pilots = Pilots::after(done, self.warm_up, meter);
+        let operations_per_round = self.operations.unwrap_or(sizing.operations());
+        let mut pilots = Pilots::after(sizing.done, self.warm_up, meter);
         while !pilots.are_enough() && begun.elapsed() < limit {
             run(operations_per_round);
             pilots.add(operations_per_round, meter);

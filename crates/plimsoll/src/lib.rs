@@ -35,6 +35,7 @@ mod macros;
 pub mod memory_testing;
 mod meter;
 mod monitor;
+mod sizing;
 mod stacks;
 mod text;
 mod track;

@@ -44,7 +44,6 @@ pub fn connect(url: &str, cx: &Cx) -> Result<Cdp, Error> {
 /// # Errors
 /// As [`Cdp::call`], or if the sink refuses. The subject may go on writing until the connection is dropped.
 pub fn stream_snapshot(cdp: &mut Cdp, sink: &mut dyn Sink, cx: &Cx) -> Result<u64, Error> {
-    note_line_ends(cdp, cx);
     let mut bytes = 0;
     let mut keep = |event: CdpEvent<'_>| {
         if event.method != "HeapProfiler.addHeapSnapshotChunk" {
@@ -68,7 +67,7 @@ pub fn stream_snapshot(cdp: &mut Cdp, sink: &mut dyn Sink, cx: &Cx) -> Result<u6
 /// the script from its beginning, for each function again: a process that has loaded a compiler of nine megabytes stood
 /// still for 33 s in a snapshot of Node 20, and for 1.5 s so. A runtime that does not know the command needs no remedy,
 /// and if the connection failed, the snapshot says so.
-fn note_line_ends(cdp: &mut Cdp, cx: &Cx) {
+pub(crate) fn note_line_ends(cdp: &mut Cdp, cx: &Cx) {
     let _ = scripts(cdp, cx);
 }
 

@@ -26,6 +26,7 @@ use plimsoll_model::{Cancel, Capabilities, Cx, Metric, Ns, ProcessId};
 
 pub(crate) use call::Link;
 use carrier::Carrier;
+pub(crate) use carrier::random_hex;
 use door::Door;
 pub(crate) use thread::metric;
 
@@ -258,7 +259,7 @@ impl Hub {
     pub(crate) fn configuration(&self, process: &Process) -> Result<serde_json::Value, Error> {
         let token = self.carrier.token();
         let owner = process.owner().unwrap_or_else(net::own_uid);
-        if owner == net::own_uid() && process.shares_files() != Some(false) {
+        if sees_our_files(process) {
             return Ok(crate::node::configuration(self.carrier.socket(), token));
         }
         let (door, listener) = Door::open(process, owner)
@@ -277,11 +278,14 @@ impl Hub {
 
     /// A handle to ask one isolate. Handles outlive the isolate and the hub; they then answer [`Error::IsolateGone`].
     pub fn runtime(&self, isolate: &IsolateInfo) -> Box<dyn Runtime> {
+        let process = Process::open(isolate.process.pid).ok();
+        let shared = process.filter(sees_our_files);
         Box::new(ProbeRuntime::new(
             isolate.key,
             isolate.capabilities.clone(),
             self.link.clone(),
             self.epoch,
+            shared.map(|_| self.directory().to_owned()),
         ))
     }
 
@@ -302,6 +306,12 @@ impl Hub {
     pub fn close(self) {
         drop(self);
     }
+}
+
+/// Whether a process finds what lies in our directory, and may open it.
+fn sees_our_files(process: &Process) -> bool {
+    process.owner().is_none_or(|owner| owner == net::own_uid())
+        && process.shares_files() != Some(false)
 }
 
 impl Drop for Hub {

@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod os;
 mod output;
+mod pipe;
 mod process;
 mod procfs;
 mod protocol;

@@ -1,6 +1,8 @@
 //! What probes answer, as types: the source that is put into Node subjects, and the [`Runtime`] behind every probe.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_model::{
@@ -12,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::hub::{Epoch, Link};
-use crate::{Cdp, Error, Runtime, evidence};
+use crate::pipe::Pipe;
+use crate::{Cdp, Error, Runtime, evidence, os};
 
 /// The probe, kept once in `node/`; the link lies inside this crate so that it can be packaged.
 const SOURCE: &str = include_str!("node_probe.cjs");
@@ -52,18 +55,27 @@ pub(crate) struct ProbeRuntime {
     capabilities: Capabilities,
     link: Link,
     epoch: Epoch,
+    /// Where it may write what we read, if it sees our files.
+    directory: Option<PathBuf>,
     opened: Option<Opened>,
     /// Whether its probe was asked to open the inspector.
     is_open: bool,
 }
 
 impl ProbeRuntime {
-    pub(crate) fn new(key: u64, capabilities: Capabilities, link: Link, epoch: Epoch) -> Self {
+    pub(crate) fn new(
+        key: u64,
+        capabilities: Capabilities,
+        link: Link,
+        epoch: Epoch,
+        directory: Option<PathBuf>,
+    ) -> Self {
         Self {
             key,
             capabilities,
             link,
             epoch,
+            directory,
             opened: None,
             is_open: false,
         }
@@ -273,14 +285,80 @@ impl ProbeRuntime {
         let Some(opened) = &mut self.opened else {
             return Err(Error::IsolateGone);
         };
-        let bytes = evidence::stream_snapshot(&mut opened.cdp, sink, cx)?;
+        evidence::note_line_ends(&mut opened.cdp, cx);
+        let shared = opened.shared;
+        let written = match self.directory.clone() {
+            Some(directory) => self.written_snapshot(&directory, sink, cx)?,
+            None => None,
+        };
+        let bytes = match (written, &mut self.opened) {
+            (Some(bytes), _) => bytes,
+            (None, Some(opened)) => evidence::stream_snapshot(&mut opened.cdp, sink, cx)?,
+            (None, None) => return Err(Error::IsolateGone),
+        };
         Ok(Evidence {
             at: self.epoch.now(),
             bytes,
-            note: opened.shared.then(|| {
+            note: shared.then(|| {
                 "a debugger has the inspector open: it was shared, and left open".to_owned()
             }),
         })
+    }
+
+    /// The isolate writes it into a pipe by itself: over the inspector every character is copied six times, and what we have
+    /// not read yet lies in the subject's memory. `None` where it may not, or does not know how to.
+    fn written_snapshot(
+        &self,
+        directory: &Path,
+        sink: &mut dyn Sink,
+        cx: &Cx,
+    ) -> Result<Option<u64>, Error> {
+        const PIECE: usize = 256 << 10;
+        let Ok(pipe) = Pipe::make(directory) else {
+            return Ok(None);
+        };
+        let args = json!({ "into": pipe.path() });
+        let mut asked = self.link.ask(self.key, "snapshot", args, cx)?;
+        let (mut bytes, mut buffer) = (0, vec![0; PIECE]);
+        loop {
+            // What was written before the answer is in the pipe when the answer is there.
+            let answer = asked.answer();
+            loop {
+                let read = pipe.read(&mut buffer);
+                let length = read.map_err(|error| Error::io("read a snapshot", error))?;
+                if length == 0 {
+                    break;
+                }
+                bytes += length as u64;
+                sink.write(&buffer[..length])
+                    .map_err(|error| Error::io("keep a snapshot", error))?;
+                if cx.is_over() {
+                    break;
+                }
+            }
+            match answer {
+                Some(Ok(_)) if bytes > 0 => break,
+                Some(Err(error)) if bytes > 0 || !matches!(error, Error::Refused { .. }) => {
+                    return Err(error);
+                }
+                // A process that may write nowhere, or whose runtime is too old.
+                Some(_) => return Ok(None),
+                None if cx.cancel.is_cancelled() => return Err(Error::Cancelled),
+                None if cx.is_over() => {
+                    return Err(Error::Deadline {
+                        operation: "snapshot".to_owned(),
+                    });
+                }
+                None => {
+                    let ready = [asked.as_fd(), pipe.as_fd(), cx.cancel.fd()];
+                    os::wait_any_readable(&ready, cx.deadline)
+                        .map_err(|error| Error::io("wait for a snapshot", error))?;
+                }
+            }
+        }
+        sink.end()
+            .map_err(|error| Error::io("keep a snapshot", error))?;
+        Ok(Some(bytes))
     }
 }
 

@@ -11,13 +11,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use plimsoll_model::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Access, AtFlags, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions,
@@ -225,6 +226,15 @@ pub(crate) fn open_directory_in(root: BorrowedFd<'_>, path: &str) -> io::Result<
 /// Makes a directory that nobody else may enter.
 pub(crate) fn make_private_directory(base: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(base, name, Mode::RWXU)?)
+}
+
+/// What has a file's readers and writers not wait.
+pub(crate) const NONBLOCK: i32 = libc::O_NONBLOCK;
+
+/// Makes a named pipe that nobody else may open.
+pub(crate) fn make_pipe(path: &Path) -> io::Result<()> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    Ok(rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0)?)
 }
 
 /// Opens the directory that was made, and nothing that took its place.

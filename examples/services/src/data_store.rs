@@ -11,8 +11,8 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::books::{Books, Leak};
-use crate::{admit, mix};
+use crate::books::Books;
+use crate::{Engine, Setup, admit, mix};
 
 /// Connections of the pool.
 const CONNECTIONS: u32 = 4;
@@ -29,14 +29,12 @@ const BLOBS: TableDefinition<u64, &[u8]> = TableDefinition::new("blobs");
 
 /// The service.
 #[derive(Debug)]
-pub struct DataStore {
-    leak: Option<Leak>,
-}
+pub struct DataStore(Setup);
 
 impl DataStore {
-    /// With a leak, if one is named.
-    pub fn new(leak: Option<Leak>) -> Self {
-        Self { leak }
+    /// Set up so.
+    pub fn new(setup: Setup) -> Self {
+        Self(setup)
     }
 }
 
@@ -72,6 +70,7 @@ type Rows = Arc<Vec<(i64, String)>>;
 
 /// The service while it runs.
 pub struct Running {
+    engine: Engine,
     pool: r2d2::Pool<Connector>,
     results: Cache<u64, Rows>,
     hits: Arc<AtomicU64>,
@@ -89,7 +88,11 @@ impl Running {
         let connection = self.pool.get()?;
         let mut insert = connection
             .prepare_cached("INSERT OR REPLACE INTO items (id, topic, body) VALUES (?1, ?2, ?3)")?;
-        insert.execute(((number % ROWS) as i64, (number % TOPICS) as i64, &text))?;
+        let row = ((number % ROWS) as i64, (number % TOPICS) as i64, &text);
+        let rows = self.engine.ask(|| Ok(insert.execute(row)?))?;
+        if rows != 1 {
+            return Err(format!("{rows} rows were written instead of one").into());
+        }
         Ok(text.into_bytes())
     }
 
@@ -100,14 +103,13 @@ impl Running {
             rows
         } else {
             self.misses.fetch_add(1, Ordering::Relaxed);
-            let connection = self.pool.get()?;
-            let mut query = connection
-                .prepare_cached("SELECT id, body FROM items WHERE topic = ?1 ORDER BY id")?;
-            let rows = query.query_map([topic as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let rows: Rows = Arc::new(rows.collect::<Result<_, _>>()?);
+            let rows: Rows = Arc::new(self.engine.ask(|| self.select(topic))?);
             self.results.insert(topic, Arc::clone(&rows));
             rows
         };
+        if rows.is_empty() {
+            return Err(format!("nothing was found on topic {topic}").into());
+        }
         // As it would be sent.
         let mut answer = Vec::new();
         for (id, body) in rows.iter().take(10) {
@@ -120,7 +122,24 @@ impl Running {
         Ok(answer)
     }
 
+    fn select(&self, topic: u64) -> Result<Vec<(i64, String)>, ServiceError> {
+        let connection = self.pool.get()?;
+        let mut query =
+            connection.prepare_cached("SELECT id, body FROM items WHERE topic = ?1 ORDER BY id")?;
+        let rows = query.query_map([topic as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Keeps a blob and reads it back.
     fn blob(&self, key: u64, bytes: &[u8]) -> Result<usize, ServiceError> {
+        let read = self.engine.ask(|| self.write_and_read(key, bytes))?;
+        if read != bytes.len() {
+            return Err(format!("{read} of {} bytes came back", bytes.len()).into());
+        }
+        Ok(read)
+    }
+
+    fn write_and_read(&self, key: u64, bytes: &[u8]) -> Result<usize, ServiceError> {
         let writing = self.blobs.begin_write()?;
         {
             let mut table = writing.open_table(BLOBS)?;
@@ -194,23 +213,31 @@ impl Service for DataStore {
             bytes: Some(memory_of_sqlite()),
             ..Gauges::default()
         });
-        let running = Running {
+        let mut running = Running {
+            engine: Engine::Real,
             pool,
             results,
             hits,
             misses,
             blobs,
-            books: Books::open(self.leak),
+            books: Books::open(self.0.leak),
             _gauges: [cache, connections, sqlite],
             _folder: folder,
         };
         // A store in use is full: what comes takes the place of what was.
         for number in 0..ROWS {
             running.insert(number)?;
+        }
+        for number in 0..ROWS {
             running.query(number)?;
         }
         for key in 0..BLOB_KEYS {
             running.blob(key, text_of(key).as_bytes())?;
+        }
+        running.engine = self.0.engine;
+        if running.engine == Engine::Removed {
+            // What was found while it was there is no answer of it now.
+            running.results.invalidate_all();
         }
         Ok(running)
     }

@@ -18,6 +18,38 @@ pub use script_engine::ScriptEngine;
 
 use plimsoll::memory_testing::ServiceError;
 
+/// How a service is set up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// A mistake that it makes.
+    pub leak: Option<Leak>,
+    /// What stands behind it.
+    pub engine: Engine,
+}
+
+/// What stands behind a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// What the service is named for.
+    #[default]
+    Real,
+    /// Nothing: operations do all that they do but ask it. What scenarios then say of the service is what is tested.
+    Removed,
+}
+
+impl Engine {
+    /// What the engine answers; without it, nothing.
+    pub(crate) fn ask<T: Default>(
+        self,
+        call: impl FnOnce() -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        match self {
+            Self::Real => call(),
+            Self::Removed => Ok(T::default()),
+        }
+    }
+}
+
 /// The document's framework with the services of this crate known from the start.
 pub mod memory_testing {
     pub use plimsoll::memory_testing::*;
@@ -27,29 +59,29 @@ pub mod memory_testing {
     pub struct MemoryTestRunner(plimsoll::memory_testing::MemoryTestRunner);
 
     impl MemoryTestRunner {
-        /// All of them, without a leak.
+        /// All of them, as they should be.
         ///
         /// # Errors
         /// If the configuration is out of range.
         pub async fn new(config: MemoryTestConfig) -> Result<Self, MemoryTestError> {
-            Self::with_leak(config, None).await
+            Self::with_setup(config, crate::Setup::default()).await
         }
 
-        /// All of them, with a leak if one is named.
+        /// All of them, set up so.
         ///
         /// # Errors
         /// If the configuration is out of range.
-        pub async fn with_leak(
+        pub async fn with_setup(
             config: MemoryTestConfig,
-            leak: Option<crate::Leak>,
+            setup: crate::Setup,
         ) -> Result<Self, MemoryTestError> {
             let runner = plimsoll::memory_testing::MemoryTestRunner::new(config).await?;
             #[cfg(feature = "script-engine")]
-            let runner = runner.with_service(crate::ScriptEngine::new(leak));
+            let runner = runner.with_service(crate::ScriptEngine::new(setup));
             #[cfg(feature = "data-store")]
-            let runner = runner.with_service(crate::DataStore::new(leak));
+            let runner = runner.with_service(crate::DataStore::new(setup));
             #[cfg(feature = "mcp-gateway")]
-            let runner = runner.with_service(crate::McpGateway::new(leak));
+            let runner = runner.with_service(crate::McpGateway::new(setup));
             Ok(Self(runner))
         }
     }

@@ -1,14 +1,15 @@
-//! Runs a scenario of a service, clean or leaky: `services [--service NAME] [--scenario NAME] [--leak NAME] [--out FILE] [--runs FOLDER]`.
+//! Runs a scenario of a service, clean or leaky: `services [--service NAME] [--scenario NAME] [--leak NAME] [--engine removed] [--out FILE]
+//! [--runs FOLDER]`.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use plimsoll_services::Leak;
 use plimsoll_services::memory_testing::{
     LeakDetectionConfig, LoadTestingConfig, MemoryTestConfig, MemoryTestResult, MemoryTestRunner,
-    MemoryThresholds, ServiceType, TestDurations, TestScenario, TestStatus,
+    MemoryThresholds, ServiceType, TestDurations, TestScenario,
 };
+use plimsoll_services::{Engine, Leak, Setup};
 
 #[global_allocator]
 static ALLOCATOR: plimsoll::Scoped = plimsoll::Scoped::new();
@@ -46,7 +47,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let (mut service, mut scenario, mut leak, mut out, mut runs) = (None, None, None, None, None);
+    let (mut service, mut scenario, mut out, mut runs) = (None, None, None, None);
+    let mut setup = Setup::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         let value = arguments
@@ -55,15 +57,16 @@ async fn main() -> anyhow::Result<ExitCode> {
         match flag.as_str() {
             "--service" => service = Some(serde_json::from_value::<ServiceType>(value.into())?),
             "--scenario" => scenario = Some(serde_json::from_value::<TestScenario>(value.into())?),
-            "--leak" => leak = Some(value.parse::<Leak>().map_err(anyhow::Error::msg)?),
+            "--leak" => setup.leak = Some(value.parse::<Leak>().map_err(anyhow::Error::msg)?),
+            "--engine" if value == "removed" => setup.engine = Engine::Removed,
             "--out" => out = Some(value),
             "--runs" => runs = Some(value),
             unknown => bail!(
-                "no flag is called {unknown}; there are --service, --scenario, --leak, --out, --runs"
+                "no flag is called {unknown}; there are --service, --scenario, --leak, --engine removed, --out, --runs"
             ),
         }
     }
-    let runner = MemoryTestRunner::with_leak(quick(), leak).await?;
+    let runner = MemoryTestRunner::with_setup(quick(), setup).await?;
     let results = match (service, scenario) {
         (Some(service), Some(scenario)) => {
             vec![
@@ -92,10 +95,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(runs) = runs {
         runner.record_runs(&results, runs).await?;
     }
-    let holds = |result: &MemoryTestResult| {
-        result.violations.is_empty() && result.status == TestStatus::Completed
-    };
-    Ok(if results.iter().all(holds) {
+    Ok(if results.iter().all(MemoryTestResult::holds) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

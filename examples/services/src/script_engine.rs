@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use plimsoll::memory_testing::{Operation, Payload, Service, ServiceError, ServiceType};
 use plimsoll::{Gauges, Registration};
-use rhai::{AST, Engine, Scope};
+use rhai::{AST, Scope};
 
-use crate::books::{Books, Leak};
-use crate::{admit, mix};
+use crate::books::Books;
+use crate::{Engine, Setup, admit, mix};
 
 /// Compiled scripts kept.
 const SCRIPTS: usize = 24;
@@ -18,14 +18,12 @@ const VM_BYTES: usize = 8 << 20;
 
 /// The service.
 #[derive(Debug)]
-pub struct ScriptEngine {
-    leak: Option<Leak>,
-}
+pub struct ScriptEngine(Setup);
 
 impl ScriptEngine {
-    /// With a leak, if one is named.
-    pub fn new(leak: Option<Leak>) -> Self {
-        Self { leak }
+    /// Set up so.
+    pub fn new(setup: Setup) -> Self {
+        Self(setup)
     }
 }
 
@@ -40,7 +38,8 @@ struct Cache {
 
 /// The service while it runs.
 pub struct Running {
-    engine: Engine,
+    asked: Engine,
+    rhai: rhai::Engine,
     cache: Arc<Cache>,
     books: Books,
     _gauges: [Registration; 2],
@@ -59,7 +58,7 @@ impl Running {
             return Ok(Arc::clone(script));
         }
         self.cache.misses.fetch_add(1, Ordering::Relaxed);
-        let script = Arc::new(self.engine.compile(rhai_source(key))?);
+        let script = Arc::new(self.rhai.compile(rhai_source(key))?);
         scripts.push_back((key, Arc::clone(&script)));
         if scripts.len() > SCRIPTS {
             scripts.pop_front();
@@ -67,12 +66,21 @@ impl Running {
         Ok(script)
     }
 
+    fn compile(&self, number: u64) -> Result<String, ServiceError> {
+        let source = rhai_source(mix(number) % 5000);
+        let script = self.rhai.compile(&source)?;
+        Ok(format!(
+            "{} functions, {source}",
+            script.iter_functions().count()
+        ))
+    }
+
     fn execute(&self, number: u64) -> Result<String, ServiceError> {
         let script = self.compiled(number)?;
         let mut context = Scope::new();
         context.push("number", (mix(number) % 1000) as i64);
         Ok(self
-            .engine
+            .rhai
             .eval_ast_with_scope::<String>(&mut context, &script)?)
     }
 
@@ -135,8 +143,8 @@ impl Service for ScriptEngine {
     }
 
     async fn start(&self) -> Result<Running, ServiceError> {
-        let mut engine = Engine::new();
-        engine.set_max_operations(50_000_000);
+        let mut rhai = rhai::Engine::new();
+        rhai.set_max_operations(50_000_000);
         let cache = Arc::new(Cache::default());
         let of = Arc::clone(&cache);
         let scripts = plimsoll::gauge("script cache", move || Gauges {
@@ -152,24 +160,24 @@ impl Service for ScriptEngine {
             ..Gauges::default()
         });
         Ok(Running {
-            engine,
+            asked: self.0.engine,
+            rhai,
             cache,
-            books: Books::open(self.leak),
+            books: Books::open(self.0.leak),
             _gauges: [scripts, machines],
         })
     }
 
     async fn operate(&self, running: &Running, asked: &Operation) -> Result<u64, ServiceError> {
         let number = asked.number;
-        let answer = match asked.kind {
-            "compile" => {
-                let source = rhai_source(mix(number) % 5000);
-                let script = running.engine.compile(&source)?;
-                format!("{} functions, {source}", script.iter_functions().count())
-            }
-            "execute" => running.execute(number)?,
-            _ => running.lua(number)?,
-        };
+        let answer = running.asked.ask(|| match asked.kind {
+            "compile" => running.compile(number),
+            "execute" => running.execute(number),
+            _ => running.lua(number),
+        })?;
+        if answer.is_empty() {
+            return Err("a script answered with nothing".into());
+        }
         let bytes = answer.len() as u64;
         running.books.record(number, answer.into_bytes()).await;
         Ok(bytes)
@@ -180,9 +188,13 @@ impl Service for ScriptEngine {
         admit(6 * payload.text.len())?;
         let mut context = Scope::new();
         context.push("text", payload.text.clone());
+        let count = "let lines = text.split(\"\\n\"); lines.len";
         let lines = running
-            .engine
-            .eval_with_scope::<i64>(&mut context, "let lines = text.split(\"\\n\"); lines.len")?;
+            .asked
+            .ask(|| Ok(running.rhai.eval_with_scope::<i64>(&mut context, count)?))?;
+        if lines == 0 {
+            return Err("the script saw no line".into());
+        }
         running
             .books
             .record(

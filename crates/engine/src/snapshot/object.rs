@@ -140,7 +140,11 @@ pub(crate) fn place(place: &Place) -> Option<String> {
 
 /// A script's path as people write it.
 pub(crate) fn file(script: &str) -> &str {
-    script.strip_prefix("file://").unwrap_or(script)
+    match script.strip_prefix("file://") {
+        // The query by which a module is loaded once more.
+        Some(path) => path.split('?').next().unwrap_or(path),
+        None => script,
+    }
 }
 
 /// A path as it is written from here.

@@ -249,7 +249,8 @@ impl Judged<'_> {
             .iter()
             .map(|count| u64::from(*count))
             .collect();
-        let outermost = self.outermost(class, sample);
+        let outermost = self.known_class(class, gain, pattern);
+        let outermost = outermost.unwrap_or_else(|| self.outermost(class, sample));
         let kind = self.class_name(outermost);
         let kind_place = self.classes.row(outermost).place.clone();
         let mut evidence = vec![self.count_line(&kind, &counts)];
@@ -317,7 +318,7 @@ impl Judged<'_> {
         let most = steady.iter().map(|(_, gain)| gain.total_bytes()).max()?;
         let is_text = |class: u32| {
             let name = &self.classes.row(class).name;
-            name.starts_with('(') && name.ends_with("string)")
+            name.starts_with('(') && (name.ends_with("string)") || name == "(number)")
         };
         let objects: Vec<Gain> = steady
             .iter()
@@ -396,6 +397,27 @@ impl Judged<'_> {
         }
         let is_confirmed = self.growth.operations.len() > 1 && self.is_steady(&gain);
         if is_confirmed { outer } else { class }
+    }
+
+    /// What people know the pattern by, if the class is the runtime's and as many of that came: what enters may only be a handle
+    /// or an entry of a table.
+    fn known_class(&self, class: u32, gain: Gain, pattern: Pattern) -> Option<u32> {
+        let row = self.classes.row(class);
+        let is_user = |place: &Place| origin(&place.script) == Origin::User;
+        if row.place.as_ref().is_some_and(is_user) {
+            return None;
+        }
+        let names = pattern.known_classes();
+        let rank = |class: u32| {
+            let name = &self.classes.row(class).name;
+            names.iter().position(|known| known == name)
+        };
+        let steady = self.steady(&self.owner.classes).into_iter();
+        steady
+            .filter(|(_, other)| alike(other, &gain))
+            .filter_map(|(class, _)| Some((rank(class)?, class)))
+            .min()
+            .map(|(_, class)| class)
     }
 
     /// Classes that enter the same container as often.

@@ -1,5 +1,7 @@
 //! The shape of the mistake, told by what piles up and where.
 
+use std::borrow::Cow;
+
 use crate::growth::{Growth, is_context};
 use crate::heap::Heap;
 use crate::meta::{EdgeKind, NodeKind};
@@ -92,6 +94,17 @@ impl Pattern {
             Self::DetachedDom => "detached-dom",
             Self::WeakMapKeys => "weak-map-keys",
             Self::FinalizerCycle => "reference-cycle-with-a-finaliser",
+        }
+    }
+
+    /// The classes of the runtimes that it is told by, those that people know first; none where others say as much.
+    pub(super) fn known_classes(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenConnections | Self::ModuleReload => BY_CLASS
+                .iter()
+                .find(|(_, pattern)| *pattern == self)
+                .map_or(&[], |(names, _)| names),
+            _ => &[],
         }
     }
 
@@ -208,6 +221,9 @@ const BY_CLASS: [(&[&str], Pattern); 8] = [
 /// Classes of the runtimes that carry the context of an operation.
 const CONTEXTS_OF_WORK: [&str; 3] = ["AsyncResource", "AsyncLocalStorage", "AsyncContextFrame"];
 
+/// What runtimes call their caches of modules.
+const CACHES_OF_MODULES: [&[u8]; 3] = [b"LoadCache", b"ModuleMap", b"ResolveCache"];
+
 /// Names on the way to a container of listeners: of Node's emitters, of event targets, of the DOM.
 const LISTENERS: [&str; 5] = [
     "_events",
@@ -245,8 +261,14 @@ pub(super) fn of(
         .iter()
         .find(|(names, _)| is_object && names.contains(&&*name))
         .map(|(_, pattern)| *pattern);
-    let container_name = snapshot.name(Node(container));
+    let container_name = match collection(heap, container) {
+        Some(name) => Cow::Borrowed(name),
+        None => snapshot.name(Node(container)),
+    };
     let is_collection = matches!(&*container_name, "Map" | "Set" | "Array");
+    if CACHES_OF_MODULES.contains(&snapshot.raw_name(container)) {
+        return Pattern::ModuleReload;
+    }
     // A runtime keeps an event target as long as somebody listens to it.
     let is_listened_to = || {
         let listeners = |name: &&str| snapshot.follow(Node(sample), EdgeKind::Property, name);
@@ -304,6 +326,9 @@ pub(super) fn of(
     }
     // What enters by itself may be made of its like, as a joined text is; it is no row for that.
     if !enters && holds_its_like(heap, growth, sample) {
+        return Pattern::LinkedList;
+    }
+    if !is_collection && is_row_both_ways(heap, growth, sample) {
         return Pattern::LinkedList;
     }
     if is_key(heap, sample) {
@@ -421,15 +446,87 @@ fn is_column(heap: &Heap, array: u32) -> bool {
         })
 }
 
-/// Whether it is one of the lists of a Map: functions in it are called when something happens to their key.
-fn is_list_by_topic(heap: &Heap, list: u32) -> bool {
+/// The collection of the language that an object is, by its own name or by a class that it extends.
+fn collection(heap: &Heap, node: u32) -> Option<&'static str> {
+    const COLLECTIONS: [&str; 6] = [
+        "Map",
+        "Set",
+        "Array",
+        "WeakMap",
+        "WeakSet",
+        "FinalizationRegistry",
+    ];
+    const MOST_CLASSES: usize = 8;
     let snapshot = &heap.snapshot;
-    if !matches!(snapshot.raw_name(list), b"Array" | b"Set") {
+    let known = |name: &[u8]| COLLECTIONS.into_iter().find(|c| c.as_bytes() == name);
+    if snapshot.nodes.kind(node) != NodeKind::Object {
+        return None;
+    }
+    let follow = |from, name| snapshot.follow(from, EdgeKind::Property, name);
+    let above = std::iter::successors(Some(Node(node)), |at| follow(*at, "__proto__"));
+    let classes = above.skip(1).take(MOST_CLASSES);
+    known(snapshot.raw_name(node)).or_else(|| {
+        classes
+            .filter_map(|prototype| follow(prototype, "constructor"))
+            .filter(|class| snapshot.kind(*class) == NodeKind::Closure)
+            .find_map(|class| known(snapshot.raw_name(class.0)))
+    })
+}
+
+/// Whether a new object stands in a row of its like in which each knows the one before and the one after.
+fn is_row_both_ways(heap: &Heap, growth: &Growth, sample: u32) -> bool {
+    const ROW: usize = 3;
+    let snapshot = &heap.snapshot;
+    let name = snapshot.nodes.names[sample as usize];
+    let likes = |node: u32| {
+        let properties = snapshot
+            .edge_range(node)
+            .filter(|edge| snapshot.edges.kind(*edge) == EdgeKind::Property);
+        properties
+            .map(|edge| snapshot.edges.to[edge as usize])
+            .filter(move |to| *to != node && snapshot.nodes.names[*to as usize] == name)
+            .filter(|to| snapshot.nodes.kind(*to) == NodeKind::Object)
+    };
+    let next_of = |before: Option<u32>, current: u32| {
+        likes(current).find(|to| {
+            let is_new = Some(*to) != before && growth.window(*to).is_some();
+            is_new && likes(*to).any(|back| back == current)
+        })
+    };
+    // One end of the row may be near.
+    likes(sample).any(|first| {
+        let (mut before, mut current) = (sample, first);
+        (1..ROW).all(|_| {
+            let next = next_of(Some(before), current);
+            before = current;
+            current = next.unwrap_or(current);
+            next.is_some()
+        })
+    })
+}
+
+/// Whether it is one of several lists by name: functions in it are called when something happens to their key.
+fn is_list_by_topic(heap: &Heap, list: u32) -> bool {
+    /// One alone is a list that somebody has.
+    const FEWEST: usize = 2;
+    let snapshot = &heap.snapshot;
+    let is_list = |node: u32| matches!(snapshot.raw_name(node), b"Array" | b"Set");
+    if !is_list(list) {
         return false;
     }
     let mut above = heap.dominators.immediate[list as usize];
     if snapshot.nodes.kind(above) == NodeKind::Array {
         above = heap.dominators.immediate[above as usize];
+    }
+    if snapshot.raw_name(above) == b"Object" {
+        let properties = snapshot
+            .edges(Node(above))
+            .filter(|edge| snapshot.edge_kind(*edge) == EdgeKind::Property)
+            .filter(|edge| snapshot.edge_name(*edge) != "__proto__");
+        let lists: Vec<bool> = properties
+            .map(|edge| is_list(snapshot.edge_to(edge).0))
+            .collect();
+        return lists.len() >= FEWEST && lists.iter().all(|is_list| *is_list);
     }
     snapshot.raw_name(above) == b"Map"
 }

@@ -232,6 +232,21 @@ fn classes_of_a_module_that_is_loaded_again_are_one() {
 }
 
 #[test]
+fn a_module_that_is_imported_again_is_one() {
+    let Some(ranking) = rank("imported") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(
+        (culprit.pattern.name(), culprit.kind.as_str()),
+        ("module reload", "Module")
+    );
+    let place = culprit.place.as_ref().unwrap();
+    assert!(place.script.contains("/imported.mjs?"), "{culprit:?}");
+    assert_eq!(place.line, 1);
+}
+
+#[test]
 fn what_is_spread_over_the_containers_of_a_table_is_one() {
     check(
         "spread",
@@ -254,6 +269,9 @@ fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
         ("hungUp", ("unbounded map/cache", "sockets")),
         ("composite", ("event listeners", "gcPersistentSignals")),
         ("heldByListener", ("unbounded map/cache", "")),
+        ("bothWays", ("linked list", "tasks")),
+        ("subclass", ("unbounded array", "turns")),
+        ("bigints", ("unbounded map/cache", "seen")),
         (
             "ports",
             (

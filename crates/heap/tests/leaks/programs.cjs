@@ -192,3 +192,21 @@ exports.ports = () => (i) => {
   port1.on('message', function answered() { return i; });
   port2.unref();
 };
+exports.bothWays = () => {
+  class Task { constructor(i) { this.i = i; this.before = null; this.after = null; } }
+  const tasks = new (class Tasks {
+    add(task) { if (this.last) { task.before = this.last; this.last.after = task; } else this.first = task; this.last = task; }
+  })();
+  return (i) => { tasks.add(new Task(i)); };
+};
+exports.subclass = () => {
+  class Turn { constructor(i) { this.i = i; } }
+  class Turns extends Array {}
+  const turns = new Turns();
+  return (i) => { turns.push(new Turn(i)); };
+};
+exports.bigints = () => {
+  const seen = new Set();
+  return (i) => { seen.add((1n << 70n) + BigInt(i)); };
+};
+exports.imported = () => (i) => import(`./imported.mjs?version=${i}`);

@@ -1,5 +1,7 @@
 //! What is tested, how long and against which limits.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::MemoryTestError;
@@ -225,6 +227,35 @@ impl MemoryTestConfig {
     }
 }
 
+/// A preset by its name: `development`, `staging` or `production`, so that whoever runs the tests can choose.
+///
+/// ```
+/// use plimsoll::memory_testing::MemoryTestConfig;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let preset = std::env::var("MEMORY_TEST_PRESET");
+/// let config: MemoryTestConfig = preset.as_deref().unwrap_or("development").parse()?;
+/// # assert_eq!(config, MemoryTestConfig::development());
+/// # Ok(())
+/// # }
+/// ```
+impl FromStr for MemoryTestConfig {
+    type Err = MemoryTestError;
+
+    fn from_str(name: &str) -> Result<Self, MemoryTestError> {
+        match name {
+            "development" => Ok(Self::development()),
+            "staging" => Ok(Self::staging()),
+            "production" => Ok(Self::production()),
+            _ => Err(MemoryTestError::OutOfRange {
+                field: "preset".to_owned(),
+                value: format!("'{name}'"),
+                allowed: "development, staging or production".to_owned(),
+            }),
+        }
+    }
+}
+
 fn out_of_range(field: &str, value: u64, least: u64, most: u64) -> Result<(), MemoryTestError> {
     if (least..=most).contains(&value) {
         return Ok(());
@@ -279,13 +310,21 @@ mod tests {
     }
 
     #[test]
-    fn presets_are_within_their_ranges() {
-        for config in [
-            MemoryTestConfig::development(),
-            MemoryTestConfig::staging(),
-            MemoryTestConfig::production(),
+    fn presets_have_names_and_are_within_their_ranges() {
+        for (name, config) in [
+            ("development", MemoryTestConfig::development()),
+            ("staging", MemoryTestConfig::staging()),
+            ("production", MemoryTestConfig::production()),
         ] {
+            assert_eq!(name.parse::<MemoryTestConfig>().unwrap(), config);
             config.validate().unwrap();
         }
+        assert_eq!(
+            "nightly"
+                .parse::<MemoryTestConfig>()
+                .unwrap_err()
+                .to_string(),
+            "`preset` is 'nightly', and may be development, staging or production"
+        );
     }
 }

@@ -119,6 +119,11 @@ pub struct MemoryTestResult {
 }
 
 impl MemoryTestResult {
+    /// Whether the scenario was run to its end and no limit was crossed. A verdict that is inconclusive crosses none.
+    pub fn holds(&self) -> bool {
+        self.status == TestStatus::Completed && self.violations.is_empty()
+    }
+
     /// Of a scenario that could not be measured.
     pub(crate) fn failed(
         service_type: ServiceType,

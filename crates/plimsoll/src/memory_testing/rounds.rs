@@ -19,12 +19,13 @@ use crate::arc::Watching;
 use crate::check::{Pilots, overall};
 use crate::grown::Counts;
 use crate::meter::{Meter, Source};
+use crate::sizing::Sizing;
 use crate::stacks::Alive;
 
 /// Share of the time that warming up may take.
 const WARM_UP_SHARE: f64 = 0.3;
 /// Operations of a round at most.
-const MOST_OPERATIONS: f64 = 20_000.0;
+const MOST_OPERATIONS: u64 = 20_000;
 /// Operations of a window in which every surviving stack is kept.
 const WINDOW: u64 = 256;
 /// Windows that are run before at most, each twice as long as the one before, until another process heeds that stacks are asked for.
@@ -262,25 +263,21 @@ impl Rounds<'_> {
                 } else {
                     self.interval()
                 };
-                let (mut batch, mut done) = (u64::from(concurrency), 0);
-                let mut fastest = f64::INFINITY;
+                // Kinds differ: a batch has to have as many of each.
+                let kinds = match work {
+                    Work::Operations => load.kinds().len(),
+                    Work::Payloads(_) => 1,
+                };
+                let unit = u64::from(concurrency).max(kinds as u64);
+                let mut sizing = Sizing::new(time, unit, MOST_OPERATIONS);
                 loop {
                     let started = Instant::now();
-                    load.round(work, plan.pace, batch).await;
-                    done += batch;
-                    let seconds = started.elapsed().as_secs_f64();
-                    // The fastest batch: whatever interrupts makes it only longer.
-                    fastest = fastest.min(seconds / batch as f64);
-                    let is_known = seconds > 0.25 * time.as_secs_f64();
-                    if is_known || batch as f64 >= MOST_OPERATIONS || is_over(load) {
+                    load.round(work, plan.pace, sizing.batch).await;
+                    if sizing.is_known_after(started.elapsed()) || is_over(load) {
                         break;
                     }
-                    batch *= 2;
                 }
-                let fits = time.as_secs_f64() / fastest.max(1e-9);
-                let concurrency = u64::from(concurrency.max(1));
-                let rounded = fits.min(MOST_OPERATIONS) as u64 / concurrency * concurrency;
-                (rounded.max(concurrency), done)
+                (sizing.operations(), sizing.done)
             }
         };
         let mut pilots = Pilots::after(done, self.warm_up_operations, self.meter);

@@ -12,7 +12,7 @@ use crate::os::net::Wake;
 use crate::protocol::{Failure, ToProbe};
 use crate::{Error, os};
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 
 /// What the hub's thread is asked to do.
@@ -143,6 +143,24 @@ impl Link {
         args: Value,
         cx: &Cx,
     ) -> Result<Value, Error> {
+        let mut asked = self.ask(key, op, args, cx)?;
+        let [_, cancelled] = os::wait_readable([asked.as_fd(), cx.cancel.fd()], Some(cx.deadline))
+            .map_err(|e| Error::io("wait for a probe", e))?;
+        match asked.answer() {
+            Some(answer) => answer,
+            None if cancelled => Err(Error::Cancelled),
+            None => Err(deadline(op)),
+        }
+    }
+
+    /// Asks an isolate, and waits for nothing.
+    pub(crate) fn ask(
+        &self,
+        key: u64,
+        op: &'static str,
+        args: Value,
+        cx: &Cx,
+    ) -> Result<Asked<'_>, Error> {
         if cx.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -164,25 +182,53 @@ impl Link {
             },
             answer: Some((id, Answer(Arc::clone(&slot)))),
         });
-        let [_, cancelled] =
-            os::wait_readable([slot.ready.as_fd(), cx.cancel.fd()], Some(cx.deadline))
-                .map_err(|e| Error::io("wait for a probe", e))?;
-        let outcome = slot
+        Ok(Asked {
+            link: self,
+            key,
+            id,
+            op,
+            slot,
+            answered: false,
+        })
+    }
+}
+
+/// A call under way; dropped before its answer is there, it is forgotten. Its descriptor is readable once the answer is there.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    link: &'a Link,
+    key: u64,
+    id: u64,
+    op: &'static str,
+    slot: Arc<Slot>,
+    answered: bool,
+}
+
+impl Asked<'_> {
+    /// The answer, once, if it is there.
+    pub(crate) fn answer(&mut self) -> Option<Result<Value, Error>> {
+        let outcome = self
+            .slot
             .outcome
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match outcome {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(refusal(op, error)),
-            None => {
-                self.send(Command::Forget { key, id });
-                Err(if cancelled {
-                    Error::Cancelled
-                } else {
-                    deadline(op)
-                })
-            }
+            .take()?;
+        self.answered = true;
+        Some(outcome.map_err(|error| refusal(self.op, error)))
+    }
+}
+
+impl AsFd for Asked<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.slot.ready.as_fd()
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let (key, id) = (self.key, self.id);
+            self.link.send(Command::Forget { key, id });
         }
     }
 }

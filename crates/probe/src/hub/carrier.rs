@@ -125,7 +125,7 @@ impl Drop for Carrier {
     }
 }
 
-pub(super) fn random_hex<const BYTES: usize>() -> io::Result<String> {
+pub(crate) fn random_hex<const BYTES: usize>() -> io::Result<String> {
     let mut bytes = [0; BYTES];
     os::fill_random(&mut bytes)?;
     Ok(bytes.iter().fold(String::new(), |mut text, byte| {
