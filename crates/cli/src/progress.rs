@@ -10,6 +10,10 @@ use plimsoll_model::{Event, Finding, Phase, Severity, units};
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Tells events to a person.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the line or the terminal"
+)]
 #[derive(Debug)]
 pub(crate) struct Progress {
     live: bool,
