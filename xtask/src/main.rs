@@ -52,7 +52,7 @@ const CHORES: [(&str, &str); 13] = [
     ),
     (
         "bench",
-        "what observing costs: `cargo xtask bench sampler`, `recorder LOG`, `alloc [TURNS]`",
+        "what observing costs: `cargo xtask bench sampler`, `recorder LOG`, `alloc [TURNS]`, `tracked`, `service [TURNS]`",
     ),
     (
         "figures",
@@ -133,13 +133,20 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Benches of `bench/alloc`, a workspace of its own, with the program of each.
+const APART: [(&str, &str); 3] = [
+    ("alloc", "compare"),
+    ("service", "service"),
+    ("tracked", "tracked"),
+];
+
 /// Builds a bench with optimisation and runs it.
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let Some((name, rest)) = arguments.split_first() else {
-        bail!("which bench? there are: sampler, recorder, alloc");
+        bail!("which bench? there are: sampler, recorder, alloc, tracked, service");
     };
     let mut cargo = workspace::cargo();
-    if name == "alloc" {
+    if let Some((_, program)) = APART.iter().find(|(known, _)| known == name) {
         // One binary per allocator, which must lie beside the one that compares them.
         let apart = [
             "--manifest-path",
@@ -157,7 +164,11 @@ fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
         cargo
             .args(["run", "--quiet", "--release"])
             .args(apart)
-            .args(["--bin", "compare", "--"]);
+            .args(["--bin", program, "--"]);
+        if name == "service" {
+            cargo.args(["/cart".as_ref(), scenarios::build_shop()?.as_os_str()]);
+            cargo.arg("fixed");
+        }
     } else {
         cargo
             .args(["run", "--quiet", "--release", "--package", "plimsoll-bench"])

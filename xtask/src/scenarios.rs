@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -141,6 +142,17 @@ fn cell(service: &str, scenario: &str, more: &[&str]) -> anyhow::Result<Value> {
     })?;
     let document: Value = serde_json::from_str(&text)?;
     Ok(document["results"][0].clone())
+}
+
+/// Builds the shop alone, with optimisation; where it lies.
+pub(crate) fn build_shop() -> anyhow::Result<PathBuf> {
+    let build = cargo()
+        .args(["build", "--quiet", "--release", "--manifest-path", MANIFEST])
+        .args(["--target-dir", TARGET, "--bin", SHOP])
+        .args(["--no-default-features", "--features", SHOP])
+        .status()?;
+    ensure!(build.success(), "the shop could not be built");
+    Ok(root().join(TARGET).join("release").join(SHOP))
 }
 
 /// Checks the shop from outside, leaky and fixed; what is wrong.
