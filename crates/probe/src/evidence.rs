@@ -44,6 +44,7 @@ pub fn connect(url: &str, cx: &Cx) -> Result<Cdp, Error> {
 /// # Errors
 /// As [`Cdp::call`], or if the sink refuses. The subject may go on writing until the connection is dropped.
 pub fn stream_snapshot(cdp: &mut Cdp, sink: &mut dyn Sink, cx: &Cx) -> Result<u64, Error> {
+    note_line_ends(cdp, cx);
     let mut bytes = 0;
     let mut keep = |event: CdpEvent<'_>| {
         if event.method != "HeapProfiler.addHeapSnapshotChunk" {
