@@ -81,7 +81,10 @@ fn kept_as(heap: &Heap, function: Node) -> Option<String> {
 fn own_name(heap: &Heap, function: Node) -> Option<String> {
     let snapshot = heap.snapshot();
     if let Some(bound) = snapshot.follow(function, EdgeKind::Internal, "bound_function") {
-        let name = snapshot.name(bound);
+        let own = snapshot.name(bound).into_owned();
+        // A method that was assigned has no name of its own.
+        let name = Some(own).filter(|name| !name.is_empty());
+        let name = name.or_else(|| kept_as(heap, bound)).unwrap_or_default();
         return Some(format!("bound {name}").trim_end().to_owned());
     }
     let name = snapshot.name(function);

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use plimsoll_heap::Place;
-use plimsoll_heap::culprit::Culprit;
+use plimsoll_heap::culprit::{Culprit, Origin};
 use plimsoll_heap::source_map::{SourceMap, SourceMaps};
 use plimsoll_probe::Script;
 
@@ -68,7 +68,14 @@ impl Maps {
         let json = named
             .and_then(|url| read(&url, script))
             .or_else(|| self.beside(script))?;
-        SourceMap::parse(&json, script).ok()
+        let map = SourceMap::parse(&json, script).ok()?;
+        // Packages name sources that they do not ship: what runs is what people can open.
+        let is_there = || {
+            let original = map.original(place)?;
+            Some(Path::new(file(&original.place.script)).exists())
+        };
+        let is_foreign = plimsoll_heap::culprit::origin(&place.script) == Origin::Library;
+        (!is_foreign || is_there() != Some(false)).then_some(map)
     }
 
     /// `DIR/server.js.map`.
@@ -174,6 +181,19 @@ mod tests {
 
         std::fs::write(place.path().join("shop.js.map"), MAP).unwrap();
         std::fs::write(&script, "code()\n//# sourceMappingURL=shop.js.map\n").unwrap();
+        check(&Maps::default(), &script);
+    }
+
+    #[test]
+    fn a_package_without_its_sources_is_told_as_it_runs() {
+        let place = tempfile::tempdir().unwrap();
+        let package = place.path().join("node_modules/shop");
+        std::fs::create_dir_all(&package).unwrap();
+        let script = package.join("shop.js");
+        std::fs::write(package.join("shop.js.map"), MAP).unwrap();
+        std::fs::write(&script, "code()\n//# sourceMappingURL=shop.js.map\n").unwrap();
+        assert!(Maps::default().find(&self::place(&script)).is_none());
+        std::fs::write(package.join("shop.ts"), "\n\ncode()").unwrap();
         check(&Maps::default(), &script);
     }
 

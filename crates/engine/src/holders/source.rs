@@ -70,6 +70,17 @@ fn line_of(text: &str, name: &str) -> Option<usize> {
     ranked.min().map(|(_, line)| line)
 }
 
+/// Whether what stands behind a colon declares: a value that is made there and not named, or the type of a field.
+fn is_made(value: &str) -> bool {
+    let value = value.trim();
+    let begins = ["[", "{", "new ", "function", "async ", "Object.", "Array."];
+    let is_field = value.ends_with(';') && !value.contains(['}', ')']);
+    begins.iter().any(|begin| value.starts_with(begin))
+        || value.contains("=>")
+        || value.contains(" = ")
+        || is_field
+}
+
 pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
@@ -106,8 +117,12 @@ fn declares(line: &str, name: &str) -> Option<u8> {
                     Some(1)
                 }
                 _ if assigned => Some(2),
-                _ if after.trim_start().starts_with(':') => Some(3),
-                _ => None,
+                _ => {
+                    let value = after
+                        .trim_start_matches(['?', '!', ' '])
+                        .strip_prefix(':')?;
+                    is_made(value).then_some(3)
+                }
             }
         })
         .min()
@@ -132,9 +147,16 @@ mod tests {
     #[test]
     fn a_declaration_comes_before_an_assignment_before_a_key() {
         let text =
-            "// const kept = 1\nkept = 2;\nf({ kept: 3 });\nconst kept = new Map();\nkept == 4";
+            "// const kept = 1\nkept = 2;\nf({ kept: [] });\nconst kept = new Map();\nkept == 4";
         assert_eq!(line_of(text, "kept"), Some(4));
-        assert_eq!(line_of("a.kept = 1;\nx = { kept: 1 }", "kept"), Some(1));
+        assert_eq!(line_of("a.kept = 1;\nx = { kept: [] }", "kept"), Some(1));
+        assert_eq!(line_of("answer({ kept: await last() });", "kept"), None);
+        for field in [
+            "private kept: Visit[] = [];",
+            "  kept?: Map<string, Visit>;",
+        ] {
+            assert_eq!(line_of(field, "kept"), Some(1), "{field}");
+        }
         assert_eq!(line_of("  static all = [];", "all"), Some(1));
         assert_eq!(line_of("f({\n  kept: [],\n})", "kept"), Some(2));
         assert_eq!(

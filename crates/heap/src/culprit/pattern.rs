@@ -325,7 +325,7 @@ pub(super) fn of(
         return Pattern::ClosureCapture;
     }
     // What enters by itself may be made of its like, as a joined text is; it is no row for that.
-    if !enters && holds_its_like(heap, growth, sample) {
+    if !enters && is_in_row(heap, growth, sample) {
         return Pattern::LinkedList;
     }
     if !is_collection && is_row_both_ways(heap, growth, sample) {
@@ -542,6 +542,25 @@ fn is_key(heap: &Heap, sample: u32) -> bool {
             )
             .is_some()
     })
+}
+
+/// Whether a new object, or one of the new objects around it, is a link of a row.
+fn is_in_row(heap: &Heap, growth: &Growth, sample: u32) -> bool {
+    const MOST_AROUND: usize = 3;
+    let snapshot = &heap.snapshot;
+    let above = |node: &u32| Some(heap.dominators.immediate[*node as usize]);
+    // Variables hold those of the function around by nature.
+    let is_link = |node: &u32| {
+        growth.window(*node).is_some()
+            && snapshot.nodes.kind(*node) == NodeKind::Object
+            && !is_context(snapshot.raw_name(*node))
+    };
+    holds_its_like(heap, growth, sample)
+        || std::iter::successors(Some(sample), above)
+            .skip(1)
+            .take(MOST_AROUND)
+            .take_while(is_link)
+            .any(|link| holds_its_like(heap, growth, link))
 }
 
 /// Whether a new object is held by a new object of its own class, which is held by another.
