@@ -271,7 +271,6 @@ fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
         ("heldByListener", ("unbounded map/cache", "")),
         ("bothWays", ("linked list", "tasks")),
         ("subclass", ("unbounded array", "turns")),
-        ("promises", ("linked list", "all")),
         ("bigints", ("unbounded map/cache", "seen")),
         (
             "ports",

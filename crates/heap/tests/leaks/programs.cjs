@@ -210,7 +210,3 @@ exports.bigints = () => {
   return (i) => { seen.add((1n << 70n) + BigInt(i)); };
 };
 exports.imported = () => (i) => import(`./imported.mjs?version=${i}`);
-exports.promises = () => {
-  let all = Promise.resolve();
-  return async (i) => { all = Promise.all([all, { line: i, at: new Date() }]); await null; };
-};
