@@ -67,7 +67,7 @@ fn what_is_refused_and_kept_is_named() {
     leaks
         .expect_code(1)
         .expect_said("LEAK")
-        .expect_said("JavaScript memory grows by")
+        .expect_said(" per operation (95 % CI")
         .expect_said("Map `registered` (ledger.mjs)");
 }
 
@@ -256,7 +256,7 @@ fn a_suite_is_a_run_like_any_other() {
     let again = place.run(&["report", "last"]);
     again
         .expect_code(0)
-        .expect_said("JavaScript memory grows by")
+        .expect_said(" per operation (95 % CI")
         .expect_said("1 checks: 1 leak");
     place
         .run(&["analyze", "last"])
