@@ -67,7 +67,7 @@ fn what_is_refused_and_kept_is_named() {
     leaks
         .expect_code(1)
         .expect_said("LEAK")
-        .expect_said(" per operation (95 % CI")
+        .expect_said("JavaScript memory grows by")
         .expect_said("Map `registered` (ledger.mjs)");
 }
 

@@ -11,8 +11,7 @@ use crate::pilot::robust_sd;
 use crate::rates::Other;
 use crate::rounds::{Journey, LOOKS};
 use crate::session::Session;
-use crate::shared_work::Turnover;
-use crate::shared_work::reading;
+use crate::shared_work::{Turnover, reading};
 
 /// What our own probe makes an idle server grow from one collection to the next, in bytes: none as a rule, and now and
 /// then a step of 8 kB. Growth that is larger in every idle round is the subject's own.
