@@ -43,6 +43,7 @@ impl Journey {
                 Axis::Operations => self.idle_growth_per_op(),
                 Axis::Time => BTreeMap::new(),
             },
+            is_v8: session.is_v8(),
             heap_limit: stands_at(&Metric::LIVE_BYTES),
             process_limit: stands_at(&Metric::RSS_ANON),
             expected_rate: check.expect_rate,

@@ -294,6 +294,7 @@ mod tests {
                 (last, census(at(2))),
             ],
             part: vec![],
+            answered: vec![],
             native: vec![],
         }
     }

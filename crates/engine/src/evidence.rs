@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use plimsoll_model::{
-    Census, Cx, EvidenceRequest, Finding, Gap, Metric, RoundKind, RoundRecord, Scope, SourceId,
-    Window, units,
+    Census, Cx, EvidenceRequest, Finding, Gap, Metric, ProcessId, RoundKind, RoundRecord, Scope,
+    SourceId, Window, units,
 };
 use plimsoll_probe::Error as ProbeError;
 
@@ -126,17 +126,27 @@ impl Session<'_> {
     /// What its heap used at the last measurement, if it was read after a collection.
     fn heap_used(&self, rounds: &[RoundRecord]) -> Option<f64> {
         let last = rounds.last().filter(|r| r.collected)?;
-        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
-        let source = self.explained.or(main.map(|inside| inside.source));
+        let source = self.explained_source();
         let part = last.parts.iter().find(|p| Some(p.source) == source);
         let values = part.map_or(&last.values, |part| &part.values);
         values.get(&Metric::HEAP_USED).copied()
     }
 
+    /// The process it is in.
+    pub(crate) fn explained_process(&self) -> Option<ProcessId> {
+        let id = self.explained_source()?;
+        let source = self.sources.iter().find(|source| source.id == id)?;
+        Some(source.process)
+    }
+
+    fn explained_source(&self) -> Option<SourceId> {
+        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        self.explained.or(main.map(|inside| inside.source))
+    }
+
     /// Its live bytes at the last measurement, if others share the work.
     pub(crate) fn live_of_explained_part(&self, rounds: &[RoundRecord]) -> Option<f64> {
-        let main = self.service.as_ref().and_then(|s| s.runtime.as_ref());
-        let source = self.explained.or(main.map(|inside| inside.source))?;
+        let source = self.explained_source()?;
         let parts = &rounds.last()?.parts;
         let part = parts.iter().find(|part| part.source == source)?;
         part.values.get(&Metric::LIVE_BYTES).copied()

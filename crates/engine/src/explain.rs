@@ -407,6 +407,7 @@ mod tests {
             rate: None,
             censuses: Window::ALL.into_iter().zip(counts.map(census)).collect(),
             part: vec![],
+            answered: vec![],
             native: vec![],
         }
     }

@@ -139,10 +139,12 @@ impl Explainer for Holders {
         let Ok((heap, classes)) = analysis.0.join() else {
             return Vec::new();
         };
-        // One worker may have done all of the work, or, as far as its growth tells, more of it in one window.
+        // One worker may have done all of the work, what it was seen to answer, or, as far as its growth tells, more of it in
+        // one window.
         let all = [n1 - n0, n2 - n1];
-        [all, of_part(facts, all)]
-            .iter()
+        let mut ways = vec![all, answered(facts, all), of_part(facts, all)];
+        ways.dedup();
+        ways.iter()
             .filter_map(|[first, second]| {
                 among(
                     &heap,
@@ -156,6 +158,22 @@ impl Explainer for Holders {
             })
             .find(|culprits| !culprits.is_empty())
             .unwrap_or_default()
+    }
+}
+
+/// The operations of both windows that the process that is looked into answered, where each had some.
+fn answered(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
+    let at = |at| {
+        facts
+            .answered
+            .iter()
+            .find(|(w, _)| *w == at)
+            .map(|(_, n)| *n)
+    };
+    let early = [Window::Baseline, Window::PlusN, Window::Plus2N].map(at);
+    match early {
+        [Some(a), Some(b), Some(c)] if a < b && b < c => [b - a, c - b],
+        _ => operations,
     }
 }
 
@@ -494,6 +512,18 @@ mod tests {
                 .collect();
             assert_eq!(told, [("Parcel", Some(1.0))], "{large}");
         }
+    }
+
+    #[test]
+    fn who_shares_the_work_answered_what_was_counted() {
+        let facts = |n: [u64; 3]| Facts {
+            answered: Window::ALL.into_iter().zip(n).collect(),
+            ..Facts::default()
+        };
+        assert_eq!(answered(&facts([0, 240, 470]), [500, 500]), [240, 230]);
+        // Nobody knows who answered.
+        assert_eq!(answered(&facts([0, 0, 0]), [500, 500]), [500, 500]);
+        assert_eq!(answered(&Facts::default(), [500, 500]), [500, 500]);
     }
 
     #[test]

@@ -15,6 +15,10 @@ const GUARD_LEVEL_SHARE: f64 = 0.004;
 /// The same in bytes; the larger of the two counts.
 const GUARD_BYTES: f64 = 96.0 * 1024.0;
 
+/// What live bytes of V8 rise by although nothing is kept: compiled code is thrown away by every eighth collection or so, and
+/// made again in between. 30 to 100 KiB in a service of fifty lines.
+const V8_SWAY: f64 = 128.0 * 1024.0;
+
 /// Readings a counted kind must have to be judged.
 const FEWEST_COUNTS: usize = 5;
 
@@ -36,6 +40,8 @@ pub(crate) struct RoundTerms {
     pub(crate) looks: u32,
     /// Growth per operation that the rounds without operations would explain, by metric.
     pub(crate) idle_growth_per_op: BTreeMap<Metric, f64>,
+    /// Whether the runtime is V8, which throws compiled code away and makes it again.
+    pub(crate) is_v8: bool,
     pub(crate) heap_limit: Option<f64>,
     pub(crate) process_limit: Option<f64>,
     pub(crate) expected_rate: Option<f64>,
@@ -196,6 +202,7 @@ fn judge_terms(terms: &RoundTerms, metric: &Metric, headline: &Metric) -> judge:
         look: terms.look,
         looks: terms.looks,
         idle_growth_per_op: terms.idle_growth_per_op.get(metric).copied().unwrap_or(0.0),
+        sway: if terms.is_v8 && bytes { V8_SWAY } else { 0.0 },
         limit: limit.filter(|_| metric == headline),
         expected_rate: terms.expected_rate,
         warm_up_operations: terms.warm_up_operations,
@@ -537,6 +544,7 @@ mod tests {
             look: 1,
             looks: 1,
             idle_growth_per_op: BTreeMap::new(),
+            is_v8: false,
             heap_limit: None,
             process_limit: None,
             expected_rate: None,

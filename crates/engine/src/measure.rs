@@ -91,6 +91,12 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the runtime of the service is V8.
+    pub(crate) fn is_v8(&self) -> bool {
+        let runtime = self.service.as_ref().and_then(|s| s.runtime.as_ref());
+        runtime.is_some_and(|inside| ["node", "deno"].contains(&inside.info.name.as_str()))
+    }
+
     /// Whether the service's allocator publishes what it counts.
     pub(crate) fn has_allocator(&self) -> bool {
         let process = self.service.as_ref().map(|service| &service.process);

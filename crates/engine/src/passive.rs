@@ -295,6 +295,7 @@ impl Vigil {
             look: 1,
             looks: 1,
             idle_growth_per_op: std::collections::BTreeMap::new(),
+            is_v8: session.is_v8(),
             heap_limit: room.level(&Metric::LIVE_BYTES, live_bytes.copied()),
             process_limit: room.level(&Metric::RSS_ANON, resident),
             expected_rate: None,

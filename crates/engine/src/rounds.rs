@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use plimsoll_load::Driver;
 use plimsoll_model::{
     Cx, Event, Facts, Finding, Mark, Metric, OperationGrowth, Outcome, Phase, Plan, ProcessId,
-    Role, RoundKind, RoundRecord, RoundSpec, RoundStats, Scope, SubjectHandle, Window, units,
+    RoundKind, RoundRecord, RoundSpec, RoundStats, Scope, SubjectHandle, Window, units,
 };
-use plimsoll_probe::Process;
 use plimsoll_store::Record;
 
 use crate::config::{DEFAULT_ROUNDS, Explain, MAX_ROUNDS};
@@ -21,6 +20,7 @@ use crate::judged::{Judgement, headline_metric, idle_growth_per_round};
 use crate::load::Load;
 use crate::pilot::{agree, in_time, middle, noise};
 use crate::session::{Session, Stop};
+use crate::shared_work;
 
 /// Warm-up operations at least; JIT compilation and feedback take about this many in V8.
 const WARM_UP_OPERATIONS: u64 = 5_000;
@@ -147,6 +147,8 @@ pub(crate) struct Totals {
     pub(crate) measured_time: Duration,
     /// Of the measured operations, by the process that answered, where several share the work.
     pub(crate) per_process: BTreeMap<ProcessId, u64>,
+    /// The same of those between the windows of the explanation.
+    pub(crate) explaining: BTreeMap<ProcessId, u64>,
 }
 
 impl Journey {
@@ -435,7 +437,7 @@ impl Journey {
             let stats = self.operate(drive, operations, RoundKind::Measured)?;
             self.totals.measured_operations += operations;
             self.totals.measured_time += stats.elapsed;
-            self.share(drive, &stats);
+            shared_work::add(&mut self.totals.per_process, drive.session, &stats);
             self.measured(drive, RoundKind::Measured, begin, Some(&stats))?;
             slowest = slowest.max(begin.elapsed());
             done += 1;
@@ -520,6 +522,7 @@ impl Journey {
         self.windows(drive, explainer, RoundKind::Explain, |journey, drive| {
             let begin = Instant::now();
             let stats = journey.operate(drive, operations, RoundKind::Explain)?;
+            shared_work::add(&mut journey.totals.explaining, drive.session, &stats);
             journey.measured(drive, RoundKind::Explain, begin, Some(&stats))?;
             Ok(operations)
         })
@@ -632,6 +635,13 @@ impl Journey {
             .capture(explainer, window, &wanted, &self.rounds)?;
         let live = drive.session.live_of_explained_part(&self.rounds);
         self.facts.part.extend(live.map(|bytes| (window, bytes)));
+        let answered = drive
+            .session
+            .explained_process()
+            .and_then(|process| self.totals.explaining.get(&process));
+        self.facts
+            .answered
+            .push((window, answered.copied().unwrap_or(0)));
         let native = drive.session.native_heap();
         self.facts.native.extend(native.map(|heap| (window, heap)));
         if let (Some(counted), Some((_, census))) = (counted, self.facts.censuses.last_mut()) {
@@ -696,23 +706,6 @@ impl Journey {
         self.totals.operations += stats.done + stats.errors();
         for (kind, n) in &stats.errors_by_kind {
             *self.totals.errors_by_kind.entry(kind.clone()).or_default() += n;
-        }
-    }
-
-    /// Adds who answered how many operations, where several share the work and their connections are still open.
-    fn share(&mut self, drive: &Drive<'_, '_>, stats: &RoundStats) {
-        let port = drive.session.service_port();
-        let Some((port, service)) = port.zip(drive.session.service.as_ref()) else {
-            return;
-        };
-        let shares = |role| matches!(role, Role::Service | Role::Worker);
-        let all = service.processes.iter().filter(|p| shares(p.role));
-        let family: Vec<Process> = all.filter_map(|p| Process::open(p.id.pid).ok()).collect();
-        if family.len() < 2 || stats.per_port.is_empty() {
-            return;
-        }
-        for share in crate::shared_work::operations_by_process(port, &family, &stats.per_port) {
-            *self.totals.per_process.entry(share.process).or_default() += share.operations;
         }
     }
 

@@ -9,15 +9,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_judge as judge;
 use plimsoll_model::{
-    Metric, Outcome, Part, ProcessId, ProcessOperations, Role, RoundRecord, SeriesRecord, Source,
-    SourceId,
+    Metric, Outcome, Part, ProcessId, ProcessOperations, Role, RoundRecord, RoundStats,
+    SeriesRecord, Source, SourceId,
 };
 use plimsoll_probe::Process;
 
 use crate::judged::{Judgement, headline_metric, record_of, series_of};
+use crate::session::Session;
 
 /// Readings of one part that can be judged.
 const FEWEST_READINGS: usize = 5;
+
+/// Adds who answered how many operations of a round, where several share the work and their connections are still open.
+pub(crate) fn add(sums: &mut BTreeMap<ProcessId, u64>, session: &Session<'_>, stats: &RoundStats) {
+    let port = session.service_port();
+    let Some((port, service)) = port.zip(session.service.as_ref()) else {
+        return;
+    };
+    let shares = |role| matches!(role, Role::Service | Role::Worker);
+    let all = service.processes.iter().filter(|p| shares(p.role));
+    let family: Vec<Process> = all.filter_map(|p| Process::open(p.id.pid).ok()).collect();
+    if family.len() < 2 || stats.per_port.is_empty() {
+        return;
+    }
+    for share in operations_by_process(port, &family, &stats.per_port) {
+        *sums.entry(share.process).or_default() += share.operations;
+    }
+}
 
 /// Which process answered how many operations: `per_port` has them by the client's port of each connection to `port`.
 pub(crate) fn operations_by_process(

@@ -301,10 +301,16 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         .as_ref()
         .map(|t| widened(t.1.interval(), e.idle).high);
     let level = |bound: f64| bound < e.floor;
+    let span = e.x[e.x.len() - 1] - e.x[0];
 
     let outcome = if would_leak && interval.low <= e.floor {
         Outcome::Inconclusive {
             reason: Reason::GrowsWhileIdle,
+            more: more(e),
+        }
+    } else if would_leak && interval.low * span <= terms.sway {
+        Outcome::Inconclusive {
+            reason: Reason::Noise,
             more: more(e),
         }
     } else if would_leak && !terms.settled && !steady {

@@ -157,6 +157,9 @@ pub struct Terms {
     /// Growth seen per round without operations, divided by the operations of a round: widens the interval, and is
     /// never subtracted.
     pub idle_growth_per_op: f64,
+    /// What the quantity of a healthy subject rises by now and then before it falls again, in its unit: growth that comes
+    /// to no more over the whole series is not called a leak.
+    pub sway: f64,
     /// The metric's limit in bytes, for the time to limit.
     pub limit: Option<f64>,
     /// Operations per second at which the time to limit is asked; `None` takes the series' own rate.
@@ -176,6 +179,7 @@ impl Default for Terms {
             look: 1,
             looks: 1,
             idle_growth_per_op: 0.0,
+            sway: 0.0,
             limit: None,
             expected_rate: None,
             warm_up_operations: 0,

@@ -193,6 +193,9 @@ pub struct Facts {
     pub censuses: Vec<(Window, Census)>,
     /// Where several share the work: live bytes, at each window, of the one that is looked into.
     pub part: Vec<(Window, f64)>,
+    /// Where several processes share the work: operations that the one that is looked into has answered since the first
+    /// window, at each window.
+    pub answered: Vec<(Window, u64)>,
     /// What a native program held at each window, by the stacks that allocated it. [`Window::Final`] alone where it ended before
     /// it could be explained.
     pub native: Vec<(Window, NativeHeap)>,

@@ -132,6 +132,32 @@ fn growth_while_idle_is_not_blamed_on_operations_without_collections_either() {
     );
 }
 
+/// Live bytes over rounds of 500 requests of a healthy server: compiled code came, and had not gone yet.
+#[test]
+fn what_a_healthy_runtime_rises_by_is_no_leak() {
+    let level = [0, 2_984, 17_024, 39_344, 54_288, 76_128, 98_288];
+    let series = Series {
+        value: level.iter().map(|v| 7.4e6 + f64::from(*v)).collect(),
+        ..exact(7, |_| 0.0)
+    };
+    let within = |sway| Terms {
+        sway,
+        ..Terms::default()
+    };
+    assert_eq!(judge(&series, &within(0.0)).outcome, Outcome::Leak);
+    let v = judge(&series, &within(131_072.0));
+    let Outcome::Inconclusive { reason, .. } = v.outcome else {
+        panic!("{:?}", v.outcome);
+    };
+    assert_eq!(reason, Reason::Noise);
+    // Ten times as much is no sway.
+    let series = Series {
+        value: level.iter().map(|v| 7.4e6 + f64::from(10 * v)).collect(),
+        ..series
+    };
+    assert_eq!(judge(&series, &within(131_072.0)).outcome, Outcome::Leak);
+}
+
 #[test]
 fn growth_while_idle_is_not_blamed_on_operations() {
     let series = exact(12, |x| 40.0 * x);
