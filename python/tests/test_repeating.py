@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from plimsoll._counters import forget_lookups
+
 
 @pytest.fixture(scope="module")
 def verdicts_on(tmp_path_factory):
@@ -102,6 +104,14 @@ FLAT = {
 def test_repetition_itself_does_not_grow(verdicts_on, name):
     found = verdicts_on(FLAT)[name]
     assert found and set(found) == {"no leak"}
+
+
+def test_names_that_were_looked_up_once_are_let_go_of():
+    for name in [f"visit_{number:05}" for number in range(3_000)]:
+        getattr(str, name, None)
+    kept = sys.getallocatedblocks()
+    forget_lookups()
+    assert sys.getallocatedblocks() < kept - 500
 
 
 LEAKY = {

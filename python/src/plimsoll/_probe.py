@@ -24,7 +24,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ._counters import NativeHeap, PythonHeap
+from ._counters import NativeHeap, PythonHeap, forget_lookups
 
 _PROTOCOL = 1
 #: Commands are small; a larger frame is not from our hub.
@@ -372,6 +372,7 @@ class Probe:
     def _collect(self, command: _Command) -> Dict[str, Any]:
         """Collections, each of which may run finalisers that let go of more, until two readings agree."""
         heap = self._measured()
+        forget_lookups()
         seen, passes, settled = -1, 0, False
         while passes < _MOST_PASSES and not settled:
             if _now_us() > command.deadline:

@@ -28,6 +28,7 @@ from ._counters import (
     THREADS,
     Counters,
     descriptor_limit,
+    forget_lookups,
     resident_bytes,
 )
 from ._judge import Answer, Judge, JudgeMissing
@@ -220,6 +221,7 @@ class Rounds:
 
     def _read(self) -> None:
         self._between()
+        forget_lookups()
         # Twice: what the first collection finalises may let go of more.
         gc.collect()
         if gc.collect():
@@ -500,6 +502,7 @@ def glance(
         for _ in range(count):
             operation()
         between()
+        forget_lookups()
         gc.collect()
         counters.read(count, traced()[0] + (native() or 0), objects=False)
         return counters.rows > 1 and not _grew(counters, bound)
