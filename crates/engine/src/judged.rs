@@ -17,7 +17,9 @@ const GUARD_BYTES: f64 = 96.0 * 1024.0;
 
 /// What live bytes of V8 rise by although nothing is kept: compiled code is thrown away by every eighth collection or so, and
 /// made again in between. 30 to 100 KiB in a service of fifty lines.
-const V8_SWAY: f64 = 128.0 * 1024.0;
+pub(crate) const V8_SWAY: f64 = 128.0 * 1024.0;
+/// Rounds in which they rise so far. The median of a few rounds sees the rise, and not the fall.
+pub(crate) const SWAY_ROUNDS: f64 = 8.0;
 
 /// Readings a counted kind must have to be judged.
 const FEWEST_COUNTS: usize = 5;

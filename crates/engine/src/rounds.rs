@@ -378,8 +378,11 @@ impl Journey {
             .max(ROUND_OPERATIONS);
         // Two explanation rounds and six idle ones come on top; a tenth stays in reserve.
         let share = self.left().mul_f64(0.9 - self.kept).div_f64(rounds + 8.0);
-        let affordable = in_time(share.saturating_sub(self.measuring * 2), cost);
-        wanted.min(affordable).max(1)
+        // Where measuring takes all of that, fewer rounds say more than rounds of nothing.
+        let left = share
+            .saturating_sub(self.measuring * 2)
+            .max(self.measuring / 2);
+        wanted.min(in_time(left, cost)).max(1)
     }
 
     // ---- rounds ----

@@ -110,6 +110,8 @@ struct Evidence<'a> {
     acceleration: f64,
     decelerates: bool,
     floor: f64,
+    /// What the growth of a run that may not grow at all is held against: what the floor would be however noisy it were.
+    highest_floor: f64,
     axis: Axis,
     quantity: Quantity,
     idle: f64,
@@ -198,6 +200,10 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         overall: whole.interval(),
         whole,
         floor,
+        highest_floor: match (terms.floor, series.quantity) {
+            (None, Quantity::Bytes) if !on_time => FLOOR_BYTES_MOST,
+            _ => floor,
+        },
         axis: series.axis,
         quantity: series.quantity,
         idle: if terms.idle_growth_per_op.is_finite() && !on_time {
@@ -295,12 +301,9 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         && !undecided_leak
         && keeps_growing
         && e.grown.low > e.floor;
-    let whole_bound = widened(e.overall, e.idle).high;
-    let tail_bound = e
-        .tail
-        .as_ref()
-        .map(|t| widened(t.1.interval(), e.idle).high);
-    let level = |bound: f64| bound < e.floor;
+    let whole = widened(e.overall, e.idle);
+    let tail = e.tail.as_ref().map(|t| widened(t.1.interval(), e.idle));
+    let is_level = |i: Interval| i.high < e.floor || (i.low <= 0.0 && i.high < e.highest_floor);
     let span = e.x[e.x.len() - 1] - e.x[0];
 
     let outcome = if would_leak && interval.low <= e.floor {
@@ -325,20 +328,21 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         } else {
             Outcome::Leak
         }
-    } else if level(whole_bound) {
+    } else if is_level(whole) {
         if bets.p_above <= CONTRADICTS {
             contradiction(e)
         } else {
-            Outcome::NoLeak(Bound { rate: whole_bound })
+            Outcome::NoLeak(Bound { rate: whole.high })
         }
-    } else if let (Some(bound), true) =
-        (tail_bound.filter(|b| level(*b)), shape <= 0.5 && !undecided)
-    {
+    } else if let (Some(tail), true) = (
+        tail.filter(|tail| is_level(*tail)),
+        shape <= 0.5 && !undecided,
+    ) {
         let start = e.tail.as_ref().map_or(0, |t| t.0);
         if e.bets_from(start).p_above <= CONTRADICTS {
             contradiction(e)
         } else {
-            Outcome::NoLeak(Bound { rate: bound })
+            Outcome::NoLeak(Bound { rate: tail.high })
         }
     } else {
         Outcome::Inconclusive {
@@ -350,6 +354,10 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Outcome::NoLeak(_) => leak_probability.min(1.0 - e.whole_or_tail_certainty()),
         Outcome::Inconclusive { .. } if undecided => 0.5,
         _ => leak_probability,
+    };
+    let floor = match outcome {
+        Outcome::NoLeak(bound) if bound.rate >= e.floor => e.highest_floor,
+        _ => e.floor,
     };
     let pattern = pattern(e, &outcome);
     let fit = Fit::of(
@@ -367,7 +375,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         p_value,
         pattern,
         detectable: Some(detectable(e)),
-        floor: e.floor,
+        floor,
         guarantee,
         repairs: readings.repairs.clone(),
         bets_p_value: Some(bets.p_above),

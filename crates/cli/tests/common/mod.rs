@@ -8,6 +8,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -128,11 +129,16 @@ pub(crate) fn example(path: &str) -> String {
     repository(&format!("examples/{path}"))
 }
 
+/// A port that nobody listens on, below those that the system gives to connections: the ten thousand that tests open beside this
+/// one would be given it before the server has it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|l| l.local_addr())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(16);
+    (0..1_000)
+        .map(|_| begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000)
+        .filter_map(|at| u16::try_from(10_000 + at).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
-        .port()
 }
 
 /// Whether a process of this pid is alive (a zombie is not).

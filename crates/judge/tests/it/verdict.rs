@@ -158,6 +158,37 @@ fn what_a_healthy_runtime_rises_by_is_no_leak() {
     assert_eq!(judge(&series, &within(131_072.0)).outcome, Outcome::Leak);
 }
 
+/// Readings of a healthy server on a machine with much else to do.
+#[test]
+fn what_may_not_grow_at_all_is_held_against_the_highest_floor() {
+    let level = [
+        0, 31_128, 23_872, 32_056, 47_056, 52_376, 29_680, 31_000, 44_000, 30_500, 47_500, 33_000,
+    ];
+    let series = |more: f64| Series {
+        value: (0_u32..)
+            .zip(level)
+            .map(|(i, v)| 7.4e6 + 3.0 * f64::from(v) + more * 3_842.0 * f64::from(i))
+            .collect(),
+        ..rounds(12, 3_842.0, |_| 0.0, &[0.0; 12])
+    };
+    let v = judge(&series(0.0), &Terms::default());
+    let Outcome::NoLeak(bound) = v.outcome else {
+        panic!("{v:?}");
+    };
+    assert!(bound.rate < v.floor && v.floor == 16.0, "{v:?}");
+    // A floor of the user's stands.
+    let own = Terms {
+        floor: Some(1.0),
+        ..Terms::default()
+    };
+    let v = judge(&series(0.0), &own);
+    assert!(matches!(v.outcome, Outcome::Inconclusive { .. }), "{v:?}");
+    assert_eq!(v.floor, 1.0);
+    // What grows for certain is no less of a leak.
+    let v = judge(&series(8.0), &Terms::default());
+    assert!(!matches!(v.outcome, Outcome::NoLeak(_)), "{v:?}");
+}
+
 #[test]
 fn growth_while_idle_is_not_blamed_on_operations() {
     let series = exact(12, |x| 40.0 * x);
