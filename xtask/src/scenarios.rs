@@ -21,7 +21,12 @@ const MANIFEST: &str = "examples/services/Cargo.toml";
 const TARGET: &str = "target/scenarios";
 
 /// The services, as the program calls them.
-const SERVICES: [&str; 3] = ["DataStore", "McpGateway", "ScriptEngine"];
+const SERVICES: [&str; 4] = [
+    "DataStore",
+    "InferenceEngine",
+    "McpGateway",
+    "ScriptEngine",
+];
 
 /// The scenario in which nothing is asked.
 const IDLE: &str = "IdleBaseline";

@@ -3,6 +3,8 @@
 mod books;
 #[cfg(feature = "data-store")]
 mod data_store;
+#[cfg(feature = "inference-engine")]
+mod inference_engine;
 #[cfg(feature = "mcp-gateway")]
 mod mcp_gateway;
 #[cfg(feature = "script-engine")]
@@ -11,6 +13,8 @@ mod script_engine;
 pub use books::{Books, Leak};
 #[cfg(feature = "data-store")]
 pub use data_store::DataStore;
+#[cfg(feature = "inference-engine")]
+pub use inference_engine::InferenceEngine;
 #[cfg(feature = "mcp-gateway")]
 pub use mcp_gateway::McpGateway;
 #[cfg(feature = "script-engine")]
@@ -78,6 +82,8 @@ pub mod memory_testing {
             let runner = plimsoll::memory_testing::MemoryTestRunner::new(config).await?;
             #[cfg(feature = "script-engine")]
             let runner = runner.with_service(crate::ScriptEngine::new(setup));
+            #[cfg(feature = "inference-engine")]
+            let runner = runner.with_service(crate::InferenceEngine::new(setup));
             #[cfg(feature = "data-store")]
             let runner = runner.with_service(crate::DataStore::new(setup));
             #[cfg(feature = "mcp-gateway")]
