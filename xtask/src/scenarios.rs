@@ -21,12 +21,7 @@ const MANIFEST: &str = "examples/services/Cargo.toml";
 const TARGET: &str = "target/scenarios";
 
 /// The services, as the program calls them.
-const SERVICES: [&str; 4] = [
-    "DataStore",
-    "InferenceEngine",
-    "McpGateway",
-    "ScriptEngine",
-];
+const SERVICES: [&str; 4] = ["DataStore", "InferenceEngine", "McpGateway", "ScriptEngine"];
 
 /// The scenario in which nothing is asked.
 const IDLE: &str = "IdleBaseline";

@@ -295,7 +295,7 @@ fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
     };
     let tries: [&dyn Fn() -> Option<String>; 8] = [
         &|| made.filter(is_user).and_then(object::place),
-        &|| declared(holder.filter(is_user), last),
+        &|| source::declaration_within(&holder.filter(is_user)?.script, first, last),
         &|| declared(class.filter(is_user), last),
         &|| declared(holder.filter(is_user), first),
         &|| holder.filter(is_user).and_then(object::place),

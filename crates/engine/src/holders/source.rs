@@ -8,6 +8,8 @@ use std::io::Read as _;
 
 use crate::snapshot::object;
 
+/// How well the key of an object declares: least of all.
+const KEY: u8 = 4;
 /// Larger scripts are bundles: a line of theirs says nothing.
 const LARGEST: u64 = 4 << 20;
 /// Longer lines are generated.
@@ -16,8 +18,40 @@ const LONGEST_LINE: usize = 1_000;
 /// `file:line` of the declaration of `name` in `script`.
 pub(super) fn declaration(script: &str, name: &str) -> Option<String> {
     let path = object::file(script);
-    let line = line_of(&text_of(path)?, name)?;
+    let (_, line) = best(&text_of(path)?, name)?;
     Some(format!("{}:{line}", object::relative(path)))
+}
+
+/// The same of a property of what the variable `first` holds. The key of an object declares it only where that object is what the
+/// variable begins as: elsewhere somebody else's property has the same name, and the variable's own line is meant.
+pub(super) fn declaration_within(script: &str, first: &str, last: &str) -> Option<String> {
+    let path = object::file(script);
+    let line = line_within(&text_of(path)?, first, last)?;
+    Some(format!("{}:{line}", object::relative(path)))
+}
+
+fn line_within(text: &str, first: &str, last: &str) -> Option<usize> {
+    let (how, line) = best(text, last)?;
+    let variable = best(text, first).filter(|(how, _)| *how == 0 && first != last);
+    match variable {
+        Some((_, begin)) if how == KEY && !statement(text, begin).contains(&line) => Some(begin),
+        _ => Some(line),
+    }
+}
+
+/// The lines of the statement that begins at line `begin`, as far as brackets tell.
+fn statement(text: &str, begin: usize) -> std::ops::RangeInclusive<usize> {
+    let mut depth = 0_i64;
+    let rest = text.lines().enumerate().skip(begin - 1);
+    let end = rest
+        .map(|(index, line)| (index + 1, line))
+        .find(|(_, line)| {
+            let opened = line.matches(['(', '[', '{']).count() as i64;
+            let closed = line.matches([')', ']', '}']).count() as i64;
+            depth += opened - closed;
+            depth <= 0
+        });
+    begin..=end.map_or(begin, |(line, _)| line)
 }
 
 fn text_of(path: &str) -> Option<String> {
@@ -60,25 +94,27 @@ pub(super) fn begins_as(code: &str, class: &str) -> bool {
     code.starts_with(&format!("new {class}")) || begins.iter().any(|begin| code.starts_with(begin))
 }
 
-/// The line, from 1, that declares the name best: a declaration before an assignment before a key.
-fn line_of(text: &str, name: &str) -> Option<usize> {
+/// The line, from 1, that declares the name best, and how well: a declaration before an assignment before a field before a key.
+fn best(text: &str, name: &str) -> Option<(u8, usize)> {
     let ranked = text
         .lines()
         .enumerate()
         .filter(|(_, line)| line.len() <= LONGEST_LINE)
         .filter_map(|(index, line)| Some((declares(line, name)?, index + 1)));
-    ranked.min().map(|(_, line)| line)
+    ranked.min()
 }
 
-/// Whether what stands behind a colon declares: a value that is made there and not named, or the type of a field.
+/// Whether what stands behind a colon is the type of a field.
+fn is_field(value: &str) -> bool {
+    let value = value.trim();
+    value.contains(" = ") || value.ends_with(';') && !value.contains(['}', ')'])
+}
+
+/// Whether what stands behind a colon is a value that is made there and not named.
 fn is_made(value: &str) -> bool {
     let value = value.trim();
     let begins = ["[", "{", "new ", "function", "async ", "Object.", "Array."];
-    let is_field = value.ends_with(';') && !value.contains(['}', ')']);
-    begins.iter().any(|begin| value.starts_with(begin))
-        || value.contains("=>")
-        || value.contains(" = ")
-        || is_field
+    begins.iter().any(|begin| value.starts_with(begin)) || value.contains("=>")
 }
 
 pub(super) fn is_word(c: char) -> bool {
@@ -121,7 +157,11 @@ fn declares(line: &str, name: &str) -> Option<u8> {
                     let value = after
                         .trim_start_matches(['?', '!', ' '])
                         .strip_prefix(':')?;
-                    is_made(value).then_some(3)
+                    if is_field(value) {
+                        Some(3)
+                    } else {
+                        is_made(value).then_some(KEY)
+                    }
                 }
             }
         })
@@ -131,6 +171,10 @@ fn declares(line: &str, name: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn line_of(text: &str, name: &str) -> Option<usize> {
+        best(text, name).map(|(_, line)| line)
+    }
 
     #[test]
     fn a_variable_is_told_by_what_it_begins_as() {
@@ -164,5 +208,15 @@ mod tests {
             None
         );
         assert_eq!(line_of("this.#rows = [];", "#rows"), Some(1));
+    }
+
+    #[test]
+    fn a_key_elsewhere_is_not_that_of_the_variable() {
+        let text = "const desk = new Desk({\n  rows: [],\n});\nopen({ drawers: { a: 1 } });\nthis.keys = [];";
+        assert_eq!(line_within(text, "desk", "rows"), Some(2));
+        assert_eq!(line_within(text, "desk", "drawers"), Some(1));
+        assert_eq!(line_within(text, "desk", "keys"), Some(5));
+        assert_eq!(line_within(text, "other", "drawers"), Some(4));
+        assert_eq!(line_within(text, "desk", "lamp"), None);
     }
 }

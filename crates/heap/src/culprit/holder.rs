@@ -77,6 +77,33 @@ impl Holder {
     }
 }
 
+/// The reference of an old owner that leads to most of what is new below it, by something that is new itself: what is replaced
+/// again and again by something larger.
+fn leading(heap: &Heap, growth: &Growth, owner: u32) -> Option<u32> {
+    let snapshot = &heap.snapshot;
+    let is_named = |edge: &u32| {
+        matches!(
+            snapshot.edges.kind(*edge),
+            EdgeKind::Context | EdgeKind::Property | EdgeKind::Element
+        )
+    };
+    let (bytes, edge) = snapshot
+        .edge_range(owner)
+        .filter(is_named)
+        .map(|edge| (growth.bytes_below(snapshot.edges.to[edge as usize]), edge))
+        .max_by_key(|(bytes, edge)| (*bytes, std::cmp::Reverse(*edge)))?;
+    let is_new = !growth.is_old(snapshot.edges.to[edge as usize]);
+    (bytes * 2 > growth.bytes_below(owner) && is_new).then_some(edge)
+}
+
+/// The collection or function that an old owner replaces again and again.
+pub(super) fn replaced(heap: &Heap, growth: &Growth, owner: u32) -> Option<u32> {
+    let snapshot = &heap.snapshot;
+    let node = snapshot.edges.to[leading(heap, growth, owner)? as usize];
+    let is_function = snapshot.nodes.kind(node) == NodeKind::Closure;
+    (is_function || matches!(snapshot.raw_name(node), b"Map" | b"Set" | b"Array")).then_some(node)
+}
+
 impl Holder {
     /// The holder of a chain or of something replaced again and again: no old container gained entries, so the
     /// reference of the old owner that leads to what is new is named, and of a chain its beginning.
@@ -95,21 +122,7 @@ impl Holder {
             );
         }
         let mut holder = Self::of(heap, Node(owner));
-        let leading = snapshot
-            .edge_range(owner)
-            .filter(|edge| {
-                matches!(
-                    snapshot.edges.kind(*edge),
-                    EdgeKind::Context | EdgeKind::Property | EdgeKind::Element
-                )
-            })
-            .map(|edge| (growth.bytes_below(snapshot.edges.to[edge as usize]), edge))
-            .max_by_key(|(bytes, edge)| (*bytes, std::cmp::Reverse(*edge)))
-            .filter(|(bytes, edge)| {
-                *bytes * 2 > growth.bytes_below(owner)
-                    && !growth.is_old(snapshot.edges.to[*edge as usize])
-            });
-        if let Some((_, edge)) = leading {
+        if let Some(edge) = leading(heap, growth, owner) {
             let label = snapshot.edge_name(Edge(edge));
             holder.name = if is_context(snapshot.raw_name(owner)) {
                 holder.alternatives.clear();
@@ -139,9 +152,11 @@ impl Holder {
             heap.snapshot.edge_kind(*edge) == EdgeKind::Property
                 && heap.snapshot.edge_from(*edge).0 != table
         });
-        let labels: Vec<_> = properties
+        let mut labels: Vec<_> = properties
             .map(|edge| heap.snapshot.edge_name(edge))
             .collect();
+        // Of a tree one branch in a branch says as much as all.
+        labels.dedup();
         if !labels.is_empty() {
             holder.name = format!("{}[…].{}", holder.name, labels.join("."));
             holder.class = class(heap, Node(member));

@@ -221,10 +221,12 @@ impl Judged<'_> {
         // What is spread over the containers of a table is lost in the way in which each of them loses it.
         let member = self.owner.members.first().copied();
         let inner = member.filter(|_| container == self.node);
+        let replaced = || holder::replaced(self.heap, self.growth, container);
+        let within = inner.or_else(|| holders.is_empty().then(replaced).flatten());
         let pattern = pattern::of(
             self.heap,
             self.growth,
-            inner.unwrap_or(container),
+            within.unwrap_or(container),
             sample,
             enters,
         );

@@ -274,6 +274,9 @@ pub(super) fn of(
         let listeners = |name: &&str| snapshot.follow(Node(sample), EdgeKind::Property, name);
         LISTENERS.iter().any(|name| listeners(name).is_some())
     };
+    if is_collection && is_called_for_listeners(heap, container) {
+        return Pattern::EventListeners;
+    }
     if is_object
         && is_collection
         && holder::steps_origin(heap, container) == Origin::Runtime
@@ -341,7 +344,11 @@ pub(super) fn of(
         "FinalizationRegistry" => Pattern::FinalizerCycle,
         "Array" if is_column(heap, container) => Pattern::UnboundedMap,
         "Array" => Pattern::UnboundedArray,
-        _ if is_context(snapshot.raw_name(container)) => Pattern::ClosureCapture,
+        _ if is_context(snapshot.raw_name(container))
+            || snapshot.nodes.kind(container) == NodeKind::Closure =>
+        {
+            Pattern::ClosureCapture
+        }
         "Window" | "global" => Pattern::GlobalReference,
         _ => Pattern::UnboundedMap,
     }
@@ -372,6 +379,22 @@ fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
             snapshot.edge_kind(edge) == EdgeKind::Property
                 && LISTENERS.contains(&&*snapshot.edge_name(edge))
         })
+}
+
+/// Whether the variable or property that a collection is kept in is called by what listens.
+fn is_called_for_listeners(heap: &Heap, container: u32) -> bool {
+    const WORDS: [&str; 4] = ["listener", "observer", "subscriber", "subscription"];
+    let snapshot = &heap.snapshot;
+    let steps = heap.retainer_path(Node(container));
+    let edge = steps.last().and_then(|step| step.edge);
+    edge.is_some_and(|edge| {
+        let is_name = matches!(
+            snapshot.edge_kind(edge),
+            EdgeKind::Property | EdgeKind::Context
+        );
+        let name = snapshot.edge_name(edge).to_lowercase();
+        is_name && WORDS.iter().any(|word| name.contains(word))
+    })
 }
 
 /// Whether it has the state of one of Node's streams, whatever its class is called.

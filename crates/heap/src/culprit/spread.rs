@@ -10,6 +10,8 @@ use crate::meta::{EdgeKind, NodeKind};
 const FEWEST: usize = 4;
 /// One that has more of the growth than this is told by itself.
 const LARGEST_SHARE: f64 = 0.6;
+/// A tree of tables is followed upwards so far.
+const HIGHEST: usize = 256;
 /// So many objects may stand between a container and the table: `sessions` → `Session` → `{…}` → `Array`.
 const DEEPEST: usize = 3;
 
@@ -23,8 +25,9 @@ pub(super) fn together(
     let mut nodes: Vec<u32> = owners.keys().copied().collect();
     nodes.sort_unstable();
     for node in nodes {
-        if let Some(way) = table_of(heap, growth, node) {
-            tables.entry(way).or_default().push(node);
+        if let Some((table, way)) = table_of(heap, growth, node) {
+            let top = top_of(heap, growth, table, &way);
+            tables.entry((top, way)).or_default().push(node);
         }
     }
     let mut found: Vec<(u32, Owner)> = Vec::new();
@@ -67,6 +70,16 @@ fn table_of(heap: &Heap, growth: &Growth, owner: u32) -> Option<(u32, Vec<u32>)>
         current = above;
     }
     None
+}
+
+/// Where tables hang in tables of their like, as the branches of a tree do: the one that all of them hang in.
+fn top_of(heap: &Heap, growth: &Growth, table: u32, way: &[u32]) -> u32 {
+    let above = |table: &u32| {
+        let (above, own) = table_of(heap, growth, *table)?;
+        (own == way).then_some(above)
+    };
+    let all = std::iter::successors(Some(table), above);
+    all.take(HIGHEST).last().unwrap_or(table)
 }
 
 /// Whether it is a collection, or an object used as one.
