@@ -38,6 +38,9 @@ _CPU_S = 0.05
 _MOST = 100
 _FEWEST = 6
 _TRACED = 24
+#: The same where each keeps so much that a few of them keep this.
+_MOST_BYTES = 64 * 1024 * 1024
+_LEAST = 2
 #: More than the blocks of one size that glibc keeps for a thread: those it hands out unseen.
 _STEPPED = 16
 _FRAMES = 25
@@ -55,7 +58,9 @@ def find(
 ) -> Culprit:
     """Repeats a leaking operation some more and says who holds what it leaves. Its exceptions pass through."""
     cost = verdict.cpu_s / max(verdict.operations, 1)
-    count = max(min(int(_CPU_S / max(cost, 1e-6)), _MOST), _FEWEST)
+    # What each of them keeps is there until the program ends.
+    room = max(int(_MOST_BYTES / max(verdict.bytes_per_op or 0.0, 1.0)), _LEAST)
+    count = min(max(min(int(_CPU_S / max(cost, 1e-6)), _MOST), _FEWEST), room)
     lines = _Lines(operation, min(count, _TRACED), between)
     sites = lines.find()
     holder = _Holders(operation, count, between).find()
@@ -69,9 +74,9 @@ def find(
     added: Optional[str] = None
     if holder.container is not None:
         container = holder.container
-        added = _Stepper(operation, lambda: float(entries(container))).find()
+        added = _Stepper(operation, lambda: float(entries(container)), room).find()
     if counts or (is_native and added is None):
-        stepped = _Stepper(operation, _reader(counters, counts)).find()
+        stepped = _Stepper(operation, _reader(counters, counts), room).find()
         if stepped is not None:
             site = stepped
             if is_native:
@@ -376,9 +381,10 @@ def _allocated_at(thing: Any) -> Optional[str]:
 class _Stepper:
     """Which line of the user's makes a figure grow: entries of a container, native memory, descriptors, threads."""
 
-    def __init__(self, operation: Callable[[], None], read: Callable[[], float]) -> None:
+    def __init__(self, operation: Callable[[], None], read: Callable[[], float], room: int) -> None:
         self._operation = operation
         self._read = read
+        self._most = min(_STEPPED, room)
         self._lines: Dict[str, float] = {}
         self._user: Dict[types.CodeType, bool] = {}
         self._last: Optional[str] = None
@@ -415,7 +421,7 @@ class _Stepper:
         begun = time.process_time()
         sys.settrace(self._trace)
         try:
-            for _ in range(_STEPPED):
+            for _ in range(self._most):
                 self._value = self._read()
                 self._last = None
                 self._operation()
