@@ -16,6 +16,7 @@ import time
 import tracemalloc
 import types
 import warnings
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ._counters import Counters, unfinished_tasks
@@ -259,7 +260,7 @@ def _pattern(path: Path, thing: Any) -> str:
         return "event listeners"
     if path.pattern in ("closure capture", "default argument", "suspended frame"):
         return str(path.pattern)
-    return "unbounded map/cache" if isinstance(thing, (dict, set)) else "global reference"
+    return "unbounded map/cache" if isinstance(thing, (dict, set, weakref.WeakKeyDictionary)) else "global reference"
 
 
 class _Lines:

@@ -2,7 +2,8 @@
 
 Lengths of all containers by identity, before and after some operations: the one that gained k entries per operation
 holds the growth, also where what it holds is invisible to the collector (strings, numbers, untracked dicts). Then its
-referrers up to a module, class, function, generator or thread. Weak containers hold nothing and are left out.
+referrers up to a module, class, function, generator or thread. Weak containers hold nothing and are left out, unless
+what they map their weak keys to keeps these alive.
 
 Shared by the plugin and, in bounded slices, by the probe's explanation of a service.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import gc
 import io
+import itertools
 import os
 import sys
 import sysconfig
@@ -20,7 +22,7 @@ import types
 import weakref
 from array import array
 from collections import Counter, deque
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Container, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 _CONTAINERS: Tuple[type, ...] = (list, dict, set, deque, bytearray, array, io.StringIO, io.BytesIO)
 #: Containers of bytes, numbers and characters.
@@ -32,6 +34,9 @@ _PLAIN = frozenset((list, dict, set, deque, bytearray, array))
 _UNTRACKED = frozenset((dict, bytearray, array))
 #: Objects that are looked at before others have their turn: no more than the interpreter has numbers ready to count.
 _PART = 256
+#: Newest entries of a dict with weak keys that are asked whether they hold their key; steps from a value to it; objects
+#: to look at meanwhile, and entries of a container that is gone through at all.
+_NEWEST, _STEPS, _LOOKED_AT, _SMALL = 4, 5, 400, 64
 _OWN = ("plimsoll", "_plimsoll_carrier")
 _DEPTH = 12
 #: Holders of a level that are followed; and those of one type, so that a thousand of a kind do not hide the one other.
@@ -112,13 +117,17 @@ class Lengths:
         known = self.entries
         counts: Dict[type, int] = {}
         found: Dict[int, Tuple[int, Any]] = {}
+        weak: Dict[int, Tuple[int, Any]] = {}
         for plain, others in self._containers(counts, least):
             for thing in plain + others:
                 was = known.get(id(thing))
                 now = None if was is None else _entries_or_none(thing)
-                if was is not None and now is not None and now - was >= least and not _is_weak(thing):
-                    found[id(thing)] = (now - was, thing)
+                if was is not None and now is not None and now - was >= least:
+                    (weak if _is_weak(thing) else found)[id(thing)] = (now - was, thing)
         ranked = [entry for entry in found.values() if entry[1] is not known]
+        # After the others: what these gained may be theirs as well.
+        keepers = [(gained, _keeper(thing, found)) for gained, thing in weak.values()]
+        ranked.extend([entry for entry in keepers if entry[1] is not None])
         # A buffer gains bytes, not entries.
         ranked.sort(key=lambda entry: (isinstance(entry[1], _BUFFERS), -entry[0]))
         return ranked, counts
@@ -157,6 +166,7 @@ def _entries_or_none(thing: Any) -> Optional[int]:
 
 def _sample(thing: Any) -> Any:
     """An entry that came late."""
+    thing = _inside(thing)
     if isinstance(thing, dict):
         return next(reversed(thing.values())) if thing else None
     if isinstance(thing, (list, deque, tuple)):
@@ -174,6 +184,73 @@ def _is_weak(thing: Any) -> bool:
         return isinstance(thing, dict) and bool(thing) and isinstance(next(iter(thing)), weakref.ref)
     except Exception:
         return False
+
+
+def _keeper(thing: Any, grown: Container[int]) -> Any:
+    """The weak container, if it keeps what it gained last by itself: values that are their own key or lead to it.
+
+    A key that is reached by way of what grew as well is held there. What is told is the `WeakKeyDictionary`, not the
+    dict in it.
+    """
+    if not isinstance(thing, dict):
+        return None
+    try:
+        newest = list(itertools.islice(reversed(dict.items(thing)), _NEWEST))
+    except RuntimeError:
+        # Another thread adds to it.
+        return None
+    weak = [(key, value) for key, value in newest if issubclass(type(key), weakref.ref)]
+    if not weak or 2 * sum(_leads_to(value, key, grown) for key, value in weak) < len(newest):
+        return None
+    # The function that removes dead keys knows for whom.
+    callback = weak[0][0].__callback__
+    for held in (callback.__defaults__ or ()) if type(callback) is types.FunctionType else ():
+        owner = held() if type(held) is weakref.ref else None
+        if _inside(owner) is thing:
+            return owner
+    return thing
+
+
+def _leads_to(value: Any, key: weakref.ref[Any], grown: Container[int]) -> bool:
+    """Whether a value is what its key refers to, or has it a few steps away. Nothing of the program's is called."""
+    wanted = weakref.ref.__call__(key)
+    if wanted is None:
+        return False
+    if value is wanted:
+        return True
+    seen = {id(value)}
+    level = [value] if issubclass(type(value), type) or not _is_shared(value) else []
+    for _ in range(_STEPS):
+        following = []
+        for thing in level:
+            for held in gc.get_referents(thing):
+                if held is wanted:
+                    return True
+                if id(held) in seen or id(held) in grown or _is_shared(held):
+                    continue
+                if len(seen) >= _LOOKED_AT:
+                    return False
+                if gc.is_tracked(held) or type(held) is dict:
+                    seen.add(id(held))
+                    following.append(held)
+        level = following
+    return False
+
+
+def _is_shared(thing: Any) -> bool:
+    """What belongs to no entry alone or is too much to go through: classes, modules, their names, large containers."""
+    kind = type(thing)
+    if kind is _LRU or issubclass(kind, (type, types.ModuleType)):
+        return True
+    plain = next((plain for plain in (dict, list, tuple, set, frozenset, deque) if issubclass(kind, plain)), None)
+    if plain is None:
+        return False
+    return bool(plain.__len__(thing) > _SMALL or (plain is dict and dict.__contains__(thing, "__name__")))
+
+
+def _inside(thing: Any) -> Any:
+    """The dict inside of a `WeakKeyDictionary`; of all else the thing itself."""
+    return vars(thing).get("data") if type(thing) is weakref.WeakKeyDictionary else thing
 
 
 def kind_name(kind: type) -> str:
@@ -433,6 +510,8 @@ class Searcher:
                 if frame.f_code.co_name != "<module>" and is_user_file(frame.f_code.co_filename):
                     self._locals.update((id(value), (frame, name)) for name, value in list(frame.f_locals.items()))
                 frame = frame.f_back
+        # One of them is this very frame, which would keep itself, and its callers' candidates.
+        del top
 
     def ignore(self, thing: Any) -> None:
         """Nothing is reached through this either."""
@@ -487,8 +566,16 @@ class Searcher:
         direct = self._self_root(target)
         if direct is not None:
             return direct
-        # Level by level: `parents` says for each thing found by which child it was.
         parents: Dict[int, Tuple[Any, Optional[int]]] = {id(target): (target, None)}
+        try:
+            return self._search(target, parents)
+        finally:
+            # What the search found includes its own lists: left as they are, such cycles may be frozen, and hide from
+            # the next search who holds the same thing.
+            parents.clear()
+
+    def _search(self, target: Any, parents: Dict[int, Tuple[Any, Optional[int]]]) -> Optional[Path]:
+        """Level by level: `parents` says for each thing found by which child it was."""
         frontier: List[Any] = [target]
         best: Optional[Path] = None
         patience = _PATIENCE
@@ -527,13 +614,16 @@ class Searcher:
                     if found is not None and (best is None or found.worth > best.worth):
                         found.steps = self._steps(parents, holder)
                         best = found
+            holders.clear()
             del following[_WIDTH:]
+            frontier.clear()
             if best is not None:
                 if best.worth == 2:
+                    following.clear()
                     return best
                 patience -= 1
-            self._ignored.add(id(frontier))
             frontier = following
+        frontier.clear()
         return best
 
     def _self_root(self, target: Any) -> Optional[Path]:

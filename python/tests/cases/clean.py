@@ -194,6 +194,15 @@ def weak_values():
     BY_ID[fresh()] = Value()
 
 
+OF_VALUE = weakref.WeakKeyDictionary()
+
+
+@case
+def weak_keys():
+    value = Value()
+    OF_VALUE[value] = {"of": weakref.ref(value), "number": fresh()}
+
+
 BATCH = []
 
 

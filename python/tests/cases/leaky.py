@@ -320,3 +320,62 @@ JOURNAL = Journal()
 @case("JOURNAL.entries")
 def replaced_by_a_longer_one():
     JOURNAL.entries = (*JOURNAL.entries, object())  # site
+
+
+# A weak dictionary whose values are, or refer to, their own keys: behind a closure, where it has no name of a module's.
+
+
+def cached(make):
+    wrappers = weakref.WeakKeyDictionary()
+
+    def wrapped(stream):
+        if stream not in wrappers:
+            wrappers[stream] = make(stream)  # site
+        return wrappers[stream]
+
+    return wrapped
+
+
+as_written = cached(lambda stream: stream)
+
+
+@case("closure cell `wrappers`")
+def weak_keys_that_are_their_values():
+    as_written(io.TextIOWrapper(io.BytesIO()))
+
+
+class Plugin:
+    def __init__(self):
+        self.state = weakref.WeakKeyDictionary()
+
+
+class Session:
+    def __init__(self, request):
+        self.origin = {"request": request}
+
+
+PLUGIN = Plugin()
+
+
+@case("PLUGIN.state (WeakKeyDictionary)")
+def weak_keys_that_their_values_lead_to():
+    request = Resource()
+    PLUGIN.state[request] = Session(request)  # site
+
+
+# A weak dictionary that only mirrors what a list holds, though its values lead there as well.
+
+REQUESTS = []
+SESSIONS = weakref.WeakKeyDictionary()
+
+
+class Tab:
+    def __init__(self):
+        self.requests = REQUESTS
+
+
+@case("REQUESTS")
+def weak_keys_held_elsewhere():
+    request = Resource()
+    REQUESTS.append(request)  # site
+    SESSIONS[request] = [Tab(), "history " * 20]
