@@ -31,11 +31,9 @@ def _nothing() -> None:
     pass
 
 
-#: Empties the interpreter's cache of attribute lookups. Each of its 4,096 entries keeps the name that was looked up: names
-#: made at run time (`getattr(self, "visit_" + kind)`) fill it over hundreds of calls, and that looks like a slow leak.
-forget_lookups: Callable[[], None] = getattr(
-    sys, "_clear_internal_caches", getattr(sys, "_clear_type_cache", _nothing)
-)
+#: Empties the interpreter's cache of attribute lookups. Each of its 4,096 entries keeps the name that was looked up:
+#: names made at run time (`getattr(self, "visit_" + kind)`) fill it over hundreds of calls, and that looks like a leak.
+forget_lookups: Callable[[], None] = getattr(sys, "_clear_internal_caches", getattr(sys, "_clear_type_cache", _nothing))
 
 
 class _Mallinfo2(ctypes.Structure):
