@@ -443,3 +443,33 @@ fn two_snapshots_are_compared_class_by_class() {
     let bytes: u64 = kept.iter().map(|id| all[id]).sum();
     assert_eq!((change.added.bytes, change.removed.bytes), (bytes, bytes));
 }
+
+/// No container gains much: what comes is spread over the Maps of the old branches.
+#[test]
+fn a_tree_is_one_holder() {
+    let Some(ranking) = rank("tree") else { return };
+    let culprit = &ranking.culprits[0];
+    assert!(culprit.share > 0.5, "{ranking:#?}");
+    assert_eq!(culprit.kind, "Branch");
+    assert_eq!(culprit.pattern.name(), "unbounded map/cache");
+    assert!(
+        culprit.holder.name.starts_with("root.branches"),
+        "{}",
+        culprit.holder.name
+    );
+}
+
+/// No old container gains anything: a larger copy takes the place of the one before.
+#[test]
+fn what_is_replaced_by_a_larger_copy_is_told_by_it() {
+    check(
+        "replacedListeners",
+        "event listeners: Function in subscribers (programs.cjs: return (i) => { subscribers = [...subscribers, () => i]; };)",
+    );
+    let Some(ranking) = rank("functionChain") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(culprit.pattern.name(), "closure capture", "{ranking:#?}");
+    assert_eq!(culprit.holder.name, "page.draw");
+}

@@ -210,3 +210,24 @@ exports.bigints = () => {
   return (i) => { seen.add((1n << 70n) + BigInt(i)); };
 };
 exports.imported = () => (i) => import(`./imported.mjs?version=${i}`);
+exports.tree = () => {
+  class Branch { constructor() { this.branches = new Map(); this.ends = false; } }
+  const root = new Branch();
+  return (i) => {
+    let branch = root;
+    // The last digits first: the branches of old words go on growing.
+    for (const digit of String(1e5 + i).split('').reverse()) {
+      if (!branch.branches.has(digit)) branch.branches.set(digit, new Branch());
+      branch = branch.branches.get(digit);
+    }
+    branch.ends = true;
+  };
+};
+exports.replacedListeners = () => {
+  let subscribers = [];
+  return (i) => { subscribers = [...subscribers, () => i]; };
+};
+exports.functionChain = () => {
+  const page = { draw: () => '' };
+  return (i) => { const before = page.draw; page.draw = () => before() + i; };
+};
