@@ -200,10 +200,7 @@ pub(crate) fn judge(series: &Series, readings: &Readings, terms: &Terms) -> Verd
         overall: whole.interval(),
         whole,
         floor,
-        highest_floor: match (terms.floor, series.quantity) {
-            (None, Quantity::Bytes) if !on_time => FLOOR_BYTES_MOST,
-            _ => floor,
-        },
+        highest_floor: highest_floor(series, terms).unwrap_or(floor),
         axis: series.axis,
         quantity: series.quantity,
         idle: if terms.idle_growth_per_op.is_finite() && !on_time {
@@ -240,6 +237,14 @@ fn default_floor(
         (Quantity::Bytes, None) => (3.0 * error).clamp(FLOOR_BYTES, FLOOR_BYTES_MOST),
         (Quantity::Count, None) => FLOOR_COUNT,
     }
+}
+
+/// The most that the default floor of a series can be, where it is the noise that says.
+fn highest_floor(series: &Series, terms: &Terms) -> Option<f64> {
+    let by_noise = terms.floor.is_none()
+        && series.quantity == Quantity::Bytes
+        && series.axis == Axis::Operations;
+    by_noise.then_some(FLOOR_BYTES_MOST)
 }
 
 /// Every model, with the given jumps and without.
@@ -355,10 +360,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         Outcome::Inconclusive { .. } if undecided => 0.5,
         _ => leak_probability,
     };
-    let floor = match outcome {
-        Outcome::NoLeak(bound) if bound.rate >= e.floor => e.highest_floor,
-        _ => e.floor,
-    };
+    let floor = e.floor_of(&outcome);
     let pattern = pattern(e, &outcome);
     let fit = Fit::of(
         e.contest.best_for(&outcome),
@@ -437,6 +439,14 @@ impl Evidence<'_> {
             && self.from >= BEFORE_ONSET
             && theil_sen(&self.x[..=self.from], &self.smooth[..=self.from]) < 0.5 * self.growth.rate
             && self.line_bic.is_none_or(|line| line - best.bic > CLEARLY)
+    }
+
+    /// The floor that the outcome was held against.
+    fn floor_of(&self, outcome: &Outcome) -> f64 {
+        match outcome {
+            Outcome::NoLeak(bound) if bound.rate >= self.floor => self.highest_floor,
+            _ => self.floor,
+        }
     }
 
     /// Probability that the level stretch really grows slower than the floor.

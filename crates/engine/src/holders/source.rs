@@ -41,15 +41,14 @@ fn line_within(text: &str, first: &str, last: &str) -> Option<usize> {
 
 /// The lines of the statement that begins at line `begin`, as far as brackets tell.
 fn statement(text: &str, begin: usize) -> std::ops::RangeInclusive<usize> {
-    let mut depth = 0_i64;
+    let (mut opened, mut closed) = (0, 0);
     let rest = text.lines().enumerate().skip(begin - 1);
     let end = rest
         .map(|(index, line)| (index + 1, line))
         .find(|(_, line)| {
-            let opened = line.matches(['(', '[', '{']).count() as i64;
-            let closed = line.matches([')', ']', '}']).count() as i64;
-            depth += opened - closed;
-            depth <= 0
+            opened += line.matches(['(', '[', '{']).count();
+            closed += line.matches([')', ']', '}']).count();
+            opened <= closed
         });
     begin..=end.map_or(begin, |(line, _)| line)
 }

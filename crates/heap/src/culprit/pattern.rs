@@ -344,11 +344,7 @@ pub(super) fn of(
         "FinalizationRegistry" => Pattern::FinalizerCycle,
         "Array" if is_column(heap, container) => Pattern::UnboundedMap,
         "Array" => Pattern::UnboundedArray,
-        _ if is_context(snapshot.raw_name(container))
-            || snapshot.nodes.kind(container) == NodeKind::Closure =>
-        {
-            Pattern::ClosureCapture
-        }
+        _ if is_of_function(heap, container) => Pattern::ClosureCapture,
         "Window" | "global" => Pattern::GlobalReference,
         _ => Pattern::UnboundedMap,
     }
@@ -379,6 +375,12 @@ fn is_listener(heap: &Heap, container: u32, name: &str) -> bool {
             snapshot.edge_kind(edge) == EdgeKind::Property
                 && LISTENERS.contains(&&*snapshot.edge_name(edge))
         })
+}
+
+/// Whether it is a function, or the variables of one.
+fn is_of_function(heap: &Heap, node: u32) -> bool {
+    let snapshot = &heap.snapshot;
+    snapshot.nodes.kind(node) == NodeKind::Closure || is_context(snapshot.raw_name(node))
 }
 
 /// Whether the variable or property that a collection is kept in is called by what listens.
