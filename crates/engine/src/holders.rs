@@ -30,6 +30,9 @@ use crate::snapshot::object;
 /// A snapshot of more bytes than this is large.
 const LARGE: u64 = 64 << 20;
 
+/// The windows whose snapshots keep ids only.
+const EARLY: [Window; 3] = [Window::Baseline, Window::PlusN, Window::Plus2N];
+
 /// What the snapshots left so far.
 #[derive(Debug)]
 struct Kept {
@@ -123,14 +126,12 @@ impl Explainer for Holders {
         let Some(analysis) = kept.last.take() else {
             return Vec::new();
         };
-        let early = [Window::Baseline, Window::PlusN, Window::Plus2N];
-        let taken = &early[..early.len() - usize::from(kept.is_large)];
+        let taken = &EARLY[..EARLY.len() - usize::from(kept.is_large)];
         // One that is missing was not taken, or under other numbers: nothing can be compared without it.
         if !kept.early.iter().map(|(w, _)| w).eq(taken) {
             return Vec::new();
         }
-        let at = |window| facts.operations.iter().find(|(w, _)| *w == window);
-        let [Some((_, n0)), Some((_, n1)), Some((_, n2))] = early.map(at) else {
+        let Some([n0, n1, n2]) = at_early(&facts.operations) else {
             return Vec::new();
         };
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
@@ -161,18 +162,17 @@ impl Explainer for Holders {
     }
 }
 
+/// What is known at each of the early windows, if it is at all of them.
+fn at_early<T: std::marker::Copy>(known: &[(Window, T)]) -> Option<[T; 3]> {
+    let at = |at| known.iter().find(|(w, _)| *w == at).map(|(_, what)| *what);
+    let [a, b, c] = EARLY.map(at);
+    Some([a?, b?, c?])
+}
+
 /// The operations of both windows that the process that is looked into answered, where each had some.
 fn answered(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
-    let at = |at| {
-        facts
-            .answered
-            .iter()
-            .find(|(w, _)| *w == at)
-            .map(|(_, n)| *n)
-    };
-    let early = [Window::Baseline, Window::PlusN, Window::Plus2N].map(at);
-    match early {
-        [Some(a), Some(b), Some(c)] if a < b && b < c => [b - a, c - b],
+    match at_early(&facts.answered) {
+        Some([a, b, c]) if a < b && b < c => [b - a, c - b],
         _ => operations,
     }
 }
@@ -181,9 +181,7 @@ fn answered(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
 /// did how many: by how much more or less it grew, within reason, it did more or less of them.
 fn of_part(facts: &Facts, operations: [u64; 2]) -> [u64; 2] {
     const REASON: f64 = 2.0;
-    let live = |at| facts.part.iter().find(|(w, _)| *w == at).map(|(_, b)| *b);
-    let early = [Window::Baseline, Window::PlusN, Window::Plus2N].map(live);
-    let [Some(a), Some(b), Some(c)] = early else {
+    let Some([a, b, c]) = at_early(&facts.part) else {
         return operations;
     };
     let all = operations[0] + operations[1];
