@@ -83,7 +83,8 @@ impl Journey {
     }
 
     /// Judges the rounds against operations, or, where memory grows just as fast without any, against time.
-    fn judge(&self, session: &Session<'_>) -> Option<Judgement> {
+    fn judge(&mut self, session: &Session<'_>) -> Option<Judgement> {
+        self.axis_is_open = false;
         let rounds = self.judged_rounds();
         if rounds.is_empty() {
             return None;
@@ -99,15 +100,23 @@ impl Journey {
         }
         // The rounds alone: a busy service may do its own work at another pace than an idle one.
         let mut on_time = judge(Axis::Time);
-        if on_time
-            .verdict
-            .as_ref()
-            .is_none_or(|v| v.outcome != Outcome::Leak)
-        {
-            return Some(judgement);
+        let of = |j: &Judgement| j.verdict.as_ref().map(|v| v.outcome);
+        self.axis_is_open = of(&on_time) == Some(Outcome::Inconclusive);
+        match of(&judgement) {
+            _ if of(&on_time) == Some(Outcome::Leak) => {
+                "grows with time, not with operations".clone_into(&mut on_time.reason);
+                Some(on_time)
+            }
+            Some(Outcome::NoLeak) if self.axis_is_open => {
+                let reason = "grows while idle too: too little time to tell whether it goes on";
+                Some(Judgement {
+                    verdict: judgement.verdict.map(|v| v.reopened(reason)),
+                    reason: reason.to_owned(),
+                    ..judgement
+                })
+            }
+            _ => Some(judgement),
         }
-        "grows with time, not with operations".clone_into(&mut on_time.reason);
-        Some(on_time)
     }
 
     /// The verdict of the whole journey: the rounds once more with what the idle rounds afterwards said, then checked

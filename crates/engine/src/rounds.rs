@@ -89,6 +89,8 @@ pub(crate) struct Journey {
     pub(crate) facts: Facts,
     /// The final judgement, or the one "until then".
     pub(crate) judgement: Option<Judgement>,
+    /// Whether memory grows while idle too, and the rounds do not tell yet whether that goes on.
+    pub(crate) axis_is_open: bool,
     pub(crate) driver_cpu: Duration,
     pub(crate) looks_taken: u32,
     scale: Scale,
@@ -163,6 +165,7 @@ impl Journey {
             totals: Totals::default(),
             facts: Facts::default(),
             judgement: None,
+            axis_is_open: false,
             driver_cpu: Duration::ZERO,
             looks_taken: 0,
             scale: SERVICE,
@@ -486,7 +489,7 @@ impl Journey {
             });
             let stop = match verdict.outcome {
                 // Early stopping is for leaks alone.
-                Outcome::Leak => narrow || done >= self.plan.rounds,
+                Outcome::Leak => !self.axis_is_open && (narrow || done >= self.plan.rounds),
                 Outcome::NoLeak => done >= self.plan.rounds,
                 // More of work that changes would settle nothing.
                 Outcome::Inconclusive => verdict.work_change.is_some() && done >= self.plan.rounds,

@@ -307,8 +307,7 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         && keeps_growing
         && e.grown.low > e.floor;
     let whole = widened(e.overall, e.idle);
-    let tail = e.tail.as_ref().map(|t| widened(t.1.interval(), e.idle));
-    let is_level = |i: Interval| i.high < e.floor || (i.low <= 0.0 && i.high < e.highest_floor);
+    let tail = e.tail.as_ref().map(|t| t.1.interval());
     let span = e.x[e.x.len() - 1] - e.x[0];
 
     let outcome = if would_leak && interval.low <= e.floor {
@@ -333,21 +332,23 @@ fn decide(e: &Evidence<'_>, readings: &Readings, terms: &Terms, guarantee: Guara
         } else {
             Outcome::Leak
         }
-    } else if is_level(whole) {
+    } else if e.is_level(e.overall) {
         if bets.p_above <= CONTRADICTS {
             contradiction(e)
         } else {
             Outcome::NoLeak(Bound { rate: whole.high })
         }
     } else if let (Some(tail), true) = (
-        tail.filter(|tail| is_level(*tail)),
+        tail.filter(|tail| e.is_level(*tail)),
         shape <= 0.5 && !undecided,
     ) {
         let start = e.tail.as_ref().map_or(0, |t| t.0);
         if e.bets_from(start).p_above <= CONTRADICTS {
             contradiction(e)
         } else {
-            Outcome::NoLeak(Bound { rate: tail.high })
+            Outcome::NoLeak(Bound {
+                rate: widened(tail, e.idle).high,
+            })
         }
     } else {
         Outcome::Inconclusive {
@@ -439,6 +440,13 @@ impl Evidence<'_> {
             && self.from >= BEFORE_ONSET
             && theil_sen(&self.x[..=self.from], &self.smooth[..=self.from]) < 0.5 * self.growth.rate
             && self.line_bic.is_none_or(|line| line - best.bic > CLEARLY)
+    }
+
+    /// Whether what grew, as it was measured, is below the floor. What may not grow at all is held against the highest one;
+    /// that growth while idle would explain all of it is another matter.
+    fn is_level(&self, measured: Interval) -> bool {
+        let high = widened(measured, self.idle).high;
+        high < self.floor || (measured.low <= 0.0 && high < self.highest_floor)
     }
 
     /// The floor that the outcome was held against.

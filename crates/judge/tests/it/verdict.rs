@@ -189,6 +189,28 @@ fn what_may_not_grow_at_all_is_held_against_the_highest_floor() {
     assert!(!matches!(v.outcome, Outcome::NoLeak(_)), "{v:?}");
 }
 
+/// Readings of a server that keeps 64 KiB a second, whether requests come or not.
+#[test]
+fn what_growth_while_idle_explains_is_not_called_level() {
+    let level = [
+        0, 22_192, 86_368, 174_512, 251_720, 260_216, 290_896, 369_765, 440_311, 450_280, 504_656,
+        545_880, 573_872,
+    ];
+    let series = Series {
+        value: level.iter().map(|v| 6_926_856.0 + f64::from(*v)).collect(),
+        ..rounds(13, 3_798.0, |_| 0.0, &[0.0; 13])
+    };
+    let terms = Terms {
+        idle_growth_per_op: 10.4,
+        warm_up_operations: 31_376,
+        looks: 8,
+        look: 3,
+        ..Terms::default()
+    };
+    let v = judge(&series, &terms);
+    assert!(matches!(v.outcome, Outcome::Inconclusive { .. }), "{v:?}");
+}
+
 #[test]
 fn growth_while_idle_is_not_blamed_on_operations() {
     let series = exact(12, |x| 40.0 * x);
