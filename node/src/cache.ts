@@ -62,13 +62,102 @@ export interface CacheStatistics {
 }
 
 interface Entry<V> {
-  readonly value: V;
+  readonly session: string;
+  readonly key: string;
+  /** Undefined when it is gone: what waits in line must not keep it. */
+  value: V | undefined;
   readonly bytes: number;
   readonly setAt: number;
   /** Orders what was set in the same millisecond. */
   readonly order: number;
   used: number;
   uses: number;
+  isGone: boolean;
+}
+
+interface Session<V> {
+  readonly entries: Map<string, Entry<V>>;
+  /** Whose turn it is; from the first entry on that was one too many. */
+  turns?: Turns<V>;
+}
+
+/** An entry as it stood when it was put in line. */
+interface Turn<V> {
+  readonly entry: Entry<V>;
+  readonly rank: number;
+  readonly used: number;
+}
+
+/** What is gone may wait in line for so long as there are no more of it than of what is there, and of these. */
+const GONE = 32;
+
+/**
+ * Entries in the order in which they go: a binary heap. Use moves an entry back and never forward, so that reading a cache needs
+ * no move here: who has been used since is put in line again when its turn comes. Every step takes O(log n), amortised.
+ */
+class Turns<V> {
+  private line: Turn<V>[] = [];
+  private gone = 0;
+
+  constructor(
+    private readonly policy: EvictionPolicy,
+    entries: Iterable<Entry<V>> = [],
+  ) {
+    for (const entry of entries) this.add(entry);
+  }
+
+  add(entry: Entry<V>): void {
+    this.rise({ entry, rank: rankOf(this.policy, entry), used: entry.used });
+  }
+
+  /** One of those in line is gone. */
+  forget(): void {
+    if (2 * ++this.gone <= this.line.length + GONE) return;
+    const left = this.line.filter(({ entry }) => !entry.isGone);
+    this.line = [];
+    this.gone = 0;
+    for (const turn of left) this.rise(turn);
+  }
+
+  /** Who goes next; it stays in line. */
+  first(): Entry<V> | undefined {
+    for (let top = this.line[0]; top !== undefined; top = this.line[0]) {
+      const { entry, used } = top;
+      if (!entry.isGone && entry.used === used) return entry;
+      this.drop();
+      if (entry.isGone) this.gone--;
+      else this.add(entry);
+    }
+    return undefined;
+  }
+
+  private rise(turn: Turn<V>): void {
+    const { line } = this;
+    let at = line.push(turn) - 1;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (!goesBefore(turn, line[above]!)) break;
+      line[at] = line[above]!;
+      at = above;
+    }
+    line[at] = turn;
+  }
+
+  private drop(): void {
+    const { line } = this;
+    const last = line.pop();
+    if (last === undefined || line.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let below = 2 * at + 1;
+      if (below >= line.length) break;
+      if (below + 1 < line.length && goesBefore(line[below + 1]!, line[below]!)) below++;
+      if (!goesBefore(line[below]!, last)) break;
+      line[at] = line[below]!;
+      at = below;
+    }
+    line[at] = last;
+  }
 }
 
 const ENTRIES = 20;
@@ -84,7 +173,11 @@ export function cacheKey(session: string, key: string): string {
 
 /** A cache with bounds. Emits `evict` with an `Eviction`. */
 export class BoundedCache<V> extends EventEmitter {
-  private readonly entries = new Map<string, Map<string, Entry<V>>>();
+  private readonly sessions = new Map<string, Session<V>>();
+  /** Whose turn it is among all, by bytes; from the first entry on that was too large. */
+  private byBytes: Turns<V> | undefined;
+  /** Whose time is over next. */
+  private readonly byAge: Turns<V> | undefined;
   private readonly maxEntries: number;
   private readonly maxBytes: number;
   private readonly policy: EvictionPolicy;
@@ -93,7 +186,9 @@ export class BoundedCache<V> extends EventEmitter {
   private readonly sizeOf: (value: V) => number;
   private readonly now: () => number;
   private bytes = 0;
+  private count = 0;
   private ticks = 0;
+  private lastSetAt = -Infinity;
   private hits = 0;
   private misses = 0;
   private readonly evictions = { count: 0, bytes: 0, expired: 0 };
@@ -107,6 +202,7 @@ export class BoundedCache<V> extends EventEmitter {
     this.bytesPolicy = known(options.bytesPolicy ?? 'largest');
     this.sizeOf = options.sizeOf ?? ((value) => sizeOf(value).bytes);
     this.now = options.now ?? Date.now;
+    if (this.ttlMs !== Infinity) this.byAge = new Turns('oldest');
   }
 
   /** Stores a value and makes room for it; false if it is larger than all the room there is, and then nothing is stored. */
@@ -117,15 +213,22 @@ export class BoundedCache<V> extends EventEmitter {
     this.delete(session, key);
     if (bytes > this.maxBytes) return false;
     this.expire();
-    const own = this.entries.get(session);
-    if (own !== undefined && own.size >= this.maxEntries) this.evict([[session, own]], this.policy, 'count');
-    while (this.bytes + bytes > this.maxBytes) this.evict(this.entries, this.bytesPolicy, 'bytes');
+    const full = this.sessions.get(session);
+    if (full !== undefined && full.entries.size >= this.maxEntries) {
+      full.turns ??= new Turns(this.policy, full.entries.values());
+      this.evict(full.turns, 'count');
+    }
+    while (this.bytes + bytes > this.maxBytes) this.evict((this.byBytes ??= new Turns(this.bytesPolicy, this.all())), 'bytes');
     const order = ++this.ticks;
-    const entry: Entry<V> = { value, bytes, setAt: this.now(), order, used: order, uses: 0 };
-    const kept = this.entries.get(session);
-    if (kept === undefined) this.entries.set(session, new Map([[key, entry]]));
-    else kept.set(key, entry);
+    // A clock that is put back must not keep what is older for longer than what is newer.
+    this.lastSetAt = Math.max(this.lastSetAt, this.now());
+    const entry: Entry<V> = { session, key, value, bytes, setAt: this.lastSetAt, order, used: order, uses: 0, isGone: false };
+    let own = this.sessions.get(session);
+    if (own === undefined) this.sessions.set(session, (own = { entries: new Map() }));
+    own.entries.set(key, entry);
+    for (const turns of [own.turns, this.byBytes, this.byAge]) turns?.add(entry);
     this.bytes += bytes;
+    this.count++;
     return true;
   }
 
@@ -149,32 +252,35 @@ export class BoundedCache<V> extends EventEmitter {
 
   /** Removes a value; whether there was one. Nothing is emitted. */
   delete(session: string, key: string): boolean {
-    const own = this.entries.get(session);
-    const entry = own?.get(key);
+    const own = this.sessions.get(session);
+    const entry = own?.entries.get(key);
     if (own === undefined || entry === undefined) return false;
-    own.delete(key);
+    own.entries.delete(key);
+    entry.isGone = true;
+    entry.value = undefined;
+    for (const turns of [own.turns, this.byBytes, this.byAge]) turns?.forget();
     // A session without entries leaves nothing behind.
-    if (own.size === 0) this.entries.delete(session);
-    this.bytes -= entry.bytes;
+    if (own.entries.size === 0) this.sessions.delete(session);
+    this.count--;
+    // Sizes may be broken numbers, whose sum and difference need not agree to the last place.
+    this.bytes = this.count === 0 ? 0 : this.bytes - entry.bytes;
     return true;
   }
 
   /** Forgets a session, or everything. Nothing is emitted. */
   clear(session?: string): void {
-    for (const name of session === undefined ? [...this.entries.keys()] : [session]) {
-      for (const key of [...(this.entries.get(name)?.keys() ?? [])]) this.delete(name, key);
+    for (const name of session === undefined ? [...this.sessions.keys()] : [session]) {
+      for (const key of [...(this.sessions.get(name)?.entries.keys() ?? [])]) this.delete(name, key);
     }
   }
 
   /** Figures so far; what has expired by now is not among the entries. */
   statistics(): CacheStatistics {
     this.expire();
-    let entries = 0;
-    for (const own of this.entries.values()) entries += own.size;
     const lookups = this.hits + this.misses;
     return {
-      sessions: this.entries.size,
-      entries,
+      sessions: this.sessions.size,
+      entries: this.count,
       bytes: this.bytes,
       hits: this.hits,
       misses: this.misses,
@@ -184,46 +290,50 @@ export class BoundedCache<V> extends EventEmitter {
   }
 
   private living(session: string, key: string): Entry<V> | undefined {
-    const entry = this.entries.get(session)?.get(key);
-    if (entry === undefined || this.now() - entry.setAt < this.ttlMs) return entry;
-    this.remove(session, key, entry, 'expired');
+    const entry = this.sessions.get(session)?.entries.get(key);
+    if (entry === undefined || !this.isOver(entry)) return entry;
+    this.remove(entry, 'expired');
     return undefined;
+  }
+
+  private isOver(entry: Entry<V>): boolean {
+    return this.ttlMs !== Infinity && this.now() - entry.setAt >= this.ttlMs;
+  }
+
+  private *all(): Iterable<Entry<V>> {
+    for (const { entries } of this.sessions.values()) yield* entries.values();
   }
 
   // All whose time is over, the one set first before the others.
   private expire(): void {
-    if (this.ttlMs === Infinity) return;
-    const now = this.now();
-    const over: [string, string, Entry<V>][] = [];
-    for (const [session, own] of this.entries) {
-      for (const [key, entry] of own) if (now - entry.setAt >= this.ttlMs) over.push([session, key, entry]);
+    for (let oldest = this.byAge?.first(); oldest !== undefined && this.isOver(oldest); oldest = this.byAge?.first()) {
+      this.remove(oldest, 'expired');
     }
-    over.sort(([, , a], [, , b]) => a.order - b.order);
-    for (const entry of over) this.remove(...entry, 'expired');
   }
 
-  // Evicts one entry of `from`. A walk over all: sessions have few entries, and sizes have no order that is kept anyway.
-  private evict(from: Iterable<[string, Map<string, Entry<V>>]>, policy: EvictionPolicy, reason: EvictionReason): void {
-    let worst: [string, string, Entry<V>] | undefined;
-    for (const [session, own] of from) {
-      for (const [key, entry] of own) {
-        if (worst === undefined || goesBefore(policy, entry, worst[2])) worst = [session, key, entry];
-      }
-    }
-    if (worst !== undefined) this.remove(...worst, reason);
+  private evict(turns: Turns<V>, reason: EvictionReason): void {
+    const worst = turns.first();
+    if (worst !== undefined) this.remove(worst, reason);
   }
 
-  private remove(session: string, key: string, entry: Entry<V>, reason: EvictionReason): void {
+  private remove(entry: Entry<V>, reason: EvictionReason): void {
+    const { session, key, bytes } = entry;
+    const value = entry.value as V;
     this.delete(session, key);
     this.evictions[reason]++;
-    const eviction: Eviction<V> = { session, key, id: cacheKey(session, key), value: entry.value, bytes: entry.bytes, reason };
+    if (this.listenerCount('evict') === 0) return;
+    const eviction: Eviction<V> = { session, key, id: cacheKey(session, key), value, bytes, reason };
     this.emit('evict', eviction);
   }
 }
 
-function goesBefore<V>(policy: EvictionPolicy, entry: Entry<V>, other: Entry<V>): boolean {
-  const rank = (e: Entry<V>): number => (policy === 'lfu' ? e.uses : policy === 'largest' ? -e.bytes : policy === 'oldest' ? e.order : e.used);
-  return rank(entry) === rank(other) ? entry.used < other.used : rank(entry) < rank(other);
+/** The entry with the least goes. */
+function rankOf<V>(policy: EvictionPolicy, entry: Entry<V>): number {
+  return policy === 'lfu' ? entry.uses : policy === 'largest' ? -entry.bytes : policy === 'oldest' ? entry.order : entry.used;
+}
+
+function goesBefore<V>(turn: Turn<V>, other: Turn<V>): boolean {
+  return turn.rank === other.rank ? turn.used < other.used : turn.rank < other.rank;
 }
 
 function positive(name: string, value: number): number {

@@ -45,41 +45,54 @@ function random(seed) {
   };
 }
 
-test('bounds hold after any sequence, and nothing is invented', () => {
-  for (let seed = 1; seed <= 60; seed++) {
+/** Who goes by a walk over all that is there. */
+function worst(policy, records) {
+  const rank = ({ value, order, used, uses }) => ({ lru: used, lfu: uses, oldest: order, largest: -value.bytes })[policy];
+  return [...records].sort((a, b) => rank(a) - rank(b) || a.used - b.used)[0];
+}
+
+test('bounds hold after any sequence, the right one goes, and nothing is invented', () => {
+  for (let seed = 1; seed <= 120; seed++) {
     const pick = random(seed);
     const policies = ['lru', 'lfu', 'oldest', 'largest'];
     let now = 0;
-    const bounds = { maxEntriesPerSession: 1 + pick(4), maxBytes: 20 + pick(80) };
+    const large = seed % 4 === 0;
+    const bounds = { maxEntriesPerSession: 1 + pick(large ? 40 : 4), maxBytes: 20 + pick(large ? 3000 : 80) };
     const ttlMs = pick(3) === 0 ? 50 : undefined;
-    const cache = new BoundedCache({
-      ...bounds,
-      ...(ttlMs && { ttlMs }),
-      policy: policies[pick(4)],
-      bytesPolicy: policies[pick(4)],
-      sizeOf: ({ bytes }) => bytes,
-      now: () => now,
-    });
+    const [policy, bytesPolicy] = [policies[pick(4)], policies[pick(4)]];
+    const cache = new BoundedCache({ ...bounds, ...(ttlMs && { ttlMs }), policy, bytesPolicy, sizeOf: ({ bytes }) => bytes, now: () => now });
     // What was set last and neither evicted nor deleted since is there, and nothing else.
     const model = new Map();
-    cache.on('evict', ({ id }) => assert.ok(model.delete(id), `seed ${seed}: ${id} went and was not there`));
+    let ticks = 0;
+    cache.on('evict', ({ id, session, reason }) => {
+      const record = model.get(id);
+      assert.ok(record, `seed ${seed}: ${id} went and was not there`);
+      const rivals = [...model.values()].filter((each) => reason !== 'count' || each.session === session);
+      if (reason === 'expired') assert.ok(now - record.setAt >= ttlMs);
+      else assert.equal(record, worst(reason === 'count' ? policy : bytesPolicy, rivals), `seed ${seed}: ${id} went by ${reason}`);
+      model.delete(id);
+    });
     for (let step = 0; step < 300; step++) {
       now += pick(5);
       const session = ['a', 'a:', 'b'][pick(3)];
-      const key = ['x', ':x', 'y', 'z', 'w'][pick(5)];
+      const key = `${['x', ':x', 'y', 'z', 'w'][pick(5)]}${large ? pick(12) : ''}`;
       const id = cacheKey(session, key);
       const action = pick(10);
       if (action < 6) {
-        const value = { bytes: pick(bounds.maxBytes * 1.2) };
+        const value = { bytes: pick(Math.min(bounds.maxBytes, 100) * 1.2) };
         model.delete(id);
-        if (cache.set(session, key, value)) model.set(id, value);
+        if (cache.set(session, key, value)) model.set(id, { value, session, setAt: now, order: ++ticks, used: ticks, uses: 0 });
         else assert.ok(value.bytes > bounds.maxBytes);
-      } else if (action < 9) assert.equal(cache.get(session, key), model.get(id), `seed ${seed}, step ${step}`);
-      else assert.equal(cache.delete(session, key), model.delete(id));
+      } else if (action < 9) {
+        const found = cache.get(session, key);
+        const record = model.get(id);
+        assert.equal(found, record?.value, `seed ${seed}, step ${step}`);
+        if (record) Object.assign(record, { used: ++ticks, uses: record.uses + 1 });
+      } else assert.equal(cache.delete(session, key), model.delete(id));
       const { entries, bytes, sessions } = cache.statistics();
       assert.ok(bytes <= bounds.maxBytes && entries <= sessions * bounds.maxEntriesPerSession);
       assert.equal(entries, model.size);
-      assert.equal(bytes, [...model.values()].reduce((sum, value) => sum + value.bytes, 0));
+      assert.equal(bytes, [...model.values()].reduce((sum, { value }) => sum + value.bytes, 0));
     }
   }
 });
@@ -94,6 +107,17 @@ test('options of a cache are checked', () => {
   assert.throws(() => new BoundedCache({ maxBytes: 0 }), /maxBytes is a number above 0/);
   assert.throws(() => new BoundedCache({ policy: 'fifo' }), /no policy "fifo"; there are: lru, lfu, oldest, largest/);
   assert.throws(() => new BoundedCache({ sizeOf: () => NaN }).set('a', 'b', 1), /sizeOf said NaN/);
+});
+
+test('what waits in line to go keeps no value', async () => {
+  const cache = new BoundedCache({ maxEntriesPerSession: 2, maxBytes: 100, ttlMs: 60_000, sizeOf: () => 40 });
+  for (let i = 0; i < 5; i++) cache.set('a', `key ${i}`, {});
+  await expectCollected(() => {
+    const value = { text: 'x' };
+    cache.set('a', 'last', value);
+    cache.delete('a', 'last');
+    return value;
+  });
 });
 
 test('what a cache evicts and a pool drops is garbage', async () => {

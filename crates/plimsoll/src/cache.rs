@@ -5,7 +5,7 @@
 //! order of eviction; none bounds both, by session and in all.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -151,32 +151,102 @@ struct Shared<V> {
 }
 
 struct Kept<V> {
-    sessions: BTreeMap<String, BTreeMap<String, Entry<V>>>,
+    /// By the number they were set with, so the oldest first.
+    entries: BTreeMap<u64, Entry<V>>,
+    sessions: BTreeMap<Arc<str>, Session>,
+    /// Whose turn it is among all, by bytes; from the first entry on that was too large.
+    by_bytes: Option<Turns>,
     bytes: u64,
     ticks: u64,
     /// What there is of it is counted when it is asked for.
     statistics: CacheStatistics,
 }
 
+#[derive(Default)]
+struct Session {
+    /// The numbers of its entries by key.
+    keys: BTreeMap<Arc<str>, u64>,
+    /// Whose turn it is; from the first entry on that was one too many.
+    turns: Option<Turns>,
+}
+
 struct Entry<V> {
+    session: Arc<str>,
+    key: Arc<str>,
     value: V,
     bytes: u64,
     set_at: Duration,
-    /// Orders what was set in the same moment.
-    order: u64,
     used: u64,
     uses: u64,
 }
 
+/// The entry with the least goes. The last part is different for all.
+type Rank = (u64, Reverse<u64>, u64);
+
 impl<V> Entry<V> {
-    /// The entry with the least goes. The second part is different for all.
-    fn rank(&self, policy: EvictionPolicy) -> (u64, Reverse<u64>, u64) {
+    fn rank(&self, policy: EvictionPolicy, number: u64) -> Rank {
         let most = Reverse(u64::MAX);
         match policy {
             EvictionPolicy::Lru => (0, most, self.used),
             EvictionPolicy::Lfu => (self.uses, most, self.used),
-            EvictionPolicy::Oldest => (self.order, most, self.used),
+            EvictionPolicy::Oldest => (number, most, 0),
             EvictionPolicy::Largest => (0, Reverse(self.bytes), self.used),
+        }
+    }
+}
+
+/// What is gone may wait in line for so long as there are no more of it than of what is there, and of these.
+const GONE: usize = 32;
+
+/// The numbers of entries in the order in which they go. Use moves an entry back and never forward, so that reading a cache
+/// needs no move here: what has been used since is put in line again when its turn comes. Every step takes O(log n), amortised.
+struct Turns {
+    policy: EvictionPolicy,
+    line: BinaryHeap<Reverse<(Rank, u64)>>,
+    gone: usize,
+}
+
+impl Turns {
+    fn of<'a, V: 'a>(
+        policy: EvictionPolicy,
+        entries: impl Iterator<Item = (u64, &'a Entry<V>)>,
+    ) -> Self {
+        let ranked = entries.map(|(number, entry)| Reverse((entry.rank(policy, number), number)));
+        Self {
+            policy,
+            line: ranked.collect(),
+            gone: 0,
+        }
+    }
+
+    fn add<V>(&mut self, number: u64, entry: &Entry<V>) {
+        self.line
+            .push(Reverse((entry.rank(self.policy, number), number)));
+    }
+
+    /// One of those in line is no longer among the entries.
+    fn forget<V>(&mut self, entries: &BTreeMap<u64, Entry<V>>) {
+        self.gone += 1;
+        if 2 * self.gone > self.line.len() + GONE {
+            self.line
+                .retain(|Reverse((_, number))| entries.contains_key(number));
+            self.gone = 0;
+        }
+    }
+
+    /// Who goes next; it stays in line.
+    fn first<V>(&mut self, entries: &BTreeMap<u64, Entry<V>>) -> Option<u64> {
+        loop {
+            let &Reverse((rank, number)) = self.line.peek()?;
+            let entry = entries.get(&number);
+            if entry.is_some_and(|entry| entry.rank(self.policy, number) == rank) {
+                return Some(number);
+            }
+            self.line.pop();
+            match entry {
+                Some(entry) => self.add(number, entry),
+                None => self.gone -= 1,
+            }
         }
     }
 }
@@ -223,7 +293,9 @@ impl<V> BoundedCache<V> {
             size_of: Box::new(size_of),
             now: Box::new(now),
             kept: Mutex::new(Kept {
+                entries: BTreeMap::new(),
                 sessions: BTreeMap::new(),
+                by_bytes: None,
                 bytes: 0,
                 ticks: 0,
                 statistics: CacheStatistics::default(),
@@ -256,36 +328,14 @@ impl<V> BoundedCache<V> {
         let mut refused = Some(value);
         if let Some(value) = refused.take_if(|_| has_room) {
             kept.expire(options.ttl, now, &mut evicted);
-            let own = kept.sessions.get(session).map_or(0, BTreeMap::len);
+            let own = kept.sessions.get(session).map_or(0, |own| own.keys.len());
             if own >= options.max_entries_per_session {
-                kept.evict(
-                    Some(session),
-                    options.policy,
-                    EvictionReason::Count,
-                    &mut evicted,
-                );
+                kept.evict_of(session, options.policy, &mut evicted);
             }
             while kept.bytes + bytes > options.max_bytes {
-                kept.evict(
-                    None,
-                    options.bytes_policy,
-                    EvictionReason::Bytes,
-                    &mut evicted,
-                );
+                kept.evict_of_all(options.bytes_policy, &mut evicted);
             }
-            kept.ticks += 1;
-            let order = kept.ticks;
-            let entry = Entry {
-                value,
-                bytes,
-                set_at: now,
-                order,
-                used: order,
-                uses: 0,
-            };
-            let own = kept.sessions.entry(session.to_owned()).or_default();
-            own.insert(key.to_owned(), entry);
-            kept.bytes += bytes;
+            kept.add(session, key, value, bytes, now);
         }
         drop(kept);
         drop(stale);
@@ -327,21 +377,23 @@ impl<V> BoundedCache<V> {
     /// Forgets a session; whether there was one. No listener is told.
     pub fn clear_session(&self, session: &str) -> bool {
         let mut kept = self.kept();
-        let gone = kept.sessions.remove(session);
-        kept.bytes -= gone
+        let own = kept.sessions.get(session);
+        let keys: Vec<Arc<str>> = own.map_or(Vec::new(), |own| own.keys.keys().cloned().collect());
+        let gone: Vec<Entry<V>> = keys
             .iter()
-            .flatten()
-            .map(|(_, entry)| entry.bytes)
-            .sum::<u64>();
+            .filter_map(|key| kept.remove(session, key))
+            .collect();
         drop(kept);
-        gone.is_some()
+        !gone.is_empty()
     }
 
     /// Forgets everything. No listener is told.
     pub fn clear(&self) {
         let mut kept = self.kept();
-        let gone = std::mem::take(&mut kept.sessions);
+        kept.sessions.clear();
+        kept.by_bytes = None;
         kept.bytes = 0;
+        let gone = std::mem::take(&mut kept.entries);
         drop(kept);
         drop(gone);
     }
@@ -353,7 +405,7 @@ impl<V> BoundedCache<V> {
         kept.expire(self.0.options.ttl, (self.0.now)(), &mut expired);
         let statistics = CacheStatistics {
             sessions: kept.sessions.len() as u64,
-            entries: kept.sessions.values().map(|own| own.len() as u64).sum(),
+            entries: kept.entries.len() as u64,
             bytes: kept.bytes,
             ..kept.statistics
         };
@@ -394,57 +446,86 @@ impl<V> BoundedCache<V> {
 }
 
 impl<V> Kept<V> {
+    fn number(&self, session: &str, key: &str) -> Option<u64> {
+        self.sessions.get(session)?.keys.get(key).copied()
+    }
+
     fn entry(&mut self, session: &str, key: &str) -> Option<&mut Entry<V>> {
-        self.sessions.get_mut(session)?.get_mut(key)
+        let number = self.number(session, key)?;
+        self.entries.get_mut(&number)
+    }
+
+    fn add(&mut self, session: &str, key: &str, value: V, bytes: u64, now: Duration) {
+        self.ticks += 1;
+        let number = self.ticks;
+        let known = self.sessions.get_key_value(session);
+        let session: Arc<str> =
+            known.map_or_else(|| Arc::from(session), |(name, _)| Arc::clone(name));
+        let entry = Entry {
+            session: Arc::clone(&session),
+            key: Arc::from(key),
+            value,
+            bytes,
+            set_at: now,
+            used: number,
+            uses: 0,
+        };
+        let own = self.sessions.entry(session).or_default();
+        own.keys.insert(Arc::clone(&entry.key), number);
+        for turns in own.turns.iter_mut().chain(&mut self.by_bytes) {
+            turns.add(number, &entry);
+        }
+        self.entries.insert(number, entry);
+        self.bytes += bytes;
     }
 
     fn remove(&mut self, session: &str, key: &str) -> Option<Entry<V>> {
+        let number = self.number(session, key)?;
+        let entry = self.entries.remove(&number)?;
         let own = self.sessions.get_mut(session)?;
-        let entry = own.remove(key)?;
+        own.keys.remove(key);
+        for turns in own.turns.iter_mut().chain(&mut self.by_bytes) {
+            turns.forget(&self.entries);
+        }
         // A session without entries leaves nothing behind.
-        if own.is_empty() {
+        if own.keys.is_empty() {
             self.sessions.remove(session);
         }
         self.bytes -= entry.bytes;
         Some(entry)
     }
 
-    /// Evicts the one entry of a session, or of all, that `policy` chooses. A walk over all: sessions have few entries, and
-    /// sizes have no order that is kept anyway.
-    fn evict(
-        &mut self,
-        session: Option<&str>,
-        policy: EvictionPolicy,
-        reason: EvictionReason,
-        evicted: &mut Vec<Eviction<V>>,
-    ) {
-        let of = self
-            .sessions
-            .iter()
-            .filter(|(name, _)| session.is_none_or(|session| session == name.as_str()));
-        let entries =
-            of.flat_map(|(name, own)| own.iter().map(move |(key, entry)| (name, key, entry)));
-        let worst = entries.min_by_key(|(_, _, entry)| entry.rank(policy));
-        if let Some((name, key, _)) = worst {
-            let (name, key) = (name.clone(), key.clone());
-            self.go(name, key, reason, evicted);
+    /// Evicts the entry of a session whose turn it is.
+    fn evict_of(&mut self, session: &str, policy: EvictionPolicy, evicted: &mut Vec<Eviction<V>>) {
+        let Some(own) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let entries = &self.entries;
+        let numbered = own.keys.values().map(|number| (*number, &entries[number]));
+        let turns = own.turns.get_or_insert_with(|| Turns::of(policy, numbered));
+        if let Some(number) = turns.first(entries) {
+            self.go(number, EvictionReason::Count, evicted);
+        }
+    }
+
+    /// Evicts the entry of all whose turn it is.
+    fn evict_of_all(&mut self, policy: EvictionPolicy, evicted: &mut Vec<Eviction<V>>) {
+        let entries = &self.entries;
+        let numbered = entries.iter().map(|(number, entry)| (*number, entry));
+        let turns = &mut self.by_bytes;
+        let turns = turns.get_or_insert_with(|| Turns::of(policy, numbered));
+        if let Some(number) = turns.first(entries) {
+            self.go(number, EvictionReason::Bytes, evicted);
         }
     }
 
     /// All whose time is over, the one set first before the others.
     fn expire(&mut self, ttl: Option<Duration>, now: Duration, evicted: &mut Vec<Eviction<V>>) {
         let Some(ttl) = ttl else { return };
-        let mut over: Vec<(u64, String, String)> = Vec::new();
-        for (session, own) in &self.sessions {
-            for (key, entry) in own {
-                if now.saturating_sub(entry.set_at) >= ttl {
-                    over.push((entry.order, session.clone(), key.clone()));
-                }
-            }
-        }
-        over.sort_unstable_by_key(|(order, _, _)| *order);
-        for (_, session, key) in over {
-            self.go(session, key, EvictionReason::Expired, evicted);
+        while let Some((&number, oldest)) = self.entries.first_key_value()
+            && now.saturating_sub(oldest.set_at) >= ttl
+        {
+            self.go(number, EvictionReason::Expired, evicted);
         }
     }
 
@@ -457,21 +538,18 @@ impl<V> Kept<V> {
         evicted: &mut Vec<Eviction<V>>,
     ) {
         let is_over =
-            |entry: &mut Entry<V>| ttl.is_some_and(|ttl| now.saturating_sub(entry.set_at) >= ttl);
-        if self.entry(session, key).is_some_and(is_over) {
-            let (session, key) = (session.to_owned(), key.to_owned());
-            self.go(session, key, EvictionReason::Expired, evicted);
+            |entry: &Entry<V>| ttl.is_some_and(|ttl| now.saturating_sub(entry.set_at) >= ttl);
+        if let Some(number) = self.number(session, key)
+            && self.entries.get(&number).is_some_and(is_over)
+        {
+            self.go(number, EvictionReason::Expired, evicted);
         }
     }
 
-    fn go(
-        &mut self,
-        session: String,
-        key: String,
-        reason: EvictionReason,
-        evicted: &mut Vec<Eviction<V>>,
-    ) {
-        let Some(entry) = self.remove(&session, &key) else {
+    fn go(&mut self, number: u64, reason: EvictionReason, evicted: &mut Vec<Eviction<V>>) {
+        let place = self.entries.get(&number);
+        let place = place.map(|entry| (Arc::clone(&entry.session), Arc::clone(&entry.key)));
+        let Some(entry) = place.and_then(|(session, key)| self.remove(&session, &key)) else {
             return;
         };
         let count = match reason {
@@ -481,8 +559,8 @@ impl<V> Kept<V> {
         };
         *count += 1;
         evicted.push(Eviction {
-            session,
-            key,
+            session: entry.session.to_string(),
+            key: entry.key.to_string(),
             value: entry.value,
             bytes: entry.bytes,
             reason,

@@ -141,7 +141,30 @@ enum Step {
 }
 
 const SESSIONS: [&str; 4] = ["a", "a:", "b", r"a\"];
-const KEYS: [&str; 5] = ["x", ":x", "y", "z", "w"];
+const KEYS: [&str; 14] = [
+    "x", ":x", "y", "z", "w", "a", "b", "c", "d", "e", "f", "g", "h", "i",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Modelled {
+    session: usize,
+    bytes: u64,
+    order: u64,
+    used: u64,
+    uses: u64,
+}
+
+/// Who goes, by a walk over all.
+fn worst<'a>(policy: EvictionPolicy, of: impl Iterator<Item = &'a Modelled>) -> Modelled {
+    let rank = |each: &&Modelled| match policy {
+        EvictionPolicy::Lru => each.used,
+        EvictionPolicy::Lfu => each.uses,
+        EvictionPolicy::Oldest => each.order,
+        EvictionPolicy::Largest => u64::MAX - each.bytes,
+    };
+    *of.min_by_key(|each| (rank(each), each.used))
+        .expect("somebody")
+}
 
 fn step() -> impl Strategy<Value = Step> {
     let at = || (0..SESSIONS.len(), 0..KEYS.len());
@@ -161,10 +184,10 @@ fn any_policy() -> impl Strategy<Value = EvictionPolicy> {
 proptest! {
     /// What was set last, and neither went nor was removed since, is there, and nothing else; bounds hold after every step.
     #[test]
-    fn bounds_hold_and_nothing_is_invented(
-        steps in proptest::collection::vec(step(), 1..200),
-        max_entries_per_session in 0..5_usize,
-        max_bytes in 0..100_u64,
+    fn bounds_hold_the_right_one_goes_and_nothing_is_invented(
+        steps in proptest::collection::vec(step(), 1..400),
+        max_entries_per_session in 0..12_usize,
+        max_bytes in prop_oneof![0..100_u64, 0..1_500_u64],
         policies in (any_policy(), any_policy()),
         ttl_ms in proptest::option::of(1..60_u64),
     ) {
@@ -176,13 +199,23 @@ proptest! {
             ttl: ttl_ms.map(Duration::from_millis),
         };
         let Watched { cache, now_ms, evicted } = watched(options);
-        let mut model: BTreeMap<String, u64> = BTreeMap::new();
-        let gone = |model: &mut BTreeMap<String, u64>| {
+        let mut model: BTreeMap<String, Modelled> = BTreeMap::new();
+        let gone = |model: &mut BTreeMap<String, Modelled>| {
             for eviction in std::mem::take(&mut *evicted.lock().unwrap()) {
                 let id = eviction[0].as_str().unwrap();
-                assert!(model.remove(id).is_some(), "{id} went and was not there");
+                let went = *model.get(id).expect("it was there");
+                match eviction[1].as_str().unwrap() {
+                    "count" => {
+                        let own = |each: &&Modelled| each.session == went.session;
+                        assert_eq!(went, worst(policies.0, model.values().filter(own)));
+                    }
+                    "bytes" => assert_eq!(went, worst(policies.1, model.values())),
+                    _ => {}
+                }
+                model.remove(id);
             }
         };
+        let mut ticks = 0_u64;
         for step in steps {
             match step {
                 Step::Set(s, k, bytes) => {
@@ -191,17 +224,26 @@ proptest! {
                     prop_assert_eq!(stored, bytes <= max_bytes && max_entries_per_session > 0);
                     gone(&mut model);
                     if stored {
-                        model.insert(cache_key(SESSIONS[s], KEYS[k]), bytes);
+                        ticks += 1;
+                        let set = Modelled { session: s, bytes, order: ticks, used: ticks, uses: 0 };
+                        model.insert(cache_key(SESSIONS[s], KEYS[k]), set);
                     }
                 }
                 Step::Get(s, k) => {
                     let found = cache.get(SESSIONS[s], KEYS[k]);
                     gone(&mut model);
-                    prop_assert_eq!(found, model.get(&cache_key(SESSIONS[s], KEYS[k])).copied());
+                    let modelled = model.get_mut(&cache_key(SESSIONS[s], KEYS[k]));
+                    prop_assert_eq!(found, modelled.as_ref().map(|each| each.bytes));
+                    if let Some(modelled) = modelled {
+                        ticks += 1;
+                        modelled.used = ticks;
+                        modelled.uses += 1;
+                    }
                 }
                 Step::Remove(s, k) => {
                     let removed = cache.remove(SESSIONS[s], KEYS[k]);
-                    prop_assert_eq!(removed, model.remove(&cache_key(SESSIONS[s], KEYS[k])));
+                    let modelled = model.remove(&cache_key(SESSIONS[s], KEYS[k]));
+                    prop_assert_eq!(removed, modelled.map(|each| each.bytes));
                 }
                 Step::ClearSession(s) => {
                     cache.clear_session(SESSIONS[s]);
@@ -218,7 +260,7 @@ proptest! {
             prop_assert!(statistics.bytes <= max_bytes);
             prop_assert!(statistics.entries <= statistics.sessions * max_entries_per_session as u64);
             prop_assert_eq!(statistics.entries, model.len() as u64);
-            prop_assert_eq!(statistics.bytes, model.values().sum::<u64>());
+            prop_assert_eq!(statistics.bytes, model.values().map(|each| each.bytes).sum::<u64>());
         }
     }
 
