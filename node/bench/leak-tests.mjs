@@ -3,6 +3,7 @@
  * leaks, one object in a hundred calls, CPU. `node bench/leak-tests.mjs [REPETITIONS] [OPERATION,…]`.
  */
 
+import '../test/binary.mjs';
 import { check } from '../dist/index.mjs';
 
 const module = new URL('./operations.cjs', import.meta.url);

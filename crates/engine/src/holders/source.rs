@@ -33,8 +33,19 @@ pub(super) fn declaration_within(script: &str, first: &str, last: &str) -> Optio
 fn line_within(text: &str, first: &str, last: &str) -> Option<usize> {
     let (how, line) = best(text, last)?;
     let variable = best(text, first).filter(|(how, _)| *how == 0 && first != last);
+    // A key that is given only now and then is not where the variable's own comes from: `...(short && { kept: new Set() })`.
+    let is_given = |line: usize| {
+        let code = text.lines().nth(line - 1).unwrap_or_default();
+        let before = code.split(last).next().unwrap_or_default();
+        !["...", "&&", " ? "]
+            .iter()
+            .any(|word| before.contains(word))
+    };
     match variable {
-        Some((_, begin)) if how == KEY && !statement(text, begin).contains(&line) => Some(begin),
+        Some((_, begin)) if how == KEY => {
+            let is_own = statement(text, begin).contains(&line) && is_given(line);
+            Some(if is_own { line } else { begin })
+        }
         _ => Some(line),
     }
 }
@@ -217,5 +228,8 @@ mod tests {
         assert_eq!(line_within(text, "desk", "keys"), Some(5));
         assert_eq!(line_within(text, "other", "drawers"), Some(4));
         assert_eq!(line_within(text, "desk", "lamp"), None);
+        let text = "const desk = new Desk({\n  trays: { rows: [] },\n  ...(short ? { keys: new Set() } : {}),\n});";
+        assert_eq!(line_within(text, "desk", "rows"), Some(2));
+        assert_eq!(line_within(text, "desk", "keys"), Some(1));
     }
 }
