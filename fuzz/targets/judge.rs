@@ -87,6 +87,7 @@ fn terms(u: &mut Unstructured<'_>) -> Result<Terms> {
         look: u.arbitrary()?,
         looks: u.arbitrary()?,
         idle_growth_per_op: number(u)?,
+        sway: number(u)?,
         limit: u.arbitrary::<bool>()?.then(|| number(u)).transpose()?,
         expected_rate: u.arbitrary::<bool>()?.then(|| number(u)).transpose()?,
         warm_up_operations: u.arbitrary()?,

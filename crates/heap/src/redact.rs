@@ -39,14 +39,15 @@ pub fn redact(file: &File, again: impl Read, out: &mut dyn Write) -> Result<Reda
             at: 0,
         });
     }
-    let kept = names(&snapshot);
-    drop(snapshot);
     let mut copy = Copier {
-        kept,
+        kept: names(&snapshot),
         done: Redacted::default(),
-        state: State::Before(Vec::new()),
+        state: State::Before {
+            left: snapshot.strings.begin,
+        },
         out,
     };
+    drop(snapshot);
     let mut length = 0;
     crate::source::stream(again, &mut |chunk| {
         length += chunk.len() as u64;
@@ -100,8 +101,8 @@ fn is_identifier(raw: &[u8]) -> bool {
 }
 
 enum State {
-    /// Before the string table; the tail of what was copied, to find its head across chunks.
-    Before(Vec<u8>),
+    /// So many bytes before the string table.
+    Before { left: u64 },
     /// In the table, between strings.
     Between,
     /// In a string; whether it is copied, and whether the last byte was a backslash.
@@ -117,28 +118,18 @@ struct Copier<'a> {
     out: &'a mut dyn Write,
 }
 
-/// How V8 begins the table; it stands last in the file, and in no string of it can these quotes stand unescaped.
-const HEAD: &[u8] = b"\"strings\":[";
-
 impl Copier<'_> {
     fn feed(&mut self, mut chunk: &[u8]) -> Result<()> {
         let mut text: Vec<u8> = Vec::with_capacity(chunk.len());
         while !chunk.is_empty() {
             match &mut self.state {
-                State::Before(tail) => {
-                    let held = tail.len();
-                    let mut joined = std::mem::take(tail);
-                    joined.extend_from_slice(chunk);
-                    if let Some(at) = memchr::memmem::find(&joined, HEAD) {
-                        let end = at + HEAD.len();
-                        text.extend_from_slice(&chunk[..end - held]);
-                        chunk = &chunk[end - held..];
+                State::Before { left } => {
+                    let length = usize::try_from(*left).map_or(chunk.len(), |n| n.min(chunk.len()));
+                    text.extend_from_slice(&chunk[..length]);
+                    chunk = &chunk[length..];
+                    *left -= length as u64;
+                    if *left == 0 {
                         self.state = State::Between;
-                    } else {
-                        text.extend_from_slice(chunk);
-                        let from = joined.len().saturating_sub(HEAD.len() - 1);
-                        *tail = joined.split_off(from);
-                        chunk = &[];
                     }
                 }
                 State::Between => {
@@ -224,6 +215,25 @@ mod tests {
         check(
             r#""Basket","p\"ä]","secret","owner","a@b.example""#,
             r#""Basket","xxxx","xxxxxx","owner","xxxxxxxxxxx""#,
+        );
+    }
+
+    #[test]
+    fn strings_of_another_section_are_not_the_table() {
+        let table = r#""strings":["Basket","a text","secret","owner","a b"]}"#;
+        let other = r#""later":{"strings":["name","e"]},"#;
+        let before = HEADER.strip_suffix(r#""strings":["#).unwrap();
+        let text = format!("{before}{other}{table}");
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let mut out = Vec::new();
+        let done = redact(&file, text.as_bytes(), &mut out).unwrap();
+        assert_eq!((done.strings, done.replaced), (5, 3));
+        let redacted = table.replace("secret", "xxxxxx");
+        let redacted = redacted.replace("a text", "xxxxxx").replace("a b", "xxx");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{before}{other}{redacted}")
         );
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Strings {
     pub(crate) offsets: Offsets,
     /// Strings that may be the name of a weak map's entry: they begin with a digit and are long.
     pub(crate) digits_first: Vec<u32>,
+    /// Where the table stands in the snapshot, uncompressed: behind its opening bracket.
+    pub(crate) begin: u64,
 }
 
 impl Strings {
@@ -185,6 +187,7 @@ mod tests {
             bytes: Bytes::Owned(br#"ab\"c""x"y"#.to_vec()),
             offsets,
             digits_first: Vec::new(),
+            begin: 0,
         };
         assert_eq!(strings.text(0), "ab\"c");
         assert_eq!(strings.text(1), "");

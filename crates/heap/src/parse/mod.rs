@@ -336,6 +336,7 @@ impl Reader {
             "edges" if window => return Ok(self.skip(byte, at)),
             "edges" => (Section::Edges, meta.edges.fields),
             "strings" => {
+                self.strings.begin = here + 1;
                 self.state = State::Strings(InStrings::Between);
                 return Ok(at + 1);
             }
