@@ -166,6 +166,11 @@ fn listeners_on_an_emitter_are_named() {
 }
 
 #[test]
+fn what_another_module_exports_is_called_by_its_name() {
+    is_named("shipping-labels");
+}
+
+#[test]
 fn a_level_twin_has_no_culprit() {
     let said = pair("map").check(&["--fixed"]);
     assert!(said.culprits.is_empty(), "{}", said.first());

@@ -267,6 +267,10 @@ fn name(heap: &Heap, steps: &[Step]) -> (String, Option<Place>) {
             });
             break;
         }
+        if let Some((variable, of)) = from.and_then(|from| exported(heap, from)) {
+            parts.push(variable);
+            return (dotted(parts), of);
+        }
         // What a module exports is reached from the list of modules on ways that nobody wrote.
         if kind == EdgeKind::Property
             && label == "exports"
@@ -306,6 +310,37 @@ fn script_of_module(snapshot: &Snapshot, module: Node) -> Option<String> {
     let file = snapshot.follow(module, EdgeKind::Property, "filename")?;
     let is_module = snapshot.raw_name(module.0) == b"Module" && snapshot.kind(file).is_string();
     is_module.then(|| snapshot.name(file).into_owned())
+}
+
+/// The name under which an ES module exports the variable in this cell, and a place in that module. Whoever imports it reaches the
+/// same cell, on ways that carry no name; in the table of exports it stands behind its name.
+fn exported(heap: &Heap, cell: Node) -> Option<(String, Option<Place>)> {
+    let snapshot = &heap.snapshot;
+    if snapshot.raw_name(cell.0) != b"system / Cell" {
+        return None;
+    }
+    let retainers = |node: Node| heap.retainers(&[node]).pop().unwrap_or_default();
+    let (table, name) = retainers(cell).into_iter().find_map(|edge| {
+        let table = snapshot.edge_from(edge);
+        let at: u32 = snapshot.edge_name(edge).parse().ok()?;
+        let before = at.checked_sub(1)?.to_string();
+        let name = snapshot.follow(table, EdgeKind::Internal, &before)?;
+        let is_name = snapshot.kind(name).is_string();
+        is_name.then(|| (table, snapshot.name(name).into_owned()))
+    })?;
+    // A module stands in the context of its own code.
+    let place = retainers(table).into_iter().find_map(|edge| {
+        let module = snapshot.edge_from(edge);
+        if snapshot.raw_name(module.0) != b"system / SourceTextModule" {
+            return None;
+        }
+        let contexts = retainers(module).into_iter();
+        let mut contexts = contexts
+            .map(|edge| snapshot.edge_from(edge))
+            .filter(|from| is_context(snapshot.raw_name(from.0)));
+        contexts.find_map(|context| place_of_context(heap, context))
+    });
+    Some((name, place))
 }
 
 /// The name of a captured variable, or the names it may have. V8 names the variables of functions; those of blocks only
