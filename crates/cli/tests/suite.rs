@@ -244,6 +244,29 @@ fn sessions_are_looked_at_in_snapshots_before_a_deployment() {
 }
 
 #[test]
+fn a_loop_that_keeps_too_much_is_left_early() {
+    let place = Place::new();
+    write(
+        &place,
+        "const kept = [];
+        export const create = (i) => { kept.push(new Array(1100).fill(i)); return { i }; };",
+    );
+    let words = [
+        "suite",
+        "tight-loop",
+        "subject.mjs",
+        "--operations",
+        "20000",
+    ];
+    place
+        .run(&words)
+        .expect_code(1)
+        .expect_said("of 20,000 objects: the peak")
+        .expect_said("JavaScript memory leak +")
+        .expect_said("in Array `kept`");
+}
+
+#[test]
 fn a_suite_is_a_run_like_any_other() {
     let place = Place::new();
     let words = ["fast", "--only", "gc_verification.rapid"];

@@ -58,6 +58,8 @@ pub(crate) struct Batch {
     pub(crate) accepted: u64,
     pub(crate) seconds: f64,
     pub(crate) peak_heap: f64,
+    /// Before what had grown too much was collected.
+    pub(crate) highest_heap: f64,
     pub(crate) peak_linear: f64,
 }
 
@@ -115,6 +117,8 @@ pub(crate) struct Readings {
     pub(crate) accepted: u64,
     pub(crate) seconds: f64,
     pub(crate) peak_heap: f64,
+    /// Before what had grown too much was collected.
+    pub(crate) highest_heap: f64,
     pub(crate) peak_linear: f64,
 }
 
@@ -407,6 +411,7 @@ impl<'a> Bench<'a> {
             accepted: number("accepted") as u64,
             seconds: number("ms") / 1e3,
             peak_heap: number("peak"),
+            highest_heap: number("highest"),
             peak_linear: number("peak_linear"),
         };
         self.check_errors(&said, batch.done)?;
@@ -487,6 +492,7 @@ impl<'a> Bench<'a> {
             before: last,
             after: last,
             peak_heap: last.heap_used,
+            highest_heap: last.heap_used,
             peak_linear: last.linear,
             ..Readings::default()
         };
@@ -501,6 +507,7 @@ impl<'a> Bench<'a> {
                 readings.accepted += batch.accepted;
                 readings.seconds += batch.seconds;
                 readings.peak_heap = readings.peak_heap.max(batch.peak_heap);
+                readings.highest_heap = readings.highest_heap.max(batch.highest_heap);
                 readings.peak_linear = readings.peak_linear.max(batch.peak_linear);
                 last = self.patiently(&last)?;
                 series.push(self.begun.elapsed(), readings.operations, &last);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use plimsoll_model::{FigureUnit, units};
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Findings, Judged, SeriesOf, columns};
+use super::bench::{Bench, Findings, Judged, MB, SeriesOf, columns};
 use super::child::Trouble;
 use super::{Check, Test};
 
@@ -17,6 +17,11 @@ const TOTAL: u64 = 1_000_000;
 const EVERY: u64 = 1_000;
 /// Readings, and lines of progress.
 const STEPS: u64 = 10;
+/// Readings after the peak has passed its limit, ten times closer together: a rule that is broken for good needs no million objects
+/// more, and whoever keeps all of them may have no room for them.
+const READINGS_WHEN_BROKEN: u32 = 8;
+/// What the heap may rise by in between, in MB.
+const PEAK_MB: f64 = 50.0;
 const WARM_UP: u64 = 10_000;
 /// Objects of the loop without turns: all of them pile up, so that each collection takes longer than the one before.
 const PILED_UP: u64 = 100_000;
@@ -60,8 +65,14 @@ fn yielding(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
     series.push(bench.begun.elapsed(), 0, &before);
     let mut done = 0;
     let (mut peak, mut peak_linear) = (before.heap_used, before.linear);
-    while done < total {
-        let step = total.div_ceil(STEPS).min(total - done);
+    let mut readings_left = None;
+    while done < total && readings_left != Some(0) {
+        let whole = total.div_ceil(STEPS);
+        let step = match readings_left {
+            Some(_) => whole.div_ceil(10),
+            None => whole,
+        };
+        let step = step.min(total - done);
         let said = churn(bench, step, true)?;
         done += step;
         peak = peak.max(said["peak"].as_f64().unwrap_or(0.0));
@@ -74,6 +85,17 @@ fn yielding(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
             units::bytes(last.heap_used),
             units::bytes(peak)
         ));
+        readings_left = match readings_left {
+            Some(left) => Some(left - 1),
+            None => (peak - before.heap_used > PEAK_MB * MB).then_some(READINGS_WHEN_BROKEN),
+        };
+    }
+    if done < total {
+        out.hints.push(format!(
+            "ended after {} of {} objects: the peak of the heap had passed its limit for good",
+            units::count(done as f64),
+            units::count(total as f64)
+        ));
     }
     out.verdicts = series.judge(1, WARM_UP, None);
     out.span(before, last);
@@ -82,7 +104,7 @@ fn yielding(bench: &mut Bench<'_>, out: &mut Findings) -> Result<(), Trouble> {
     out.growth(
         "peak of the heap, above its beginning",
         peak - before.heap_used,
-        50.0,
+        PEAK_MB,
     );
     out.told(
         "peak of linear memory",
