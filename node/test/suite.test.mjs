@@ -11,7 +11,7 @@ const subject = fileURLToPath(new URL('../../testdata/suite/ledger.mjs', import.
 
 test('a subject that is well gives its checks', async () => {
   const report = await suite('fast', subject, { only: ['error_recovery.nested'] });
-  assert.deepEqual(report.checks.map(({ name, state }) => [name, state]), [['nested', 'passed']]);
+  assert.deepEqual(report.checks.map(({ name, state }) => [name, state]), [['nested', 'passed']], JSON.stringify(report.checks));
 });
 
 test('a check that is red is thrown, with who holds what grew', async () => {

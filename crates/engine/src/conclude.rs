@@ -6,7 +6,9 @@ use plimsoll_judge::Axis;
 use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Verdict, units};
 
 use crate::drive::Drive;
-use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
+use crate::judged::{
+    Judgement, RoundTerms, V8_SWAY, headline_metric, idle_growth_per_round, judge_rounds,
+};
 use crate::pilot::robust_sd;
 use crate::rates::Other;
 use crate::rounds::{Journey, LOOKS};
@@ -16,6 +18,17 @@ use crate::shared_work::{Turnover, reading};
 /// What our own probe makes an idle server grow from one collection to the next, in bytes: none as a rule, and now and
 /// then a step of 8 kB. Growth that is larger in every idle round is the subject's own.
 const PROBE_IDLE_GROWTH: f64 = 2_048.0;
+
+/// Whether the rounds, judged on time, surely grew, and by more than the heap sways by. Below that what grew while idle is
+/// as likely what the load before left to settle.
+fn shows_growth(on_time: &Judgement, rounds: &[&RoundRecord], session: &Session<'_>) -> bool {
+    let growth = on_time.verdict.as_ref().and_then(|v| v.growth.as_ref());
+    let (Some(growth), [first, .., last]) = (growth, rounds) else {
+        return false;
+    };
+    let sway = if session.is_v8() { V8_SWAY } else { 0.0 };
+    growth.interval.low * last.end.since(first.end).as_secs_f64() > sway
+}
 
 impl Journey {
     /// Judges what has been measured so far.
@@ -101,13 +114,14 @@ impl Journey {
         // The rounds alone: a busy service may do its own work at another pace than an idle one.
         let mut on_time = judge(Axis::Time);
         let of = |j: &Judgement| j.verdict.as_ref().map(|v| v.outcome);
+        let grew = shows_growth(&on_time, &rounds, session);
         self.axis_is_open = of(&on_time) == Some(Outcome::Inconclusive);
         match of(&judgement) {
             _ if of(&on_time) == Some(Outcome::Leak) => {
                 "grows with time, not with operations".clone_into(&mut on_time.reason);
                 Some(on_time)
             }
-            Some(Outcome::NoLeak) if self.axis_is_open => {
+            Some(Outcome::NoLeak) if self.axis_is_open && grew => {
                 let reason = "grows while idle too: too little time to tell whether it goes on";
                 Some(Judgement {
                     verdict: judgement.verdict.map(|v| v.reopened(reason)),

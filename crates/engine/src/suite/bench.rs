@@ -36,7 +36,7 @@ const MOST_WARM_UP: u32 = 4;
 /// Two readings this close to each other agree.
 const AGREES: f64 = 1024.0;
 /// How often more rounds are added while the judge is not sure.
-const LOOKS: u32 = 3;
+const LOOKS: u32 = 5;
 /// One thing may take so long beyond the end of its test, so that a test that is late is told from one that hangs.
 const OVERTIME: Duration = Duration::from_secs(5);
 
