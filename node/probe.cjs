@@ -19,6 +19,9 @@ const CONFIG = null; // The hub puts the run's configuration in place of `null` 
 const PROTOCOL = 1;
 /** Commands are small; a larger frame is not from our hub. */
 const INBOX_BYTES = 16 * 1024;
+/** Frames of a sampled stack at most, and stacks that are told. */
+const STACK_FRAMES = 12;
+const MOST_STACKS = 200;
 /** Unsent bytes above which samples are dropped instead of queued. */
 const BACKLOG_BYTES = 64 * 1024;
 const MAX_QUEUED_COMMANDS = 16;
@@ -402,21 +405,44 @@ class Sampling {
     this.session.post('HeapProfiler.startSampling', { samplingInterval: 16384 });
   }
 
-  /** Rows by function; what the runtime allocates counts for the function of the subject that called it. */
-  read() {
+  /**
+   * Bytes by stack, most first. A stack begins with the innermost function of the subject; behind it, what that called of
+   * packages and of the runtime.
+   */
+  stacks() {
     let profile = null;
     this.session.post('HeapProfiler.getSamplingProfile', (error, result) => {
       if (!error) profile = result.profile;
     });
     const found = new Map();
-    const open = profile === null ? [] : [{ node: profile.head, at: null }];
+    const open = profile === null ? [] : [{ node: profile.head, frames: [], key: '' }];
     while (open.length > 0) {
-      const { node, at } = open.pop();
-      const { functionName, url, lineNumber } = node.callFrame;
+      let { node, frames, key } = open.pop();
+      const { functionName, url, scriptId, lineNumber, columnNumber } = node.callFrame;
       const own = url !== '' && url.indexOf('node:') !== 0 && url.indexOf('/node_modules/') < 0;
-      const here = own ? (functionName || 'anonymous') + ' ' + url + ':' + (lineNumber + 1) : at;
-      if (here !== null && node.selfSize > 0) found.set(here, (found.get(here) || 0) + node.selfSize);
-      for (const child of node.children) open.push({ node: child, at: here });
+      if (own || (frames.length > 0 && frames.length < STACK_FRAMES)) {
+        const frame = { name: functionName, url, script: scriptId, line: lineNumber + 1, column: columnNumber + 1 };
+        const said = [functionName, url, lineNumber, columnNumber].join(' ');
+        frames = own ? [frame] : frames.concat(frame);
+        key = own ? said : key + '\n' + said;
+      }
+      if (frames.length > 0 && node.selfSize > 0) {
+        const stack = found.get(key) || { frames, bytes: 0 };
+        stack.bytes += node.selfSize;
+        found.set(key, stack);
+      }
+      for (const child of node.children) open.push({ node: child, frames, key });
+    }
+    return Array.from(found.values()).sort((a, b) => b.bytes - a.bytes);
+  }
+
+  /** Rows by function of the subject. */
+  read() {
+    const found = new Map();
+    for (const { frames, bytes } of this.stacks()) {
+      const { name, url, line } = frames[0];
+      const kind = (name || 'anonymous') + ' ' + url + ':' + line;
+      found.set(kind, (found.get(kind) || 0) + bytes);
     }
     const rows = Array.from(found, ([kind, bytes]) => ({ family: 'allocations', kind, count: 0, bytes }));
     return rows.sort((a, b) => b.bytes - a.bytes).slice(0, 20);
@@ -583,6 +609,7 @@ class Probe {
       collect: (command) => this.collect(command),
       census: (command) => this.census(command),
       classes: (command) => this.classes(command),
+      sampling: (command) => this.allocations(command),
       listeners: (command) => this.census(command),
       resources: (command) => {
         const rows = new Rows();
@@ -698,7 +725,7 @@ class Probe {
       else gap('gc', 'v8.GCProfiler came with Node 18.15');
     }
     // A worker thread opens an inspector of its own, beside that of the main thread.
-    if (RUNTIME === 'node' && (process.features || {}).inspector) caps.push('snapshot', 'classes');
+    if (RUNTIME === 'node' && (process.features || {}).inspector) caps.push('snapshot', 'classes', 'sampling');
     const text = (a) => a.slice(0, 32).map((s) => String(s).slice(0, 512));
     const statistics = this.heap.read();
     return {
@@ -920,6 +947,19 @@ class Probe {
     } finally {
       fs.closeSync(pipe);
     }
+  }
+
+  /** Who allocates what stays: sampled from `begin` on, told and ended without. */
+  allocations(command) {
+    if (command.args.begin === true) {
+      if (this.sampling === null) this.sampling = new Sampling();
+      this.reply(command, {});
+      return;
+    }
+    const stacks = this.sampling === null ? [] : this.sampling.stacks().slice(0, MOST_STACKS);
+    if (this.sampling !== null) this.sampling.close();
+    this.sampling = null;
+    this.reply(command, { stacks });
   }
 
   /** Counts without a snapshot: objects by class now, and from the second time on who allocated what is alive. */

@@ -171,6 +171,15 @@ fn what_another_module_exports_is_called_by_its_name() {
 }
 
 #[test]
+fn what_the_runtime_makes_is_told_where_it_is_asked_for() {
+    let pair = pair("performance-marks");
+    let said = pair.check(&[]);
+    assert_eq!(pair.right(&said), [true; 4], "{}", said.first());
+    let evidence = said.culprits[0]["evidence"].to_string();
+    assert!(evidence.contains("calls `mark`"), "{evidence}");
+}
+
+#[test]
 fn a_level_twin_has_no_culprit() {
     let said = pair("map").check(&["--fixed"]);
     assert!(said.culprits.is_empty(), "{}", said.first());

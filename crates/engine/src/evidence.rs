@@ -42,8 +42,9 @@ impl Session<'_> {
             self.choose_explained(rounds);
         }
         if self.snapshot(explainer, at, self.heap_used(rounds))? {
-            if wanted.contains(&EvidenceRequest::Scripts) {
-                self.scripts(explainer, at)?;
+            let beside = wanted.iter().filter(|r| Self::is_beside_snapshot(r));
+            for request in beside {
+                self.beside_snapshot(explainer, at, request)?;
             }
             if !self.counts_classes {
                 return Ok(None);
@@ -152,15 +153,29 @@ impl Session<'_> {
         part.values.get(&Metric::LIVE_BYTES).copied()
     }
 
-    /// Where scripts come from; without it, places are told as the runtime sees them.
-    fn scripts(&mut self, explainer: &mut dyn Explainer, at: Window) -> Result<(), Stop> {
+    fn is_beside_snapshot(request: &EvidenceRequest) -> bool {
+        matches!(
+            request,
+            EvidenceRequest::Scripts
+                | EvidenceRequest::SampleAllocations
+                | EvidenceRequest::Allocations
+        )
+    }
+
+    /// What makes the places of a snapshot better: where scripts come from, and who allocates. Without it they are told as the
+    /// snapshot has them.
+    fn beside_snapshot(
+        &mut self,
+        explainer: &mut dyn Explainer,
+        at: Window,
+        request: &EvidenceRequest,
+    ) -> Result<(), Stop> {
         let cx = Cx::within(self.cancel, PATIENCE);
         let Some(inside) = self.explained() else {
             return Ok(());
         };
-        let request = EvidenceRequest::Scripts;
-        let mut sink = explainer.sink(at, &request);
-        match inside.runtime.capture(&request, sink.as_mut(), &cx) {
+        let mut sink = explainer.sink(at, request);
+        match inside.runtime.capture(request, sink.as_mut(), &cx) {
             Err(ProbeError::Cancelled) => Err(Stop::Interrupted),
             Err(_) => self.check_alive(),
             Ok(_) => Ok(()),

@@ -38,7 +38,10 @@ impl Explainer for All {
 
     fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
         match request {
-            EvidenceRequest::Snapshot | EvidenceRequest::Scripts => self.holders.sink(at, request),
+            EvidenceRequest::Snapshot
+            | EvidenceRequest::Scripts
+            | EvidenceRequest::SampleAllocations
+            | EvidenceRequest::Allocations => self.holders.sink(at, request),
             _ => self.counts.sink(at, request),
         }
     }
@@ -203,10 +206,15 @@ pub(crate) fn wording(family: &str, kind: &str) -> (String, &'static str, &'stat
             "descriptors",
             "something is opened per operation and never closed: close it in a `finally`",
         ),
-        _ if ["MessagePort", "Worker"].contains(&kind) => (
-            format!("open {kind}s"),
+        _ if kind == "Worker" => (
+            "running Workers".to_owned(),
             "workers left running",
-            "a worker or a port is opened per operation and never closed: `close` the port, `terminate` the worker, or keep a pool",
+            "a worker is started per operation and never ends: `terminate` it, or keep a pool",
+        ),
+        _ if kind == "MessagePort" => (
+            "open MessagePorts".to_owned(),
+            "handles left open",
+            "a port is opened per operation and never closed: `close` it; closing one of two closes both",
         ),
         _ => (
             format!("active {kind}"),

@@ -4,6 +4,7 @@
 //! heap stands still for seconds in each snapshot: it is spared the third, whose new objects the last has too.
 //! Which holder is to blame, `plimsoll_heap` decides; here its finding becomes a [`Culprit`].
 
+mod allocations;
 mod growing;
 mod kind;
 mod maps;
@@ -22,6 +23,8 @@ use plimsoll_heap::culprit::Origin;
 use plimsoll_heap::{Classes, Heap, Parser, Snapshot, WindowParser, Windows};
 use plimsoll_model::{Culprit, EvidenceRequest, Facts, Sink, Window};
 
+pub(crate) use self::allocations::Allocations;
+use self::allocations::Caller;
 pub(crate) use self::maps::Maps;
 use crate::explain::Explainer;
 use crate::patterns;
@@ -44,6 +47,8 @@ struct Kept {
     last: Option<Analysis>,
     /// A list of scripts, as JSON.
     scripts: Vec<u8>,
+    /// Stacks in which was allocated, as JSON.
+    allocations: Vec<u8>,
 }
 
 /// A snapshot that is being analysed. That takes seconds of a large heap, and more is asked of the subject meanwhile.
@@ -70,6 +75,7 @@ impl Default for Kept {
             early: Vec::new(),
             last: None,
             scripts: Vec::new(),
+            allocations: Vec::new(),
         }
     }
 }
@@ -98,15 +104,31 @@ impl Holders {
 impl Explainer for Holders {
     fn wants(&self, at: Window, _: &Facts) -> Vec<EvidenceRequest> {
         match at {
-            Window::Final => vec![EvidenceRequest::Snapshot, EvidenceRequest::Scripts],
+            Window::Baseline => vec![
+                EvidenceRequest::Snapshot,
+                EvidenceRequest::SampleAllocations,
+            ],
+            Window::Final => vec![
+                EvidenceRequest::Snapshot,
+                EvidenceRequest::Allocations,
+                EvidenceRequest::Scripts,
+            ],
             Window::Plus2N if self.kept.borrow().is_large => Vec::new(),
             _ => vec![EvidenceRequest::Snapshot],
         }
     }
 
     fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
-        if *request == EvidenceRequest::Scripts {
-            return Box::new(Listing(Rc::clone(&self.kept)));
+        let into: Option<fn(&mut Kept) -> &mut Vec<u8>> = match request {
+            EvidenceRequest::Scripts => Some(|kept| &mut kept.scripts),
+            EvidenceRequest::SampleAllocations | EvidenceRequest::Allocations => {
+                Some(|kept| &mut kept.allocations)
+            }
+            _ => None,
+        };
+        if let Some(into) = into {
+            let kept = Rc::clone(&self.kept);
+            return Box::new(Listing { kept, into });
         }
         let parsing = match at {
             Window::Final => Parsing::Whole(Parser::new()),
@@ -137,6 +159,7 @@ impl Explainer for Holders {
         let earlier: Vec<_> = kept.early.drain(..).map(|(_, ids)| ids).collect();
         let rate = facts.bytes_per_operation();
         let maps = Maps::new(&kept.scripts, self.source_maps.clone());
+        let allocations = Allocations::new(&kept.allocations);
         let Ok((heap, classes)) = analysis.0.join() else {
             return Vec::new();
         };
@@ -154,6 +177,7 @@ impl Explainer for Holders {
                     &[*first, *second, 0][..earlier.len()],
                     rate,
                     &maps,
+                    &allocations,
                 )
                 .ok()
             })
@@ -208,7 +232,15 @@ pub(crate) fn named(
 ) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
     let heap = Heap::of(last);
     let classes = Classes::of(&heap);
-    among(&heap, &classes, earlier, operations, rate, maps)
+    among(
+        &heap,
+        &classes,
+        earlier,
+        operations,
+        rate,
+        maps,
+        &Allocations::default(),
+    )
 }
 
 fn among(
@@ -218,6 +250,7 @@ fn among(
     operations: &[u64],
     rate: Option<f64>,
     maps: &Maps,
+    allocations: &Allocations,
 ) -> Result<Vec<Culprit>, plimsoll_heap::Error> {
     let windows = Windows {
         earlier,
@@ -227,9 +260,10 @@ fn among(
     let told = ranking.culprits.iter().take(MOST);
     let mut culprits: Vec<Culprit> = told
         .map(|found| {
+            let caller = allocations.caller(found, maps);
             let mut found = maps.back(found);
             settle(&mut found.holder);
-            culprit(heap, classes, &found, rate)
+            culprit(heap, classes, &found, rate, caller.as_ref())
         })
         .collect();
     culprits.extend(growing::in_place(heap, earlier, operations, rate));
@@ -256,15 +290,22 @@ fn culprit(
     classes: &Classes,
     found: &plimsoll_heap::culprit::Culprit,
     rate: Option<f64>,
+    caller: Option<&Caller>,
 ) -> Culprit {
     let pattern = patterns::of_heap(found.pattern);
     let holder = &found.holder;
     let mut evidence = found.evidence.clone();
     evidence.push(way(holder, &found.kind));
+    if let Some(caller) = caller {
+        evidence.push(format!(
+            "allocated where {} calls {} ({}), sampled",
+            caller.function, caller.calls, caller.place
+        ));
+    }
     Culprit {
         kind: kind::of(heap, classes, found),
         holder: Some(told(holder)),
-        place: place(found),
+        place: place(found, caller),
         count_per_op: Some(found.count_per_op),
         bytes_per_op: Some(found.bytes_per_op),
         share: Some(match rate {
@@ -279,7 +320,7 @@ fn culprit(
 
 /// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
 /// where neither is known, whatever is. A holder is declared as a variable, or as a property by the class that has it.
-fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
+fn place(found: &plimsoll_heap::culprit::Culprit, caller: Option<&Caller>) -> Option<String> {
     let is_user = |place: &&plimsoll_heap::Place| {
         plimsoll_heap::culprit::origin(&place.script) == Origin::User
     };
@@ -291,12 +332,21 @@ fn place(found: &plimsoll_heap::culprit::Culprit) -> Option<String> {
     let declared = |place: Option<&plimsoll_heap::Place>, name: &str| {
         source::declaration(&place?.script, name)
     };
-    let tries: [&dyn Fn() -> Option<String>; 8] = [
-        &|| made.filter(is_user).and_then(object::place),
+    // A function of the user's that hangs on what a package or the runtime makes: its handler, often.
+    let only_hangs = found.place_is_function
+        && !found.pattern.is_about_functions()
+        && found.kind_place.as_ref().is_some_and(|p| !is_user(&p));
+    let tries: [&dyn Fn() -> Option<String>; 10] = [
+        &|| {
+            made.filter(|p| is_user(p) && !only_hangs)
+                .and_then(object::place)
+        },
         &|| source::declaration_within(&holder.filter(is_user)?.script, first, last),
         &|| declared(class.filter(is_user), last),
         &|| declared(holder.filter(is_user), first),
         &|| holder.filter(is_user).and_then(object::place),
+        &|| made.filter(is_user).and_then(object::place),
+        &|| Some(caller?.place.clone()),
         &|| made.and_then(object::place),
         &|| declared(class, last),
         &|| holder.and_then(object::place),
@@ -331,12 +381,15 @@ fn way(holder: &plimsoll_heap::culprit::Holder, kind: &str) -> String {
     format!("root → {}", parts.collect::<Vec<_>>().join(" → "))
 }
 
-/// A list of scripts on its way in.
-struct Listing(Rc<RefCell<Kept>>);
+/// A list on its way in.
+struct Listing {
+    kept: Rc<RefCell<Kept>>,
+    into: fn(&mut Kept) -> &mut Vec<u8>,
+}
 
 impl Sink for Listing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.borrow_mut().scripts.extend_from_slice(bytes);
+        (self.into)(&mut self.kept.borrow_mut()).extend_from_slice(bytes);
         Ok(())
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn of_heap(found: plimsoll_heap::culprit::Pattern) -> Option<&'static
         "open-connections" => "connections left open",
         "open-streams" => "streams left open",
         "workers" => "workers left running",
+        "open-handles" => "handles left open",
         "async-resources" => "async context",
         "weak-map-keys" => "weak map misuse",
         id => id,
@@ -56,7 +57,7 @@ fn slug(name: &str) -> String {
 }
 
 /// All patterns, in the order in which they are listed.
-pub const PATTERNS: [Pattern; 20] = [
+pub const PATTERNS: [Pattern; 21] = [
     Pattern {
         name: "event listeners",
         what: "A listener is added to something long-lived for each operation and never taken off; its closure keeps what the operation used.",
@@ -129,8 +130,15 @@ pub const PATTERNS: [Pattern; 20] = [
     },
     Pattern {
         name: "workers left running",
-        what: "A worker, or a port to one, is opened for each operation and never closed.",
-        advice: "keep a pool of workers, and `close` ports and `terminate` workers that are done",
+        what: "A worker is started for each operation and never ends.",
+        advice: "keep a pool of workers, and `terminate` those that are done",
+        bad: "const worker = new Worker('./resize.js', { workerData: image });\nworker.once('message', use);",
+        good: "const size = await pool.run(image);   // a few workers that live on",
+    },
+    Pattern {
+        name: "handles left open",
+        what: "A channel, a port or a watcher is opened for each operation and never closed: the runtime keeps what is open.",
+        advice: "`close` it when the operation ends; closing one port of a channel closes both",
         bad: "const { port1, port2 } = new MessageChannel();\nworker.postMessage({ port: port2 }, [port2]);",
         good: "port1.once('message', (answer) => { use(answer); port1.close(); });",
     },

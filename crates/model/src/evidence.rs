@@ -149,6 +149,10 @@ pub enum EvidenceRequest {
     Snapshot,
     /// The scripts that are loaded, with their source maps, as a JSON list.
     Scripts,
+    /// Begin to sample who allocates.
+    SampleAllocations,
+    /// Who allocated what was made since then and is still there, as a JSON list of stacks; sampling ends.
+    Allocations,
 }
 
 /// Where the bytes of evidence go.

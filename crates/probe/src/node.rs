@@ -11,6 +11,7 @@ use plimsoll_model::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::hub::{Epoch, Link};
@@ -219,6 +220,26 @@ impl Runtime for ProbeRuntime {
                     note: None,
                 })
             }
+            EvidenceRequest::SampleAllocations => {
+                let _: Value = self.call("sampling", json!({ "begin": true }), cx)?;
+                Ok(Evidence {
+                    at: self.epoch.now(),
+                    bytes: 0,
+                    note: None,
+                })
+            }
+            EvidenceRequest::Allocations => {
+                let reply: SamplingReply = self.call("sampling", json!({}), cx)?;
+                let bytes = reply.stacks.get().as_bytes();
+                sink.write(bytes)
+                    .and_then(|()| sink.end())
+                    .map_err(|error| Error::io("keep sampled allocations", error))?;
+                Ok(Evidence {
+                    at: self.epoch.now(),
+                    bytes: bytes.len() as u64,
+                    note: None,
+                })
+            }
             _ => Err(Error::Unsupported {
                 operation: "capture".to_owned(),
             }),
@@ -376,6 +397,11 @@ fn clean(name: &str) -> String {
 
 fn nanoseconds(microseconds: f64) -> u64 {
     (microseconds * 1e3) as u64
+}
+
+#[derive(Debug, Deserialize)]
+struct SamplingReply {
+    stacks: Box<RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

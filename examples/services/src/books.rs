@@ -76,6 +76,8 @@ struct Call {
 }
 plimsoll::track!(Call { parent, children });
 
+/// Bytes of an answer that are kept.
+const KEPT: usize = 900;
 /// Answers kept.
 const ANSWERS: usize = 64;
 
@@ -170,6 +172,15 @@ impl Books {
             heartbeat,
             _gauges: [answers, audit, tasks],
         }
+    }
+
+    /// An operation was answered with a text; its length in bytes.
+    pub async fn answered(&self, number: u64, text: String) -> u64 {
+        let bytes = text.len() as u64;
+        let mut kept = text.into_bytes();
+        kept.truncate(KEPT);
+        self.record(number, kept).await;
+        bytes
     }
 
     /// An operation was answered.

@@ -347,11 +347,7 @@ impl Service for InferenceEngine {
             "load model" => running.infer(&[text_of(number)], number % VERSIONS)?,
             _ => running.complete(number).await?,
         };
-        let bytes = answer.len() as u64;
-        let mut kept = answer.into_bytes();
-        kept.truncate(900);
-        running.books.record(number, kept).await;
-        Ok(bytes)
+        Ok(running.books.answered(number, answer).await)
     }
 
     async fn process(&self, running: &Running, payload: &Payload) -> Result<u64, ServiceError> {

@@ -299,11 +299,7 @@ impl Service for McpGateway {
             "session" => running.session(number).await?,
             _ => running.register(number).await?,
         };
-        let bytes = answer.len() as u64;
-        let mut kept = answer.into_bytes();
-        kept.truncate(900);
-        running.books.record(number, kept).await;
-        Ok(bytes)
+        Ok(running.books.answered(number, answer).await)
     }
 
     async fn process(&self, running: &Running, payload: &Payload) -> Result<u64, ServiceError> {

@@ -59,6 +59,16 @@ impl Maps {
         culprit
     }
 
+    /// A place as it is in the sources.
+    pub(super) fn original(&self, place: &Place) -> Place {
+        let mut maps = SourceMaps::new();
+        if let Some(map) = self.find(place) {
+            maps.insert(place.script_id, map);
+        }
+        maps.original(place)
+            .map_or_else(|| place.clone(), |original| original.place)
+    }
+
     fn find(&self, place: &Place) -> Option<SourceMap> {
         let script = file(&place.script);
         let id = place.script_id.to_string();

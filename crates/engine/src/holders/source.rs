@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use plimsoll_heap::Place;
+
 use crate::snapshot::object;
 
 /// How well the key of an object declares: least of all.
@@ -28,6 +30,33 @@ pub(super) fn declaration_within(script: &str, first: &str, last: &str) -> Optio
     let path = object::file(script);
     let line = line_within(&text_of(path)?, first, last)?;
     Some(format!("{}:{line}", object::relative(path)))
+}
+
+/// `file:line` of the first call of something of that name in a function.
+pub(super) fn call(function: &Place, name: &str) -> Option<String> {
+    let path = object::file(&function.script);
+    let line = line_of_call(&text_of(path)?, function.line as usize, name)?;
+    Some(format!("{}:{line}", object::relative(path)))
+}
+
+fn line_of_call(text: &str, function: usize, name: &str) -> Option<usize> {
+    if name.is_empty() {
+        return None;
+    }
+    let lines = statement(text, function);
+    let calls = |line: &str| {
+        line.match_indices(name).any(|(at, _)| {
+            let after = line[at + name.len()..].trim_start_matches(['?', '.']);
+            !line[..at].ends_with(is_word) && after.starts_with(['(', '`'])
+        })
+    };
+    let inside = text.lines().enumerate().skip(function - 1);
+    inside
+        .map(|(index, line)| (index + 1, line))
+        .take_while(|(number, _)| lines.contains(number))
+        .filter(|(_, line)| line.len() <= LONGEST_LINE)
+        .find(|(_, line)| calls(line))
+        .map(|(number, _)| number)
 }
 
 fn line_within(text: &str, first: &str, last: &str) -> Option<usize> {

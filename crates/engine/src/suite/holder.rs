@@ -77,8 +77,8 @@ fn windows(bench: &mut Bench<'_>, window: &serde_json::Value) -> Result<Vec<Culp
             if bench.cancel.is_cancelled() {
                 return Err(Trouble::Interrupted);
             }
-            // Without its scripts places are told as the runtime sees them.
-            if captured.is_err() && request != EvidenceRequest::Scripts {
+            // Without what comes beside it, places are told as the snapshot has them.
+            if captured.is_err() && request == EvidenceRequest::Snapshot {
                 return Ok(Vec::new());
             }
         }

@@ -66,6 +66,8 @@ pub struct Culprit {
     pub also_held_by: Vec<Holder>,
     /// Where what piles up is made: the function itself, or the constructor. None where no code of anybody's is known for it.
     pub place: Option<Place>,
+    /// Whether that is a function, which may only hang on what piles up.
+    pub place_is_function: bool,
     /// Whose code the place is.
     pub origin: Origin,
     /// The shape of the mistake.
@@ -230,7 +232,7 @@ impl Judged<'_> {
             sample,
             enters,
         );
-        let position = place::best(
+        let best = place::best(
             self.heap,
             &self.owner.places,
             pattern.is_about_functions(),
@@ -244,7 +246,7 @@ impl Judged<'_> {
             }
             None => Holder::of(self.heap, Node(container)),
         };
-        let place = position.map(|position| self.heap.snapshot.place_of(position));
+        let place = best.map(|(position, _)| self.heap.snapshot.place_of(position));
         let rate = self.steady_bytes();
         let operations: u64 = self.growth.operations.iter().sum();
         let counts: Vec<u64> = gain.counts[..self.growth.operations.len()]
@@ -281,6 +283,7 @@ impl Judged<'_> {
                 .or(holder.place.as_ref())
                 .map_or(Origin::Unknown, |place| origin(&place.script)),
             place,
+            place_is_function: best.is_some_and(|(_, is_function)| is_function),
             pattern,
             count_per_op: gain.total_count() as f64 / operations as f64,
             bytes_per_op: rate,
@@ -581,6 +584,7 @@ mod tests {
             },
             also_held_by: Vec::new(),
             place: None,
+            place_is_function: false,
             origin: Origin::User,
             pattern: Pattern::UnboundedMap,
             count_per_op: 1.0,

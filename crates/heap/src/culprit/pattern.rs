@@ -38,8 +38,10 @@ pub enum Pattern {
     ModuleReload,
     /// WebAssembly memories and instances.
     WebAssembly,
-    /// Workers and their ports.
+    /// Workers.
     Workers,
+    /// What the runtime keeps until it is closed: the ports of a channel, watchers of files.
+    OpenHandles,
     /// State attached to asynchronous resources.
     AsyncResources,
     /// DOM nodes that are in no document.
@@ -67,6 +69,7 @@ impl Pattern {
             Self::ModuleReload => "module reload",
             Self::WebAssembly => "WebAssembly memory",
             Self::Workers => "workers left running",
+            Self::OpenHandles => "handles left open",
             Self::AsyncResources => "async resources",
             Self::DetachedDom => "detached DOM",
             Self::WeakMapKeys => "weak map with kept keys",
@@ -90,6 +93,7 @@ impl Pattern {
             Self::ModuleReload => "module-reload",
             Self::WebAssembly => "webassembly-memory",
             Self::Workers => "workers",
+            Self::OpenHandles => "open-handles",
             Self::AsyncResources => "async-resources",
             Self::DetachedDom => "detached-dom",
             Self::WeakMapKeys => "weak-map-keys",
@@ -109,7 +113,7 @@ impl Pattern {
     }
 
     /// Whether the function that was registered says more than the constructor of what holds it.
-    pub(super) fn is_about_functions(self) -> bool {
+    pub fn is_about_functions(self) -> bool {
         matches!(
             self,
             Self::EventListeners
@@ -122,7 +126,7 @@ impl Pattern {
 }
 
 /// Classes of the runtimes that are patterns by themselves.
-const BY_CLASS: [(&[&str], Pattern); 8] = [
+const BY_CLASS: [(&[&str], Pattern); 9] = [
     (
         &[
             "Timeout",
@@ -206,14 +210,17 @@ const BY_CLASS: [(&[&str], Pattern); 8] = [
         ],
         Pattern::WebAssembly,
     ),
+    (&["Worker"], Pattern::Workers),
     (
         &[
-            "Worker",
             "MessagePort",
             "MessageChannel",
             "BroadcastChannel",
+            "FSWatcher",
+            "FSEvent",
+            "StatWatcher",
         ],
-        Pattern::Workers,
+        Pattern::OpenHandles,
     ),
     (&CONTEXTS_OF_WORK, Pattern::AsyncResources),
 ];
@@ -286,18 +293,17 @@ pub(super) fn of(
     }
     // Promises under keys are a cache of answers, not what waits for one; a timer that is over waits for nothing either,
     // and a connection that was closed is only kept.
-    let is_over = |pattern| match pattern {
+    let is_over = |pattern: &Pattern| match pattern {
         Pattern::PendingPromises => true,
         Pattern::Timers => !is_pending(heap, sample),
         Pattern::OpenConnections => is_closed(heap, sample),
         _ => false,
     };
-    if let Some(pattern) = by_class
-        && !(is_collection && is_over(pattern))
-    {
+    let over = by_class.filter(|pattern| is_collection && is_over(pattern));
+    if let Some(pattern) = by_class.filter(|_| over.is_none()) {
         return pattern;
     }
-    if is_object && is_stream(heap, sample) {
+    if is_object && over.is_none() && is_stream(heap, sample) {
         return Pattern::OpenStreams;
     }
     if container_name == "TimersList" {
@@ -435,16 +441,36 @@ fn is_pending(heap: &Heap, timer: u32) -> bool {
     next.is_some_and(|next| snapshot.kind(next) == NodeKind::Object)
 }
 
-/// Whether a connection, or what speaks over one, has lost its handle. What keeps its handle elsewhere counts as open.
+/// Whether a connection, or what speaks over one, has lost its handle, or a message the connection it came by. What keeps its
+/// handle elsewhere counts as open.
 fn is_closed(heap: &Heap, connection: u32) -> bool {
     let snapshot = &heap.snapshot;
-    let follow = |node, name| snapshot.follow(node, EdgeKind::Property, name);
+    let follow = |node, name| {
+        let to = snapshot.follow(node, EdgeKind::Property, name);
+        to.filter(|to| snapshot.kind(*to) == NodeKind::Object)
+    };
+    let message = Node(connection);
     let socket = ["_socket", "socket", "connection"]
         .iter()
-        .find_map(|name| follow(Node(connection), name));
-    socket.is_some_and(|socket| {
-        snapshot.kind(socket) == NodeKind::Object && follow(socket, "_handle").is_none()
-    })
+        .find_map(|name| follow(message, name));
+    let Some(socket) = socket else {
+        // A response lets go of its socket when it has been sent.
+        return snapshot.raw_name(connection) == b"ServerResponse";
+    };
+    if follow(socket, "_handle").is_none() {
+        return true;
+    }
+    // One connection carries many messages, and knows which one it is at.
+    let is_message =
+        ["ServerResponse", "ClientRequest", "IncomingMessage"].contains(&&*snapshot.name(message));
+    let present = follow(socket, "_httpMessage");
+    let is_of = |at: Node| {
+        at == message
+            || ["req", "res"]
+                .iter()
+                .any(|name| follow(at, name) == Some(message))
+    };
+    is_message && !present.is_some_and(is_of)
 }
 
 /// Whether an array lies in one object with a Map of as many keys: a table whose values stand in a row of their own.

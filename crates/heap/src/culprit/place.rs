@@ -47,13 +47,13 @@ pub fn origin(script: &str) -> Origin {
 }
 
 /// The place to name: of those that gained steadily, the user's first; then, for patterns about functions,
-/// functions before constructors, otherwise the other way round; then the one with most bytes.
+/// functions before constructors, otherwise the other way round; then the one with most bytes. And whether it is a function.
 pub(super) fn best(
     heap: &Heap,
     places: &FxHashMap<(u32, bool), Gain>,
     functions_first: bool,
     is_steady: impl Fn(&Gain) -> bool,
-) -> Option<Position> {
+) -> Option<(Position, bool)> {
     places
         .iter()
         .filter(|(_, gain)| is_steady(gain))
@@ -66,11 +66,13 @@ pub(super) fn best(
                 std::cmp::Reverse(gain.total_bytes()),
                 position,
             );
-            (key, position)
+            (key, (position, *is_function))
         })
         .min_by_key(|(key, _)| *key)
-        .map(|(_, position)| position)
-        .filter(|position| origin(&heap.snapshot.script_name(position.script)) <= Origin::Library)
+        .map(|(_, best)| best)
+        .filter(|(position, _)| {
+            origin(&heap.snapshot.script_name(position.script)) <= Origin::Library
+        })
 }
 
 #[cfg(test)]

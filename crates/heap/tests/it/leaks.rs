@@ -274,10 +274,7 @@ fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
         ("bigints", ("unbounded map/cache", "seen")),
         (
             "ports",
-            (
-                "workers left running",
-                "handles that the runtime keeps open",
-            ),
+            ("handles left open", "handles that the runtime keeps open"),
         ),
     ] {
         let Some(ranking) = rank(program) else { return };
