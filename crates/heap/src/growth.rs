@@ -11,8 +11,8 @@ use crate::bits::Bits;
 use crate::classes::Classes;
 use crate::error::{Error, Result};
 use crate::heap::Heap;
-use crate::meta::NodeKind;
-use crate::snapshot::Snapshot;
+use crate::meta::{EdgeKind, NodeKind};
+use crate::snapshot::{Node, Snapshot};
 use crate::window::{Tally, Window};
 
 /// Snapshots of one process in order, with what happened between them.
@@ -134,8 +134,9 @@ pub(crate) struct Owner {
     pub(crate) holders: FxHashMap<(u32, u32), Gain>,
     /// One entry or new object of each class, the latest.
     pub(crate) samples: FxHashMap<u32, u32>,
-    /// The containers in it that gained, where it is a table of many; sorted.
+    /// The containers in it that gained, where it is a table of many, or the nodes, where it has a tree; sorted.
     pub(crate) members: Vec<u32>,
+    pub(crate) is_tree: bool,
 }
 
 impl Owner {
@@ -301,6 +302,7 @@ impl Growth {
         }
         for (node, position) in &snapshot.locations.of_node {
             if let Some(window) = self.window(*node)
+                && !is_prototype(snapshot, *node)
                 && let Some(owner) = owners.get_mut(&self.owner[*node as usize])
             {
                 let is_function = snapshot.nodes.kind(*node) == NodeKind::Closure;
@@ -391,7 +393,19 @@ pub(crate) fn is_context(name: &[u8]) -> bool {
     name == b"system / Context" || name.starts_with(b"system / Context / ")
 }
 
+/// Whether an object came with a class or a function, as what its instances inherit from. It is no instance itself, though it reads
+/// as one of the class above.
+fn is_prototype(snapshot: &Snapshot, node: u32) -> bool {
+    let follow = |from, name| snapshot.follow(from, EdgeKind::Property, name);
+    let class = follow(Node(node), "constructor");
+    class.is_some_and(|class| {
+        snapshot.kind(class) == NodeKind::Closure && follow(class, "prototype") == Some(Node(node))
+    })
+}
+
 /// Whether an object may be what leaks: nothing that V8 makes by itself while it compiles and optimises.
 fn is_evidence(snapshot: &Snapshot, node: u32) -> bool {
-    holds(snapshot, node) && snapshot.nodes.kind(node) != NodeKind::Symbol
+    holds(snapshot, node)
+        && snapshot.nodes.kind(node) != NodeKind::Symbol
+        && !is_prototype(snapshot, node)
 }

@@ -44,6 +44,11 @@ pub(super) fn of(heap: &Heap, classes: &Classes, found: &Culprit) -> String {
         return format!("variables of function {}", cut(&function));
     }
     if scope.is_some() {
+        // Of what the runtime wrote, the function of the user's that it was given says more.
+        let given = found.place.as_ref().filter(|_| found.place_is_function);
+        if let Some(name) = given.and_then(|place| name_at(heap, place)) {
+            return format!("variables behind function {}", cut(&name));
+        }
         // What waits for a promise is the runtime's own: nobody wrote the function.
         let is_reaction = found.holder.class == "Promise";
         return if is_reaction {

@@ -239,6 +239,7 @@ impl Judged<'_> {
             |gain| self.is_steady(gain),
         );
         let holder = match inner {
+            Some(member) if self.owner.is_tree => Holder::of_tree(self.heap, container, member),
             Some(member) => Holder::of_spread(self.heap, container, member),
             None if container == self.heap.snapshot.meta.root => Holder::of_root(self.heap, sample),
             None if holders.is_empty() => {

@@ -262,6 +262,29 @@ fn what_is_spread_over_the_containers_of_a_table_is_one() {
     );
 }
 
+/// The nodes of a tree gain little each, and which of them do is a matter of their keys.
+#[test]
+fn a_tree_of_its_own_nodes_is_one_holder() {
+    check(
+        "searchTree",
+        "unbounded map/cache: Weight in weights.root (programs.cjs: class Weight { constructor(key) { this.key = key; this.lighter = null; this.heavier = null; } })",
+    );
+}
+
+/// What the instances of a class inherit from reads as an instance of the class above.
+#[test]
+fn a_class_made_again_and_again_is_told_and_not_the_one_it_extends() {
+    let Some(ranking) = rank("mixins") else {
+        return;
+    };
+    let culprit = &ranking.culprits[0];
+    assert_eq!(
+        (culprit.kind.as_str(), culprit.holder.name.as_str()),
+        ("Function", "plans")
+    );
+    assert!(words(culprit).contains("class Discounted extends Plan"));
+}
+
 #[test]
 fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
     for (program, wanted) in [

@@ -231,3 +231,23 @@ exports.functionChain = () => {
   const page = { draw: () => '' };
   return (i) => { const before = page.draw; page.draw = () => before() + i; };
 };
+exports.searchTree = () => {
+  class Weight { constructor(key) { this.key = key; this.lighter = null; this.heavier = null; } }
+  const weights = new (class Weights { constructor() { this.root = null; } })();
+  return (i) => {
+    // Scattered, so that new ones hang everywhere.
+    const added = new Weight((i * 7919) % 100_003);
+    if (weights.root === null) { weights.root = added; return; }
+    for (let at = weights.root; ;) {
+      const side = added.key < at.key ? 'lighter' : 'heavier';
+      if (at[side] === null) { at[side] = added; return; }
+      at = at[side];
+    }
+  };
+};
+exports.mixins = () => {
+  const plans = new Map();
+  class Plan { price() { return 7; } }
+  const discounted = (name) => class Discounted extends Plan { price() { return super.price() - name.length; } };
+  return (i) => { plans.set(i, discounted('plan ' + i)); };
+};
