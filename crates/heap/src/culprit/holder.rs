@@ -167,18 +167,23 @@ impl Holder {
 }
 
 impl Holder {
-    /// What has a tree, of which `member` is a node: the property that its root is, if there is one.
+    /// What has a tree, of which `member` is a node: the property or the variable that its root is, if it is one.
     pub(crate) fn of_tree(heap: &Heap, top: u32, member: u32) -> Self {
         let mut holder = Self::of(heap, Node(top));
         let steps = heap.retainer_path(Node(member));
         let below = steps.iter().position(|step| step.node.0 == top);
         let root = below.and_then(|at| steps.get(at + 1));
-        if let Some((root, edge)) = root.and_then(|root| Some((root, root.edge?)))
-            && heap.snapshot.edge_kind(edge) == EdgeKind::Property
-        {
-            holder.name = format!("{}.{}", holder.name, heap.snapshot.edge_name(edge));
-            holder.class = class(heap, root.node);
-            holder.class_place = class_place(heap, &steps);
+        let Some((root, edge)) = root.and_then(|root| Some((root, root.edge?))) else {
+            return holder;
+        };
+        match heap.snapshot.edge_kind(edge) {
+            EdgeKind::Context => return Self::of(heap, root.node),
+            EdgeKind::Property => {
+                holder.name = format!("{}.{}", holder.name, heap.snapshot.edge_name(edge));
+                holder.class = class(heap, root.node);
+                holder.class_place = class_place(heap, &steps);
+            }
+            _ => {}
         }
         holder
     }

@@ -269,6 +269,10 @@ fn a_tree_of_its_own_nodes_is_one_holder() {
         "searchTree",
         "unbounded map/cache: Weight in weights.root (programs.cjs: class Weight { constructor(key) { this.key = key; this.lighter = null; this.heavier = null; } })",
     );
+    check(
+        "searchTreeVariable",
+        "unbounded map/cache: Weight in root (programs.cjs: class Weight { constructor(key) { this.key = key; this.lighter = null; this.heavier = null; } })",
+    );
 }
 
 /// What the instances of a class inherit from reads as an instance of the class above.

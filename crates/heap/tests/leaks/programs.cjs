@@ -251,3 +251,16 @@ exports.mixins = () => {
   const discounted = (name) => class Discounted extends Plan { price() { return super.price() - name.length; } };
   return (i) => { plans.set(i, discounted('plan ' + i)); };
 };
+exports.searchTreeVariable = () => {
+  class Weight { constructor(key) { this.key = key; this.lighter = null; this.heavier = null; } }
+  let root = null;
+  return (i) => {
+    const added = new Weight((i * 7919) % 100_003);
+    if (root === null) { root = added; return; }
+    for (let at = root; ;) {
+      const side = added.key < at.key ? 'lighter' : 'heavier';
+      if (at[side] === null) { at[side] = added; return; }
+      at = at[side];
+    }
+  };
+};
