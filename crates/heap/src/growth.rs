@@ -366,7 +366,7 @@ impl Growth {
     }
 
     /// Whether no new object stands between the node and its owner.
-    fn is_entry(&self, node: u32) -> bool {
+    pub(crate) fn is_entry(&self, node: u32) -> bool {
         !self.nested.contains(node)
     }
 }

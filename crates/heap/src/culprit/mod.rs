@@ -528,14 +528,20 @@ impl Judged<'_> {
 
     /// Ids of a few of the objects that pile up.
     fn samples(&self, class: u32) -> Vec<u32> {
+        const MOST: usize = 3;
         let snapshot = &self.heap.snapshot;
-        (0..snapshot.node_count())
-            .filter(|node| {
-                self.growth.class(self.classes, *node) == class
-                    && self.growth.window(*node).is_some()
-                    && self.owns(*node)
-            })
-            .take(3)
+        let all = (0..snapshot.node_count()).filter(|node| {
+            self.growth.class(self.classes, *node) == class
+                && self.growth.window(*node).is_some()
+                && self.owns(*node)
+        });
+        // What enters by itself is meant before what hangs on it: a function before those that it made.
+        let (entries, others): (Vec<u32>, Vec<u32>) =
+            all.partition(|node| self.growth.is_entry(*node));
+        entries
+            .into_iter()
+            .chain(others)
+            .take(MOST)
             .map(|node| snapshot.nodes.ids[node as usize])
             .collect()
     }
