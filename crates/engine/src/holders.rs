@@ -319,7 +319,8 @@ fn culprit(
 }
 
 /// Where it is made: the user's own code, and of that the constructor or function before the declaration of the holder;
-/// where neither is known, whatever is. A holder is declared as a variable, or as a property by the class that has it.
+/// where neither is known, the call that leads there, or whatever is known. A holder is declared as a variable, or as a property by the
+/// class that has it.
 fn place(found: &plimsoll_heap::culprit::Culprit, caller: Option<&Caller>) -> Option<String> {
     let is_user = |place: &&plimsoll_heap::Place| {
         plimsoll_heap::culprit::origin(&place.script) == Origin::User

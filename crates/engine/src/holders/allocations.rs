@@ -14,6 +14,9 @@ use super::maps::Maps;
 use super::source;
 use crate::snapshot::object;
 
+/// Classes that everything consists of.
+const GENERAL: [&str; 5] = ["Array", "Function", "Map", "Object", "Set"];
+
 /// Sampled stacks; none where nobody sampled.
 #[derive(Debug, Default)]
 pub(crate) struct Allocations(Vec<Stack>);
@@ -60,8 +63,9 @@ impl Allocations {
         let is_in = |frame: &Frame, place: &Place| frame.script == place.script_id.to_string();
         let makes = |frame: &Frame| {
             let is_there = |place: &&Place| is_in(frame, place) && frame.line == place.line;
-            // A class, or what makes one: `Measure`, `createMeasure`.
-            frame.name.ends_with(&found.kind) || made.iter().any(is_there)
+            // A class, or what makes one: `Measure`, `createMeasure`. But `toArray` makes any.
+            let is_named = !GENERAL.contains(&&*found.kind) && frame.name.ends_with(&found.kind);
+            is_named || made.iter().any(is_there)
         };
         let beside = |frame: &Frame| made.iter().any(|place| is_in(frame, place));
         // What enters a package's own container may be made anywhere on the way there.
