@@ -299,6 +299,7 @@ fn a_pattern_is_of_what_holds_and_not_of_what_is_near() {
         ("bothWays", ("linked list", "tasks")),
         ("subclass", ("unbounded array", "turns")),
         ("bigints", ("unbounded map/cache", "seen")),
+        ("answered", ("unbounded array", "kept")),
         (
             "ports",
             ("handles left open", "handles that the runtime keeps open"),

@@ -264,3 +264,9 @@ exports.searchTreeVariable = () => {
     }
   };
 };
+exports.answered = () => {
+  const { ServerResponse } = require('node:http');
+  const kept = [];
+  // Sent long ago, and so without a socket.
+  return () => { kept.push(new ServerResponse({ method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1 })); };
+};
