@@ -70,7 +70,7 @@ static SERVICES: [Service; 5] = [
             "--operations",
             "3000",
             "--floor",
-            "100",
+            "100 B",
             "--max-time",
             "10m",
         ],
