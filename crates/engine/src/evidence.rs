@@ -42,9 +42,10 @@ impl Session<'_> {
             self.choose_explained(rounds);
         }
         if self.snapshot(explainer, at, self.heap_used(rounds))? {
-            let beside = wanted.iter().filter(|r| Self::is_beside_snapshot(r));
-            for request in beside {
-                self.beside_snapshot(explainer, at, request)?;
+            for request in wanted {
+                if self.is_beside_snapshot(request) {
+                    self.beside_snapshot(explainer, at, request)?;
+                }
             }
             if !self.counts_classes {
                 return Ok(None);
@@ -153,13 +154,15 @@ impl Session<'_> {
         part.values.get(&Metric::LIVE_BYTES).copied()
     }
 
-    fn is_beside_snapshot(request: &EvidenceRequest) -> bool {
-        matches!(
-            request,
-            EvidenceRequest::Scripts
-                | EvidenceRequest::SampleAllocations
-                | EvidenceRequest::Allocations
-        )
+    fn is_beside_snapshot(&self, request: &EvidenceRequest) -> bool {
+        match request {
+            EvidenceRequest::Scripts => true,
+            // Who counts classes samples too, and still reads what ends here.
+            EvidenceRequest::SampleAllocations | EvidenceRequest::Allocations => {
+                !self.counts_classes
+            }
+            _ => false,
+        }
     }
 
     /// What makes the places of a snapshot better: where scripts come from, and who allocates. Without it they are told as the

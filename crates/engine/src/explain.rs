@@ -38,11 +38,8 @@ impl Explainer for All {
 
     fn sink(&mut self, at: Window, request: &EvidenceRequest) -> Box<dyn Sink> {
         match request {
-            EvidenceRequest::Snapshot
-            | EvidenceRequest::Scripts
-            | EvidenceRequest::SampleAllocations
-            | EvidenceRequest::Allocations => self.holders.sink(at, request),
-            _ => self.counts.sink(at, request),
+            EvidenceRequest::Census(_) => self.counts.sink(at, request),
+            _ => self.holders.sink(at, request),
         }
     }
 
