@@ -17,7 +17,7 @@ use plimsoll_model::{
 use crate::config::Explain;
 use crate::drive::Drive;
 use crate::explain::Explainer;
-use crate::judged::{SWAY_ROUNDS, V8_SWAY, headline_metric, idle_growth_per_round};
+use crate::judged::{SWAY_ROUNDS, headline_metric, idle_growth_per_round};
 use crate::pilot::{in_time, robust_sd};
 use crate::rounds::{Journey, QUIET};
 use crate::session::Stop;
@@ -352,11 +352,7 @@ impl Journey {
         let metric = headline_metric(&self.rounds);
         let per_round = rounds.first().map_or(1.0, |r| r.operations.iter().sum());
         let idle = idle_growth_per_round(&self.rounds, &metric).unwrap_or(0.0);
-        let sway = if drive.session.is_v8() {
-            V8_SWAY / SWAY_ROUNDS
-        } else {
-            0.0
-        };
+        let sway = drive.session.heap_sway() / SWAY_ROUNDS;
         KindTerms {
             alpha: ALPHA / LOOKS.len() as f64,
             unexplained: idle.max(sway) / f64::max(per_round, 1.0),

@@ -6,9 +6,7 @@ use plimsoll_judge::Axis;
 use plimsoll_model::{Metric, Outcome, RoundKind, RoundRecord, Verdict, units};
 
 use crate::drive::Drive;
-use crate::judged::{
-    Judgement, RoundTerms, V8_SWAY, headline_metric, idle_growth_per_round, judge_rounds,
-};
+use crate::judged::{Judgement, RoundTerms, headline_metric, idle_growth_per_round, judge_rounds};
 use crate::pilot::robust_sd;
 use crate::rates::Other;
 use crate::rounds::{Journey, LOOKS};
@@ -26,8 +24,7 @@ fn shows_growth(on_time: &Judgement, rounds: &[&RoundRecord], session: &Session<
     let (Some(growth), [first, .., last]) = (growth, rounds) else {
         return false;
     };
-    let sway = if session.is_v8() { V8_SWAY } else { 0.0 };
-    growth.interval.low * last.end.since(first.end).as_secs_f64() > sway
+    growth.interval.low * last.end.since(first.end).as_secs_f64() > session.heap_sway()
 }
 
 impl Journey {

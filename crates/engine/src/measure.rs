@@ -9,6 +9,7 @@ use plimsoll_model::{
 };
 use plimsoll_probe::{Error as ProbeError, Process, Published};
 
+use crate::judged::V8_SWAY;
 use crate::parts::State;
 use crate::session::{Session, Stop};
 
@@ -95,6 +96,11 @@ impl Session<'_> {
     pub(crate) fn is_v8(&self) -> bool {
         let runtime = self.service.as_ref().and_then(|s| s.runtime.as_ref());
         runtime.is_some_and(|inside| ["node", "deno"].contains(&inside.info.name.as_str()))
+    }
+
+    /// Bytes that the service's heap rises by although nothing is kept.
+    pub(crate) fn heap_sway(&self) -> f64 {
+        if self.is_v8() { V8_SWAY } else { 0.0 }
     }
 
     /// Whether the service's allocator publishes what it counts.
